@@ -1,0 +1,140 @@
+//! Engines as Caravan needs them, whatever API they speak.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use caravan_request::{Endpoint, EngineKind};
+use serde_json::{Map, Value};
+
+/// One inference server on this host. Every answer is checked by the driver: a
+/// `Response` is what the client asked for, never a truncated or aborted one.
+#[async_trait]
+pub trait Engine: Send + Sync + fmt::Debug + 'static {
+    /// Which API it speaks.
+    fn kind(&self) -> EngineKind;
+
+    /// What it is and which models it has; also tells whether it answers at all.
+    async fn describe(&self) -> Result<Description, Failure>;
+
+    /// Loads `model` with exactly this reload set and checks that the engine honoured it.
+    /// Engines whose models are fixed at their start only check.
+    async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure>;
+
+    /// Runs one request to its end. Dropping the future cancels it at the engine.
+    async fn run(&self, call: &Call<'_>) -> Result<Response, Failure>;
+}
+
+/// What an engine says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Description {
+    /// Its version; empty if it does not say.
+    pub version: String,
+    /// Requests it runs in parallel, where it says.
+    pub slots: Option<u32>,
+    /// Models it has, loaded or not.
+    pub models: Vec<Model>,
+}
+
+/// One model on an engine.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Model {
+    /// As requests name it.
+    pub name: String,
+    /// Digest, where the engine tells.
+    pub digest: String,
+    /// The model's hard context of one slot, in tokens, where the engine tells.
+    pub max_context: Option<u64>,
+    /// Answers chats and completions.
+    pub chat: bool,
+    /// Embeds.
+    pub embedding: bool,
+    /// How it is loaded now, if it is.
+    pub loaded: Option<Loaded>,
+}
+
+/// How a model is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Loaded {
+    /// Context of one slot, in tokens.
+    pub context: u64,
+    /// Bytes in total, as the engine says; 0 if it does not.
+    pub size: u64,
+    /// Bytes of that in VRAM.
+    pub size_vram: u64,
+}
+
+/// The options whose change makes an engine reload its model (design: reload set).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ReloadSet {
+    /// Context of one slot, in tokens; 0 leaves it to the engine.
+    pub context: u64,
+}
+
+/// One request for an engine.
+#[derive(Debug, Clone)]
+pub struct Call<'a> {
+    /// The endpoint that the client named; the answer is given in its form.
+    pub endpoint: Endpoint,
+    /// The model to run it on.
+    pub model: &'a str,
+    /// The whole body as the client would have sent it (shared part merged in).
+    pub body: &'a Map<String, Value>,
+    /// The reload set that is active.
+    pub set: ReloadSet,
+    /// Prompt tokens as planned, for the context guard and the answer's limit; 0 if not known.
+    pub prompt_tokens: u64,
+    /// Answer tokens to allow where the body states none; 0: up to the context's end.
+    pub answer_tokens: u64,
+}
+
+/// A checked answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Response {
+    /// HTTP status of the answer, in the form of the endpoint: 200.
+    pub status: u16,
+    /// Body in the form of the endpoint.
+    pub body: Value,
+    /// The answer's text, for structured output and growing chats; empty for embeddings.
+    pub text: String,
+    /// Tokens of the prompt, as the engine counted them.
+    pub prompt_tokens: Option<u64>,
+    /// Of those, taken from the cache, where the engine tells.
+    pub cached_tokens: Option<u64>,
+    /// Tokens of the answer, as the engine counted them.
+    pub completion_tokens: Option<u64>,
+    /// The answer met its token limit or the context's end.
+    pub length_limited: bool,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{class:?}: {message}")]
+pub struct Failure {
+    /// What to do about it.
+    pub class: Class,
+    /// Stable code for the request's error line, e.g. `context_length_exceeded`.
+    pub code: &'static str,
+    /// The engine's own sentence, or ours.
+    pub message: String,
+    /// HTTP status, where the engine answered.
+    pub status: Option<u16>,
+    /// The engine's error body in the form of the endpoint, where it answered.
+    pub body: Option<Value>,
+}
+
+/// What a failure means. One table (`classify`) gives it for every known answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Permanent for the request: it goes to the error file with the engine's status and body.
+    Request,
+    /// Permanent for the model on this host: hand the lease back, take no more of it here.
+    Model,
+    /// Try again here after a pause; counts against the request's tries.
+    Retry,
+    /// The engine's runner died while the request was on a slot: try again, the request is a suspect.
+    Suspect,
+    /// The engine's runner died while the request only waited: try again, nothing is counted.
+    Bystander,
+    /// The engine does not answer: wait, probe, count nothing.
+    Down,
+}

@@ -1,0 +1,1 @@
+//! Planning as pure functions: requests, profile and policy in, plan out.

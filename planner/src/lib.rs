@@ -1,0 +1,1 @@
+//! The planner: the only owner of state.

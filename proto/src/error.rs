@@ -1,0 +1,149 @@
+//! Errors on the wire: a closed set of reasons, each with its gRPC code.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// `ErrorInfo.domain` of every error.
+pub const DOMAIN: &str = "caravan";
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal, $code:ident;)*) => {
+        /// Why a call failed; stable, for programs.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $variant,)* }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// The text in `ErrorInfo.reason`.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// The gRPC code that goes with it.
+            #[must_use]
+            pub fn code(self) -> Code {
+                match self { $(Self::$variant => Code::$code,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A field is wrong; `BadRequest` names it.
+    InvalidArgument = "INVALID_ARGUMENT", InvalidArgument;
+    /// No such batch.
+    BatchNotFound = "BATCH_NOT_FOUND", NotFound;
+    /// The batch has not ended.
+    BatchNotEnded = "BATCH_NOT_ENDED", FailedPrecondition;
+    /// The same `request_id` came with another batch before.
+    RequestIdReused = "REQUEST_ID_REUSED", AlreadyExists;
+    /// No such file.
+    FileNotFound = "FILE_NOT_FOUND", NotFound;
+    /// The file's upload is not complete.
+    FileNotReady = "FILE_NOT_READY", FailedPrecondition;
+    /// A batch that has not ended reads the file.
+    FileInUse = "FILE_IN_USE", FailedPrecondition;
+    /// The file is larger than the server takes.
+    FileTooLarge = "FILE_TOO_LARGE", InvalidArgument;
+    /// No such upload.
+    UploadNotFound = "UPLOAD_NOT_FOUND", NotFound;
+    /// Upload messages came in a wrong order.
+    UploadOutOfOrder = "UPLOAD_OUT_OF_ORDER", InvalidArgument;
+    /// The upload is complete already.
+    UploadComplete = "UPLOAD_COMPLETE", AlreadyExists;
+    /// The chunk does not start where the upload stands; metadata `expected_offset`.
+    OffsetMismatch = "OFFSET_MISMATCH", OutOfRange;
+    /// The bytes do not have the SHA-256 that the client named.
+    ChecksumMismatch = "CHECKSUM_MISMATCH", DataLoss;
+    /// The offset is behind the file's end.
+    InvalidOffset = "INVALID_OFFSET", OutOfRange;
+    /// The resume token is not of this watch.
+    InvalidResumeToken = "INVALID_RESUME_TOKEN", InvalidArgument;
+    /// The cursor is not of this stream.
+    InvalidCursor = "INVALID_CURSOR", InvalidArgument;
+    /// The server is going away or not there yet; `RetryInfo` says when to try again.
+    Unavailable = "UNAVAILABLE", Unavailable;
+    /// The call took longer than it may.
+    DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded;
+    /// A defect of the server; its log has the rest.
+    Internal = "INTERNAL", Internal;
+}
+
+impl Reason {
+    /// The status of this reason.
+    #[must_use]
+    pub fn status(self, message: impl Into<String>) -> Status {
+        self.with(message, [], ErrorDetails::new())
+    }
+
+    /// The same, with the field that is wrong. `message` says what is wrong and the way out.
+    #[must_use]
+    pub fn field(self, field: impl Into<String>, message: impl Into<String>) -> Status {
+        let message = message.into();
+        let mut details = ErrorDetails::new();
+        details.add_bad_request_violation(field, message.clone());
+        self.with(message, [], details)
+    }
+
+    /// The same, with a time after which to try again.
+    #[must_use]
+    pub fn retry_after(self, message: impl Into<String>, after: Duration) -> Status {
+        let mut details = ErrorDetails::new();
+        details.set_retry_info(Some(after));
+        self.with(message, [], details)
+    }
+
+    /// The same, with facts for programs in `ErrorInfo.metadata`.
+    #[must_use]
+    pub fn metadata<const N: usize>(
+        self,
+        message: impl Into<String>,
+        metadata: [(&'static str, String); N],
+    ) -> Status {
+        self.with(message, metadata, ErrorDetails::new())
+    }
+
+    fn with<const N: usize>(
+        self,
+        message: impl Into<String>,
+        metadata: [(&'static str, String); N],
+        mut details: ErrorDetails,
+    ) -> Status {
+        let metadata: HashMap<String, String> = metadata.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        details.set_error_info(self.as_str(), DOMAIN, metadata);
+        Status::with_error_details(self.code(), message, details)
+    }
+}
+
+/// `ErrorInfo.reason` of a status, if it is one of Caravan's.
+#[must_use]
+pub fn reason(status: &Status) -> Option<String> {
+    status.get_details_error_info().filter(|info| info.domain == DOMAIN).map(|info| info.reason)
+}
+
+/// How long the server asks to wait before the next try.
+#[must_use]
+pub fn retry_delay(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info().and_then(|info| info.retry_delay)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_carries_its_reason_field_and_delay() {
+        let status = Reason::InvalidArgument.field("batch.priority", "priority must be -100 to 100");
+        assert_eq!(reason(&status).as_deref(), Some("INVALID_ARGUMENT"));
+        let bad = status.get_details_bad_request().expect("a BadRequest");
+        assert_eq!(bad.field_violations[0].field, "batch.priority");
+
+        let status = Reason::Unavailable.retry_after("draining", Duration::from_secs(1));
+        assert_eq!(retry_delay(&status), Some(Duration::from_secs(1)));
+    }
+}

@@ -1,0 +1,1 @@
+//! A simulated engine with Ollama's native API, for tests and load.
