@@ -114,7 +114,8 @@ impl Reason {
         metadata: [(&'static str, String); N],
         mut details: ErrorDetails,
     ) -> Status {
-        let metadata: HashMap<String, String> = metadata.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+        let metadata: HashMap<String, String> =
+            metadata.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
         details.set_error_info(self.as_str(), DOMAIN, metadata);
         Status::with_error_details(self.code(), message, details)
     }

@@ -5,7 +5,9 @@
 use std::sync::LazyLock;
 
 use prost::{Message, Name};
-use prost_reflect::{DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, ReflectMessage as _, Value};
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, ReflectMessage as _, Value,
+};
 use serde_json::{Map, Value as Json};
 
 static POOL: LazyLock<DescriptorPool> =
@@ -27,13 +29,14 @@ pub fn enum_text(value_name: &str, enum_name: &str) -> String {
 }
 
 fn object(message: &DynamicMessage) -> Json {
-    match message.descriptor().full_name() {
+    let descriptor = message.descriptor();
+    match descriptor.full_name() {
         "google.protobuf.Timestamp" => return timestamp(message),
         "google.protobuf.Duration" => return duration(message),
         "google.protobuf.FieldMask" => return mask(message),
         _ => {}
     }
-    let fields = message.descriptor().fields().filter_map(|field| {
+    let fields = descriptor.fields().filter_map(|field| {
         let present = message.has_field(&field) || is_plain_number(&field);
         present.then(|| (field.name().to_owned(), value(&message.get_field(&field), &field.kind())))
     });

@@ -6,7 +6,7 @@ pub mod json;
 pub mod name;
 
 /// The generated package.
-#[expect(missing_docs, unreachable_pub, clippy::all, reason = "generated code")]
+#[expect(clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = "generated code")]
 pub mod v1 {
     include!("generated/caravan.v1.rs");
 }
