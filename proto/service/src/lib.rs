@@ -1,1 +1,16 @@
-//! What the services share: configuration, telemetry, server stack, shutdown.
+//! What gateway, planner and executor share: how they read their configuration, tell
+//! what they do, listen, serve, dial, and stop. Nothing here knows what a batch is.
+
+pub mod args;
+pub mod client;
+pub mod config;
+pub mod exit;
+pub mod listen;
+pub mod metrics;
+pub mod ready;
+pub mod serve;
+pub mod shutdown;
+pub mod telemetry;
+
+pub use args::Args;
+pub use shutdown::Shutdown;
