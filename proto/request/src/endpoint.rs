@@ -1,3 +1,7 @@
+use std::fmt;
+
+use crate::Kinds;
+
 /// Where a request is addressed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Endpoint {
@@ -85,5 +89,43 @@ impl Endpoint {
     #[must_use]
     pub fn is_embedding(self) -> bool {
         matches!(self, Self::Embeddings | Self::OllamaEmbed)
+    }
+
+    /// The kinds of engine that serve it. A native line is answered natively, which only
+    /// an Ollama can.
+    #[must_use]
+    pub fn kinds(self) -> Kinds {
+        match self.dialect() {
+            Dialect::OpenAi => Kinds::ALL,
+            Dialect::Ollama => Kinds::OLLAMA,
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+// === impl EngineKind ===
+
+impl EngineKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Ollama, Self::OpenAi];
+
+    /// Its name in configuration and messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ollama => "ollama",
+            Self::OpenAi => "openai",
+        }
+    }
+}
+
+impl fmt::Display for EngineKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
