@@ -1,1 +1,13 @@
-//! The gateway: the public edge, stateless.
+//! The gateway: the public edge, stateless. It serves the public services of
+//! `caravan.v1` by forwarding to the planner, message by message, and the
+//! OpenAI-compatible REST facade. It holds no batch data and decides nothing.
+
+mod forward;
+mod options;
+mod relay;
+mod rest;
+mod service;
+mod upstream;
+
+pub use options::Options;
+pub use service::{Error, Service};

@@ -4,6 +4,7 @@
 mod body;
 mod call;
 mod deadline;
+mod inbound;
 #[cfg(test)]
 mod tests;
 

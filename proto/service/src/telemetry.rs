@@ -173,3 +173,32 @@ impl Extractor for Headers<'_> {
         self.0.keys().map(http::HeaderName::as_str).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::{propagation::TextMapPropagator as _, trace::TraceContextExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_trace_survives_the_wire() {
+        let propagator = TraceContextPropagator::new();
+        let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let mut headers = http::HeaderMap::new();
+        headers.insert("traceparent", http::HeaderValue::from_static(traceparent));
+        let context = propagator.extract(&Headers(&headers));
+        assert!(context.span().span_context().is_valid());
+
+        let mut metadata = MetadataMap::new();
+        propagator.inject_context(&context, &mut Carrier(&mut metadata));
+        assert_eq!(metadata.get("traceparent").map(|v| v.as_bytes()), Some(traceparent.as_bytes()));
+    }
+
+    #[test]
+    fn a_malformed_filter_is_named() {
+        let options = Options { filter: "caravan=loud".into(), ..Options::default() };
+        // Fails before anything global is set but the propagator.
+        let error = init("test", &options).expect_err("no such level").to_string();
+        assert!(error.contains("caravan=loud"), "{error}");
+    }
+}

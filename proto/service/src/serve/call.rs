@@ -24,6 +24,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use super::{
     body::{Cut, Supervised},
     deadline,
+    inbound::Inbound,
 };
 use crate::{metrics::Metric, telemetry};
 
@@ -99,6 +100,7 @@ where
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         let span = record.span.clone();
+        let request = request.map(|body| Body::new(Inbound(body)));
         let answer = async move {
             let handler = AssertUnwindSafe(async move { inner.call(request).await }).catch_unwind();
             let answer = tokio::select! {

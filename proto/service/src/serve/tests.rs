@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use caravan_proto::{
     error::{reason, retry_delay},
@@ -10,6 +10,7 @@ use caravan_proto::{
     },
 };
 use futures::{StreamExt as _, stream::BoxStream};
+use http_body::Body as _;
 use tokio::{task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status, transport::Channel};
@@ -18,12 +19,16 @@ use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
 };
+use tower::Layer as _;
 
 use super::*;
 use crate::{client, listen};
 
 /// Each method misbehaves in its own way.
+#[derive(Clone, Default)]
 struct Stubborn {
+    /// Cancelled when the hanging call begins.
+    entered: CancellationToken,
     /// Cancelled when the hanging call is dropped.
     dropped: CancellationToken,
 }
@@ -36,6 +41,7 @@ impl FleetService for Stubborn {
         &self,
         _: Request<ListExecutorsRequest>,
     ) -> Result<Response<ListExecutorsResponse>, Status> {
+        self.entered.cancel();
         let _guard = self.dropped.clone().drop_guard();
         std::future::pending().await
     }
@@ -64,7 +70,7 @@ impl FleetService for Stubborn {
 struct Running {
     channel: Channel,
     shutdown: Shutdown,
-    dropped: CancellationToken,
+    service: Stubborn,
     server: JoinSet<Result<(), Error>>,
 }
 
@@ -72,12 +78,12 @@ async fn running(drain: Duration) -> Running {
     let bound = listen::bind("127.0.0.1:0").await.expect("a free port");
     let url = bound.url().parse().expect("a URL");
     let channel = client::channel(&[url], &client::Options::default()).expect("a channel");
-    let (shutdown, dropped) = (Shutdown::new(drain), CancellationToken::new());
-    let services = Services::new().add(FleetServiceServer::new(Stubborn { dropped: dropped.clone() }));
+    let (shutdown, service) = (Shutdown::new(drain), Stubborn::default());
+    let services = Services::new().add(FleetServiceServer::new(service.clone()));
     let mut server = JoinSet::new();
     let handle = shutdown.clone();
     server.spawn(async move { serve(bound, services, &Options::default(), handle).await });
-    Running { channel, shutdown, dropped, server }
+    Running { channel, shutdown, service, server }
 }
 
 async fn ends(server: &mut JoinSet<Result<(), Error>>) {
@@ -103,11 +109,10 @@ async fn an_open_stream_ends_with_unavailable_at_the_drain_limit() {
 async fn a_hanging_call_is_answered_at_the_drain_limit() {
     let mut running = running(Duration::ZERO).await;
     let mut client = FleetServiceClient::new(running.channel.clone());
-    let mut watch = client.watch_fleet(WatchFleetRequest {}).await.expect("a stream").into_inner();
-    watch.message().await.expect("the server answers");
-    let (shutdown, hanging) =
-        (running.shutdown.clone(), client.list_executors(ListExecutorsRequest::default()));
-    let (answer, ()) = tokio::join!(hanging, async { shutdown.trigger() });
+    let (answer, ()) = tokio::join!(client.list_executors(ListExecutorsRequest::default()), async {
+        running.service.entered.cancelled().await;
+        running.shutdown.trigger();
+    });
     assert_eq!(answer.expect_err("cut off").code(), Code::Unavailable);
     ends(&mut running.server).await;
 }
@@ -120,16 +125,35 @@ async fn without_calls_the_server_ends_at_once() {
 }
 
 #[tokio::test]
-async fn a_deadline_ends_the_call_and_its_handler() {
-    let running = running(Duration::ZERO).await;
-    // The header by hand: tonic's client would give up by itself otherwise.
-    let mut request = Request::new(ListExecutorsRequest::default());
-    request.metadata_mut().insert("grpc-timeout", "20m".parse().expect("a value"));
-    let mut grpc =
-        FleetServiceClient::with_interceptor(running.channel.clone(), |request: Request<()>| Ok(request));
-    let status = grpc.list_executors(request).await.expect_err("the deadline passes");
-    assert!(matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled), "{status:?}");
-    timeout(Duration::from_secs(5), running.dropped.cancelled()).await.expect("the handler is dropped");
+async fn a_deadline_ends_the_call_with_its_own_code() {
+    let stubborn = Stubborn::default();
+    // Under the stack alone: tonic's client has a timer of its own, which would race with ours.
+    let mut server = call::layer(CancellationToken::new()).layer(FleetServiceServer::new(stubborn.clone()));
+    let request = |method: &str| {
+        http::Request::builder()
+            .uri(format!("/caravan.v1.FleetService/{method}"))
+            .header("content-type", "application/grpc")
+            .header("grpc-timeout", "20m")
+            .body(Body::new("\0\0\0\0\0".to_owned()))
+            .expect("a request")
+    };
+    let answer = server.call(request("ListExecutors")).await.expect("infallible");
+    assert_eq!(call::code(answer.headers()), Some(Code::DeadlineExceeded));
+    timeout(Duration::from_secs(5), stubborn.dropped.cancelled()).await.expect("the handler is dropped");
+
+    let answer = server.call(request("WatchFleet")).await.expect("infallible");
+    let trailers = trailers(answer.into_body()).await;
+    assert_eq!(call::code(&trailers), Some(Code::DeadlineExceeded));
+}
+
+async fn trailers(mut body: Body) -> http::HeaderMap {
+    loop {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        let frame = frame.expect("trailers come before the end").expect("no error");
+        if let Ok(trailers) = frame.into_trailers() {
+            return trailers;
+        }
+    }
 }
 
 #[tokio::test]
@@ -141,9 +165,9 @@ async fn a_panic_is_an_internal_error_and_the_connection_lives() {
 
     let mut request = Request::new(WatchFleetRequest {});
     request.metadata_mut().insert("panic", "yes".parse().expect("a value"));
-    let mut stream = client.watch_fleet(request).await.expect("a stream").into_inner();
-    stream.message().await.expect("a first message");
-    let status = stream.message().await.expect_err("the stream panics");
+    let stream = client.watch_fleet(request).await.expect("a stream").into_inner();
+    let last = stream.collect::<Vec<_>>().await.pop().expect("an end");
+    let status = last.expect_err("the stream panics");
     assert_eq!(status.code(), Code::Internal);
 }
 

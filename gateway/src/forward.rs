@@ -1,0 +1,97 @@
+//! The three public services, each call forwarded to the planner's service of the same
+//! name. A new RPC is one line here.
+
+use caravan_proto::v1::{
+    Batch, CancelBatchRequest, CreateBatchRequest, DeleteBatchRequest, DeleteFileRequest,
+    DownloadFileRequest, DownloadFileResponse, File, GetBatchRequest, GetFileRequest, ListBatchesRequest,
+    ListBatchesResponse, ListExecutorsRequest, ListExecutorsResponse, ListFilesRequest, ListFilesResponse,
+    ListProfilesRequest, ListProfilesResponse, QueryUploadRequest, QueryUploadResponse, StreamResultsRequest,
+    StreamResultsResponse, UploadFileRequest, WatchBatchRequest, WatchBatchResponse, WatchFleetRequest,
+    WatchFleetResponse, batch_service_server::BatchService, file_service_server::FileService,
+    fleet_service_server::FleetService,
+};
+use caravan_service::Shutdown;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    relay::{Relay, client_stream},
+    upstream::{Upstream, failure, outbound},
+};
+
+/// Implements the services; a cheap clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Forward {
+    planner: Upstream,
+    shutdown: CancellationToken,
+}
+
+impl Forward {
+    pub(crate) fn new(planner: Upstream, shutdown: &Shutdown) -> Self {
+        Self { planner, shutdown: shutdown.token() }
+    }
+}
+
+macro_rules! forward {
+    ($service:ident, $client:ident {
+        $(unary $unary:ident($ask:ty) -> $answer:ty;)*
+        $(upload $upload:ident($part:ty) -> $whole:ty;)*
+        $(stream $stream:ident($from:ty) -> $item:ty as $name:ident;)*
+    }) => {
+        #[tonic::async_trait]
+        impl $service for Forward {
+            $(async fn $unary(&self, request: Request<$ask>) -> Result<Response<$answer>, Status> {
+                self.planner.$client().$unary(outbound(request)).await.map_err(failure)
+            })*
+
+            $(async fn $upload(&self, request: Request<Streaming<$part>>) -> Result<Response<$whole>, Status> {
+                let (metadata, extensions, incoming) = request.into_parts();
+                let (outgoing, broken) = client_stream(incoming);
+                let request = outbound(Request::from_parts(metadata, extensions, outgoing));
+                let mut planner = self.planner.$client();
+                tokio::select! {
+                    answer = planner.$upload(request) => answer.map_err(failure),
+                    status = broken => Err(status),
+                }
+            })*
+
+            $(type $name = Relay<$item>;
+
+            async fn $stream(&self, request: Request<$from>) -> Result<Response<Relay<$item>>, Status> {
+                let answer = self.planner.$client().$stream(outbound(request)).await.map_err(failure)?;
+                Ok(answer.map(|stream| Relay::new(stream, self.shutdown.clone())))
+            })*
+        }
+    };
+}
+
+forward! {
+    FileService, files {
+        unary query_upload(QueryUploadRequest) -> QueryUploadResponse;
+        unary get_file(GetFileRequest) -> File;
+        unary list_files(ListFilesRequest) -> ListFilesResponse;
+        unary delete_file(DeleteFileRequest) -> ();
+        upload upload_file(UploadFileRequest) -> File;
+        stream download_file(DownloadFileRequest) -> DownloadFileResponse as DownloadFileStream;
+    }
+}
+
+forward! {
+    BatchService, batches {
+        unary create_batch(CreateBatchRequest) -> Batch;
+        unary get_batch(GetBatchRequest) -> Batch;
+        unary list_batches(ListBatchesRequest) -> ListBatchesResponse;
+        unary cancel_batch(CancelBatchRequest) -> Batch;
+        unary delete_batch(DeleteBatchRequest) -> ();
+        stream watch_batch(WatchBatchRequest) -> WatchBatchResponse as WatchBatchStream;
+        stream stream_results(StreamResultsRequest) -> StreamResultsResponse as StreamResultsStream;
+    }
+}
+
+forward! {
+    FleetService, fleet {
+        unary list_executors(ListExecutorsRequest) -> ListExecutorsResponse;
+        unary list_profiles(ListProfilesRequest) -> ListProfilesResponse;
+        stream watch_fleet(WatchFleetRequest) -> WatchFleetResponse as WatchFleetStream;
+    }
+}

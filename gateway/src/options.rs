@@ -1,0 +1,62 @@
+use std::time::Duration;
+
+use caravan_service::{client, config, listen, ready::Ready, serve, shutdown, telemetry};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::service::{Error, Service};
+
+/// Configuration of the gateway; keys as in its TOML file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// `HOST:PORT` of the gRPC server; port 0 for any free one.
+    pub listen: String,
+    /// `HOST:PORT` of the HTTP server; port 0 for any free one.
+    pub http_listen: String,
+    /// URLs of planners, in order of preference. The first is used.
+    pub planner: Vec<Url>,
+    /// Calls may go on for so many seconds once the gateway is asked to stop.
+    pub drain_seconds: u64,
+    /// Longest time of one HTTP request, in seconds.
+    pub http_timeout_seconds: u64,
+    /// Bounds of the gRPC server.
+    pub server: serve::Options,
+    /// The connection to the planner.
+    pub client: client::Options,
+    /// Lines on stderr, traces and metrics.
+    pub telemetry: telemetry::Options,
+}
+
+impl Options {
+    /// Binds both ports. The planner need not be there yet.
+    ///
+    /// # Errors
+    /// If a port is taken, or `planner` is empty or holds no address.
+    pub async fn build(&self) -> Result<Service, Error> {
+        config::check(!self.planner.is_empty(), "planner", "a list of at least one URL")?;
+        config::check(self.http_timeout_seconds > 0, "http_timeout_seconds", "at least 1")?;
+        let planner = client::channel(&self.planner, &self.client)?;
+        let grpc = listen::bind(&self.listen).await?;
+        let http = listen::bind(&self.http_listen).await?;
+        let addresses = Ready::new(Some(grpc.url()), Some(http.url()));
+        let http_timeout = Duration::from_secs(self.http_timeout_seconds);
+        Ok(Service { grpc, http, addresses, planner, http_timeout, server: self.server.clone() })
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:4081".to_owned(),
+            http_listen: "127.0.0.1:4080".to_owned(),
+            planner: Url::parse("http://127.0.0.1:4082").into_iter().collect(),
+            drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
+            // As long as the usual proxies wait for an answer's head is 60 s: be there first.
+            http_timeout_seconds: 30,
+            server: serve::Options::default(),
+            client: client::Options::default(),
+            telemetry: telemetry::Options::default(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+use std::time::Duration;
+
+use caravan_proto::{
+    MAX_MESSAGE_BYTES,
+    v1::{
+        batch_service_server::BatchServiceServer, file_service_server::FileServiceServer,
+        fleet_service_server::FleetServiceServer,
+    },
+};
+use caravan_service::{
+    Shutdown, client, config,
+    listen::{self, Bound},
+    ready::Ready,
+    serve::{self, Services},
+};
+use tonic::transport::Channel;
+
+use crate::{forward::Forward, rest, upstream::Upstream};
+
+/// A gateway that holds its ports and serves once [`run`](Self::run).
+#[derive(Debug)]
+pub struct Service {
+    pub(crate) grpc: Bound,
+    pub(crate) http: Bound,
+    pub(crate) addresses: Ready,
+    pub(crate) planner: Channel,
+    pub(crate) http_timeout: Duration,
+    pub(crate) server: serve::Options,
+}
+
+/// Why a gateway cannot start or ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// A port is not to be had.
+    #[error(transparent)]
+    Listen(#[from] listen::Error),
+    /// The planner cannot be dialled.
+    #[error("cannot dial the planner")]
+    Planner(#[from] client::Error),
+    /// The gRPC server failed.
+    #[error(transparent)]
+    Grpc(#[from] serve::Error),
+    /// The HTTP server failed.
+    #[error("HTTP server failed")]
+    Http(#[source] std::io::Error),
+}
+
+impl Service {
+    /// Where it serves, real ports included.
+    #[must_use]
+    pub fn addresses(&self) -> &Ready {
+        &self.addresses
+    }
+
+    /// Serves until `shutdown`, and then no longer than its drain limit.
+    ///
+    /// # Errors
+    /// If one of the servers fails.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
+        let upstream = Upstream::new(self.planner);
+        let forward = Forward::new(upstream.clone(), &shutdown);
+        let services = Services::new()
+            .add(FileServiceServer::new(forward.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+            .add(BatchServiceServer::new(forward.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+            .add(FleetServiceServer::new(forward).max_decoding_message_size(MAX_MESSAGE_BYTES));
+        let rest = rest::router(upstream, self.http_timeout, shutdown.clone());
+        let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());
+        let http = rest::serve(self.http.into_listener(), rest, shutdown);
+        tokio::try_join!(async { grpc.await.map_err(Error::from) }, async {
+            http.await.map_err(Error::Http)
+        })?;
+        Ok(())
+    }
+}

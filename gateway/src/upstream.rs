@@ -1,0 +1,93 @@
+//! The planner as the gateway calls it: what of a request goes on, and what a failed
+//! call says to the client.
+
+use std::{error::Error as _, time::Duration};
+
+use caravan_proto::{
+    MAX_MESSAGE_BYTES,
+    error::Reason,
+    v1::{
+        batch_service_client::BatchServiceClient, file_service_client::FileServiceClient,
+        fleet_service_client::FleetServiceClient,
+    },
+};
+use caravan_service::client::traced;
+use tonic::{
+    Request, Status, TimeoutExpired, metadata::MetadataMap, service::interceptor::InterceptedService,
+    transport::Channel,
+};
+
+/// Request metadata that the planner gets to see: the caller's trace and deadline. What
+/// the gateway itself answers for (credentials, user agents) stays here.
+const FORWARDED: [&str; 3] = ["traceparent", "tracestate", "grpc-timeout"];
+
+/// When clients should try again: by then the channel has dialled anew.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A channel that hands the current trace on.
+pub(crate) type Traced = InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>;
+
+/// The planner. A cheap clone; all clones share one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstream {
+    channel: Channel,
+}
+
+impl Upstream {
+    pub(crate) fn new(channel: Channel) -> Self {
+        Self { channel }
+    }
+
+    pub(crate) fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    pub(crate) fn files(&self) -> FileServiceClient<Traced> {
+        FileServiceClient::with_interceptor(self.channel(), traced as fn(_) -> _)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub(crate) fn batches(&self) -> BatchServiceClient<Traced> {
+        BatchServiceClient::with_interceptor(self.channel(), traced as fn(_) -> _)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    pub(crate) fn fleet(&self) -> FleetServiceClient<Traced> {
+        FleetServiceClient::with_interceptor(self.channel(), traced as fn(_) -> _)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+}
+
+/// The request as the planner gets it.
+pub(crate) fn outbound<T>(request: Request<T>) -> Request<T> {
+    let (metadata, _, message) = request.into_parts();
+    let mut request = Request::new(message);
+    *request.metadata_mut() = forwarded(&metadata);
+    request
+}
+
+fn forwarded(metadata: &MetadataMap) -> MetadataMap {
+    let mut kept = MetadataMap::new();
+    for key in FORWARDED {
+        if let Some(value) = metadata.get(key) {
+            kept.insert(key, value.clone());
+        }
+    }
+    kept
+}
+
+/// What the planner says goes on as it is, details and metadata included. A failure of
+/// the way to it (tonic keeps its cause as source) becomes UNAVAILABLE with a time to retry.
+pub(crate) fn failure(status: Status) -> Status {
+    let Some(cause) = status.source() else { return status };
+    let mut chain = std::iter::successors(Some(cause), |&error| error.source());
+    if chain.any(|error| error.is::<TimeoutExpired>()) {
+        return Reason::DeadlineExceeded.status("the call took longer than its deadline allows");
+    }
+    Reason::Unavailable.retry_after("the planner cannot be reached; try again", RETRY)
+}
+
+/// The gateway goes away: resume elsewhere.
+pub(crate) fn leaving() -> Status {
+    Reason::Unavailable.retry_after("the gateway is going away; resume the call", RETRY)
+}
