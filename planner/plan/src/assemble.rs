@@ -1,0 +1,182 @@
+use crate::{
+    Error, Group, Input, Limits, Micros, Origin, Plan, Policy, Strategy, Summary, Tokens, Warning,
+    conversation,
+    draft::{Bounds, Draft},
+    independent,
+    schedule::makespan,
+    size::Sizer,
+    spread::{Load, spread},
+    tally::Tally,
+    tier,
+    work::Pace,
+};
+
+/// Plans a batch: groups, lanes, order and chunks.
+///
+/// Laws: every request is either rejected or in exactly one chunk; a chunk's requests are of one
+/// group; a chunk of more than one request passes none of its budgets; conversations keep input order.
+///
+/// Errors: those of `Limits::check`, `TooMany`, `UnknownGroup`, `UnknownModel`.
+pub fn plan(input: Input<'_>) -> Result<Plan, Error> {
+    let limits = &input.policy.limits;
+    limits.check()?;
+    let sizer = Sizer::new(input.policy);
+    let paces: Vec<_> = input.fleets.iter().map(|fleet| Pace::of(fleet, limits)).collect();
+    let mut tally = Tally::take(&input, &sizer, &paces)?;
+
+    let mut draft = Draft::new(input, sizer, tally.ordinals.len());
+    let mut groups = empty_groups(&input, &sizer);
+    let mut contexts = Vec::with_capacity(paces.len());
+    let mut duration = Some(Micros(0));
+    for ((model, pace), loads) in (0u32..).zip(&paces).zip(&mut tally.loads) {
+        let first = draft.chunks.len();
+        let lanes = input.lanes(model);
+        let even = spread(loads, lanes, limits.warm_factor);
+        let bounds = Bounds::of(input.policy, pace, even);
+        cut(&mut draft, &input, loads, &tally.ordinals, &bounds, &mut groups);
+        let chunks = draft.chunks.get(first..).unwrap_or_default();
+        let needed = chunks.iter().map(|chunk| chunk.context_needed).max();
+        let estimated = tally.estimated.get(model as usize) == Some(&true);
+        contexts.push(needed.map_or(Tokens(0), |needed| {
+            tier(with_headroom(needed, estimated, limits), input.context(model), &limits.tiers)
+        }));
+        let span = makespan(chunks.iter().map(|chunk| chunk.estimated), lanes);
+        duration = duration.zip(span).map(|(sum, span)| Micros(sum.0.saturating_add(span.0)));
+    }
+    let summary = summarize(&input, &draft, &tally, &paces, duration);
+    let Draft { order, chunks, .. } = draft;
+    Ok(Plan { order, chunks, groups, rejected: tally.rejected, contexts, summary })
+}
+
+// === impl Input ===
+
+impl Input<'_> {
+    /// Context of one slot: the client's word wins. 0 for a model without fleet.
+    pub(crate) fn context(&self, model: u32) -> Tokens {
+        let known = self.fleets.get(model as usize).map_or(Tokens(0), |fleet| fleet.context);
+        self.policy.stated.max_context.unwrap_or(known)
+    }
+
+    fn lanes(&self, model: u32) -> u32 {
+        self.fleets.get(model as usize).map_or(1, |fleet| fleet.lanes.max(1))
+    }
+}
+
+// === impl Bounds ===
+
+impl Bounds {
+    /// `even` is the work of one lane, if all do the same.
+    fn of(policy: &Policy, pace: &Pace, even: u64) -> Self {
+        let limits = &policy.limits;
+        let requests = policy.max_requests.map_or(limits.max_requests, |max| max.min(limits.max_requests));
+        let own_time = match policy.strategy {
+            Strategy::Independent => Some(limits.max_chunk_time),
+            Strategy::Conversation => None,
+        };
+        let time = [own_time, policy.max_time].into_iter().flatten().min();
+        let work = time.and_then(|time| pace.work_in(time)).unwrap_or(u64::MAX);
+        let small = limits.lane_fraction.of(limits.lane_fraction.of(even));
+        let small = small.max(pace.work_in(limits.min_chunk_time).unwrap_or(0));
+        Self { requests: requests.get(), bytes: limits.max_payload.0, work, small }
+    }
+}
+
+fn cut(
+    draft: &mut Draft<'_>,
+    input: &Input<'_>,
+    loads: &[Load],
+    ordinals: &[u32],
+    bounds: &Bounds,
+    groups: &mut [Group],
+) {
+    let limits = &input.policy.limits;
+    let mut scratch = Vec::new();
+    for load in loads {
+        let of_group = (input.heads.get(load.group as usize), groups.get_mut(load.group as usize));
+        let (Some(head), Some(group)) = of_group else { continue };
+        let (first, own) = (draft.chunks.len(), load.ordinals(ordinals));
+        match input.policy.strategy {
+            Strategy::Independent => {
+                independent::cut(draft, head, load, own, (limits, bounds), &mut scratch);
+            }
+            Strategy::Conversation => {
+                conversation::cut(draft, head, load, own, (limits, bounds, input.context(load.model)));
+            }
+        }
+        let chunks = draft.chunks.get(first..).unwrap_or_default();
+        group.requests = load.requests;
+        group.first_chunk = first as u32;
+        group.chunks = chunks.len() as u32;
+        group.shares = chunks.iter().map(|chunk| chunk.share + 1).max().unwrap_or(0);
+    }
+}
+
+fn empty_groups(input: &Input<'_>, sizer: &Sizer) -> Vec<Group> {
+    let heads = input.heads.iter();
+    heads.map(|head| Group { prefix_tokens: Tokens(sizer.prefix(head)), ..Group::default() }).collect()
+}
+
+fn with_headroom(needed: Tokens, estimated: bool, limits: &Limits) -> Tokens {
+    let more = if estimated { limits.estimate_headroom.of(needed.0) } else { 0 };
+    Tokens(needed.0.saturating_add(more))
+}
+
+fn summarize(
+    input: &Input<'_>,
+    draft: &Draft<'_>,
+    tally: &Tally,
+    paces: &[Pace],
+    duration: Option<Micros>,
+) -> Summary {
+    let chunks = &draft.chunks;
+    let used = |model: u32| tally.loads.get(model as usize).is_some_and(|loads| !loads.is_empty());
+    let models = || (0u32..).zip(input.fleets).filter(|&(model, _)| used(model));
+    let origins = models().map(|(_, fleet)| fleet.origin).max();
+    let stated = input.policy.stated.max_context.map(|_| Origin::Stated);
+    Summary {
+        requests: draft.order.len() as u64,
+        estimated_requests: tally.estimated_requests,
+        groups: tally.loads.iter().map(|loads| loads.len() as u64).sum(),
+        largest_chunk: chunks.iter().map(|chunk| chunk.requests()).max().unwrap_or(0),
+        largest_context: chunks.iter().map(|chunk| chunk.context_needed).max().unwrap_or_default(),
+        prompt_tokens_without: Tokens(tally.prompt_tokens_without),
+        prompt_tokens_with: Tokens(
+            chunks.iter().fold(0, |sum, chunk| chunk.prompt_tokens.0.saturating_add(sum)),
+        ),
+        prefix_evaluations_without: tally.prefix_evaluations_without,
+        prefix_evaluations: draft.prefix_evaluations,
+        lanes: models().map(|(model, _)| input.lanes(model)).max().unwrap_or(0),
+        estimated_duration: duration,
+        reserved_answer_tokens: draft.sizer.reserved(),
+        origin: stated.or(origins).unwrap_or(Origin::Configured),
+        warnings: warnings(input, draft, tally, |model| {
+            used(model).then(|| paces.get(model as usize)).flatten().copied()
+        }),
+    }
+}
+
+fn warnings(
+    input: &Input<'_>,
+    draft: &Draft<'_>,
+    tally: &Tally,
+    pace: impl Fn(u32) -> Option<Pace>,
+) -> Vec<Warning> {
+    let models = || (0u32..).zip(input.fleets).filter_map(|(model, fleet)| Some((fleet, pace(model)?)));
+    let assumed = models().filter(|(fleet, _)| !fleet.lanes_known).map(|(fleet, _)| fleet.lanes.max(1)).max();
+    let slow = models().any(|(_, pace)| !pace.known());
+    let fleet = models().map(|(fleet, _)| fleet.context).min();
+    let stated = input.policy.stated.max_context.zip(fleet).filter(|(stated, fleet)| stated > fleet);
+    let some = |requests: u64| (requests > 0).then_some(requests);
+    [
+        assumed.map(|lanes| Warning::LanesUnknown { lanes }),
+        slow.then_some(Warning::SpeedUnknown),
+        (slow && input.policy.max_time.is_some()).then_some(Warning::TimeBoundIgnored),
+        stated.map(|(stated, fleet)| Warning::StatedContextAboveFleet { stated, fleet }),
+        some(tally.estimated_requests).map(|requests| Warning::TokensEstimated { requests }),
+        some(draft.too_long).map(|requests| Warning::ConversationsOfOne { requests }),
+        some(draft.too_large).map(|requests| Warning::PayloadsTooLarge { requests }),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}

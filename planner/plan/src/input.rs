@@ -1,0 +1,74 @@
+use std::num::NonZeroU32;
+
+use crate::{Policy, Tokens};
+
+/// Everything a plan is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Input<'a> {
+    /// In input order; the index is the request's ordinal. At most `u32::MAX`.
+    pub requests: &'a [Request],
+    /// Indexed by `Request::group`.
+    pub heads: &'a [Head],
+    /// Indexed by `Head::model`.
+    pub fleets: &'a [Fleet],
+    /// What the client wants and the operator allows.
+    pub policy: &'a Policy,
+}
+
+/// One request as a fixed record of 20 bytes: its text is never here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// Index into the heads: requests of equal model, endpoint and shared head have the same one.
+    pub group: u32,
+    /// The whole prompt, shared prefix included, as counted or as likely.
+    pub prompt_tokens: u32,
+    /// Lower bound of `prompt_tokens`; equal to it where tokens were counted. Only this rejects a request.
+    pub prompt_tokens_low: u32,
+    /// The `max_tokens` that the request states.
+    pub answer_tokens: Option<NonZeroU32>,
+    /// Size of its own part in a chunk payload, envelope included.
+    pub bytes: u32,
+}
+
+/// What the requests of one group share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Index into the fleets.
+    pub model: u32,
+    /// Tokens of the shared prefix; 0 if nothing is shared.
+    pub prefix_tokens: u32,
+    /// Size of the shared part in a chunk payload.
+    pub bytes: u32,
+    /// Whether requests are answered with tokens: false for embeddings, which reserve none.
+    pub answers: bool,
+}
+
+/// What is known of the lanes that serve one model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fleet {
+    /// Lanes that serve the model; 0 counts as 1.
+    pub lanes: u32,
+    /// False if `lanes` is a configured default, because no engine was known.
+    pub lanes_known: bool,
+    /// Largest context of one slot.
+    pub context: Tokens,
+    /// Prompt tokens a second of one lane with all slots busy, if measured.
+    pub prefill_tokens_per_second: Option<f64>,
+    /// Answer tokens a second of one lane with all slots busy, if measured.
+    pub decode_tokens_per_second: Option<f64>,
+    /// Where these numbers came from.
+    pub origin: Origin,
+}
+
+/// Where limits came from, the best known first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// The client stated them.
+    Stated,
+    /// A calibrated profile.
+    Profile,
+    /// What a connected engine says of itself; not measured.
+    Reported,
+    /// Configured defaults: no engine was known.
+    Configured,
+}

@@ -1,0 +1,77 @@
+use crate::{Head, Policy, Request, StatedTokens, Tokens};
+
+/// Tokens of one request: what the client states wins over what was counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size {
+    /// Prompt tokens beyond the shared prefix.
+    pub(crate) own: u64,
+    /// Answer tokens that it asks for, or that are reserved.
+    pub(crate) answer: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizer {
+    stated: StatedTokens,
+    reserved: u64,
+}
+
+// === impl Size ===
+
+impl Size {
+    pub(crate) fn exchange(self) -> u64 {
+        self.own.saturating_add(self.answer)
+    }
+}
+
+// === impl Sizer ===
+
+impl Sizer {
+    pub(crate) fn new(policy: &Policy) -> Self {
+        let stated = policy.stated;
+        let reserved = match (stated.exchange, stated.user) {
+            (Some(exchange), Some(user)) => exchange.0.saturating_sub(user.0),
+            _ => policy.limits.reserved_answer_tokens.0,
+        };
+        Self { stated, reserved }
+    }
+
+    /// Answer tokens of a request that states none.
+    pub(crate) fn reserved(&self) -> Tokens {
+        Tokens(self.reserved)
+    }
+
+    pub(crate) fn prefix(&self, head: &Head) -> u64 {
+        self.stated.system.map_or(u64::from(head.prefix_tokens), |system| system.0)
+    }
+
+    pub(crate) fn of(&self, request: &Request, head: &Head) -> Size {
+        let counted = u64::from(request.prompt_tokens.saturating_sub(head.prefix_tokens));
+        let own = self.stated.user.map_or(counted, |user| user.0);
+        if !head.answers {
+            return Size { own, answer: 0 };
+        }
+        match self.stated.exchange {
+            Some(exchange) => Size { own: own.min(exchange.0), answer: exchange.0.saturating_sub(own) },
+            None => {
+                let answer = request.answer_tokens.map_or(self.reserved, |tokens| tokens.get().into());
+                Size { own, answer }
+            }
+        }
+    }
+
+    /// Tokens that it takes at the very least: a slot with less context cannot run it.
+    pub(crate) fn at_least(&self, request: &Request, head: &Head) -> u64 {
+        let answer = match request.answer_tokens {
+            _ if !head.answers => 0,
+            Some(tokens) => tokens.get().into(),
+            None => 1,
+        };
+        u64::from(request.prompt_tokens_low) + answer
+    }
+
+    /// Whether its prompt was estimated, and the client states nothing better.
+    pub(crate) fn estimated(&self, request: &Request) -> bool {
+        let own_stated = self.stated.user.is_some() || self.stated.exchange.is_some();
+        request.prompt_tokens_low < request.prompt_tokens && !(self.stated.system.is_some() && own_stated)
+    }
+}
