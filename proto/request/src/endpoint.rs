@@ -1,7 +1,5 @@
 use std::fmt;
 
-use crate::Kinds;
-
 /// Where a request is addressed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Endpoint {
@@ -89,16 +87,6 @@ impl Endpoint {
     #[must_use]
     pub fn is_embedding(self) -> bool {
         matches!(self, Self::Embeddings | Self::OllamaEmbed)
-    }
-
-    /// The kinds of engine that serve it. A native line is answered natively, which only
-    /// an Ollama can.
-    #[must_use]
-    pub fn kinds(self) -> Kinds {
-        match self.dialect() {
-            Dialect::OpenAi => Kinds::ALL,
-            Dialect::Ollama => Kinds::OLLAMA,
-        }
     }
 }
 

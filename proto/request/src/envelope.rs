@@ -33,8 +33,7 @@ impl<'a> Envelope<'a> {
         Ok(envelope)
     }
 
-    /// Checks everything but the body; gives the endpoint if the URL names one that
-    /// the fleet serves.
+    /// Checks everything but the body; gives the endpoint if the URL names one.
     pub(crate) fn check(&self, report: &mut Report<'_>) -> Option<Endpoint> {
         self.check_custom_id(report);
         self.check_method(report);
@@ -87,14 +86,6 @@ impl<'a> Envelope<'a> {
             report.field(Code::UnsupportedUrl, &path, why);
             return None;
         };
-        let kinds = report.kinds.and(endpoint.kinds());
-        if kinds.is_empty() {
-            let (fleet, serve) = (report.policy.kinds, endpoint.kinds());
-            let why = format_args!("{url} is served by engines of kind {serve}, but the fleet has: {fleet}");
-            report.field(Code::UnsupportedUrl, &path, why);
-            return None;
-        }
-        report.kinds = kinds;
         if let Some(expected) = report.policy.endpoint.filter(|expected| *expected != endpoint) {
             let why = format_args!("url is {url}, but the batch is for {expected}");
             report.field(Code::UrlMismatch, &path, why);

@@ -19,7 +19,7 @@ pub enum Code {
     DuplicateCustomId,
     /// The method is not POST.
     UnsupportedMethod,
-    /// The URL names no endpoint, or none that the fleet serves.
+    /// The URL names no endpoint that is served.
     UnsupportedUrl,
     /// The URL is not the one that the batch names.
     UrlMismatch,

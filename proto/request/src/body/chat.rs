@@ -30,7 +30,7 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("tools", Kinds::ALL, Shape::Check(tool::check_tools)),
     Field::new("tool_choice", Kinds::ALL, Shape::Check(tool::check_choice)),
     Field::new("n", Kinds::ALL, Shape::Check(sampling::check_choices)),
-    Field::new("parallel_tool_calls", Kinds::OPEN_AI, Shape::Bool),
+    Field::new("parallel_tool_calls", Kinds::ALL, Shape::Check(tool::check_parallel)),
     Field::new("logit_bias", Kinds::OPEN_AI, Shape::Check(sampling::check_logit_bias)),
     Field::new("chat_template_kwargs", Kinds::OPEN_AI, Shape::AnyObject),
     sampling::TOP_K,

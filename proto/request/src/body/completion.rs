@@ -23,9 +23,9 @@ pub(super) const FIELDS: &[Field] = &[
     Field::new("presence_penalty", Kinds::ALL, PENALTY),
     Field::new("suffix", Kinds::OLLAMA, Shape::Text),
     Field::new("n", Kinds::ALL, Shape::Check(sampling::check_choices)),
-    Field::new("best_of", Kinds::ALL, Shape::Check(sampling::check_choices)),
+    Field::new("best_of", Kinds::ALL, Shape::Check(sampling::check_best_of)),
     Field::new("echo", Kinds::ALL, Shape::Check(check_echo)),
-    Field::new("logprobs", Kinds::OPEN_AI, Shape::Integer(0..=5)),
+    Field::new("logprobs", Kinds::ALL, Shape::Integer(0..=5)),
     Field::new("logit_bias", Kinds::OPEN_AI, Shape::Check(sampling::check_logit_bias)),
     sampling::TOP_K,
     sampling::MIN_P,
@@ -39,14 +39,20 @@ pub(super) const FIELDS: &[Field] = &[
     Field::refused("stream_options", "has no meaning in a batch, whose answers are not streamed"),
 ];
 
-/// One text; several, or texts as token ids, only where the engine takes them.
+/// One text, or one as token ids where the engine takes them: an answer belongs to one prompt.
 fn check_prompt(node: &Node<'_>, path: &Path<'_>, report: &mut Report<'_>) {
     match node {
         Node::Text(_) => check_filled(node, path, report),
-        Node::Array(_) => {
-            report.restrict(Kinds::OPEN_AI, path);
-            check_texts_or_tokens(node, path, report);
-        }
+        Node::Array(prompts) => match prompts.as_slice() {
+            [one @ Node::Text(_)] => check_filled(one, &path.index(0), report),
+            [Node::Text(_) | Node::Array(_), ..] => {
+                report.unsupported(path, "holds several prompts: give each a line of its own");
+            }
+            _ => {
+                report.restrict(Kinds::OPEN_AI, path);
+                check_items(node, path, 1, report, check_token);
+            }
+        },
         _ => report.wrong_type(path, "a string", node),
     }
 }
@@ -75,9 +81,5 @@ fn check_token(node: &Node<'_>, path: &Path<'_>, report: &mut Report<'_>) {
 
 /// A native engine does not repeat the prompt.
 fn check_echo(node: &Node<'_>, path: &Path<'_>, report: &mut Report<'_>) {
-    match node {
-        Node::Bool(false) => {}
-        Node::Bool(true) => report.restrict(Kinds::OPEN_AI, path),
-        _ => report.wrong_type(path, "a boolean", node),
-    }
+    sampling::check_flag(node, path, false, report);
 }

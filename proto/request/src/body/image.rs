@@ -1,4 +1,7 @@
-use crate::{json::Node, path::Path, report::Report};
+use crate::{Kinds, json::Node, path::Path, report::Report};
+
+/// How PNG, JPEG, GIF and WebP start in base64.
+const KNOWN: [&str; 4] = ["iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR"];
 
 /// An image's URL: a data URI, for an engine fetches nothing.
 pub(super) fn check_data_uri(node: &Node<'_>, path: &Path<'_>, report: &mut Report<'_>) {
@@ -20,6 +23,10 @@ pub(super) fn check_base64(node: &Node<'_>, path: &Path<'_>, report: &mut Report
     match node.as_text() {
         None => report.wrong_type(path, "a string", node),
         Some(data) if !is_base64(data) => report.invalid(path, "is not base64 (without data: and line ends)"),
+        // A compatible engine wants to be told the format, which these tell themselves.
+        Some(data) if !KNOWN.iter().any(|start| data.starts_with(start)) => {
+            report.restrict(Kinds::OLLAMA, path);
+        }
         Some(_) => {}
     }
 }

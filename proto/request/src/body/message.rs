@@ -24,7 +24,7 @@ const ASSISTANT: &[Field] = &[
     Field::new("content", Kinds::ALL, Shape::Check(check_text)),
     Field::new("tool_calls", Kinds::ALL, Shape::Check(tool::check_calls)),
     Field::new("name", Kinds::OPEN_AI, Shape::Text),
-    Field::new("reasoning_content", Kinds::OPEN_AI, Shape::Text),
+    Field::new("reasoning_content", Kinds::ALL, Shape::Text),
     Field::refused("refusal", "is not honoured: give what the assistant said as content"),
     Field::refused("audio", "is not honoured: give what the assistant said as content"),
     Field::refused("function_call", "is not honoured: use tool_calls"),

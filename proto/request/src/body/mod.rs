@@ -38,7 +38,7 @@ pub fn fields(endpoint: Endpoint) -> &'static [Field] {
 pub fn treatment(kind: EngineKind, endpoint: Endpoint, name: &str) -> Treatment {
     fields(endpoint)
         .iter()
-        .find(|field| endpoint.kinds().contains(kind) && field.name() == name)
+        .find(|field| field.name() == name)
         .map_or(Treatment::Unsupported, |field| field.treatment(kind))
 }
 

@@ -10,12 +10,12 @@ use crate::{
     report::Report,
 };
 
-const MODEL: Field = Field::new("model", Kinds::OLLAMA, Shape::Check(check_model));
-const FORMAT: Field = Field::new("format", Kinds::OLLAMA, Shape::Check(structured::check_format));
-const THINK: Field = Field::new("think", Kinds::OLLAMA, Shape::Check(check_think));
-const OPTIONS: Field = Field::new("options", Kinds::OLLAMA, Shape::Object(options::FIELDS));
-const LOGPROBS: Field = Field::new("logprobs", Kinds::OLLAMA, Shape::Bool);
-const TOP_LOGPROBS: Field = Field::new("top_logprobs", Kinds::OLLAMA, Shape::Integer(0..=20));
+const MODEL: Field = Field::new("model", Kinds::ALL, Shape::Check(check_model));
+const FORMAT: Field = Field::new("format", Kinds::ALL, Shape::Check(structured::check_format));
+const THINK: Field = Field::new("think", Kinds::ALL, Shape::Check(check_think));
+const OPTIONS: Field = Field::new("options", Kinds::ALL, Shape::Object(options::FIELDS));
+const LOGPROBS: Field = Field::new("logprobs", Kinds::ALL, Shape::Bool);
+const TOP_LOGPROBS: Field = Field::new("top_logprobs", Kinds::ALL, Shape::Integer(0..=20));
 const STREAM: Field = Field::not_sent("stream", Shape::Check(check_stream));
 const KEEP_ALIVE: Field =
     Field::refused("keep_alive", "is set by the executor, which keeps the model loaded");
@@ -28,7 +28,7 @@ const SHIFT: Field =
 pub(super) const CHAT: &[Field] = &[
     MODEL,
     Field::required("messages", Shape::Check(native_message::check_all)),
-    Field::new("tools", Kinds::OLLAMA, Shape::Check(tool::check_tools)),
+    Field::new("tools", Kinds::ALL, Shape::Check(tool::check_tools)),
     FORMAT,
     THINK,
     OPTIONS,
@@ -45,10 +45,10 @@ pub(super) const GENERATE: &[Field] = &[
     MODEL,
     Field::required("prompt", Shape::Check(check_filled)),
     Field::new("suffix", Kinds::OLLAMA, Shape::Text),
-    Field::new("system", Kinds::OLLAMA, Shape::Text),
+    Field::new("system", Kinds::ALL, Shape::Text),
     Field::new("template", Kinds::OLLAMA, Shape::Text),
-    Field::new("raw", Kinds::OLLAMA, Shape::Bool),
-    Field::new("images", Kinds::OLLAMA, Shape::Check(check_images)),
+    Field::new("raw", Kinds::ALL, Shape::Bool),
+    Field::new("images", Kinds::ALL, Shape::Check(check_images)),
     FORMAT,
     THINK,
     OPTIONS,
@@ -65,7 +65,7 @@ pub(super) const GENERATE: &[Field] = &[
 pub(super) const EMBED: &[Field] = &[
     MODEL,
     Field::required("input", Shape::Check(embedding::check_texts)),
-    Field::new("dimensions", Kinds::OLLAMA, POSITIVE),
+    Field::new("dimensions", Kinds::ALL, POSITIVE),
     OPTIONS,
     STREAM,
     KEEP_ALIVE,
@@ -74,11 +74,18 @@ pub(super) const EMBED: &[Field] = &[
 
 /// What only the fields of `/api/generate` together can tell.
 pub(super) fn check_generate(body: &Node<'_>, path: &Path<'_>, report: &mut Report<'_>) {
-    if matches!(body.get("raw"), Some(Node::Bool(true))) {
-        for name in ["system", "template"] {
-            if body.get(name).is_some() {
-                report.invalid(&path.key(name), "has no place in a raw prompt: leave out one of both");
-            }
+    if !matches!(body.get("raw"), Some(Node::Bool(true))) {
+        return;
+    }
+    for name in ["system", "template"] {
+        if body.get(name).is_some() {
+            report.invalid(&path.key(name), "has no place in a raw prompt: leave out one of both");
+        }
+    }
+    // A compatible engine takes a raw prompt as a completion, which is text alone.
+    for name in ["images", "format", "think", "logprobs", "top_logprobs"] {
+        if body.get(name).is_some_and(|value| !matches!(value, Node::Bool(false))) {
+            report.restrict(Kinds::OLLAMA, &path.key(name));
         }
     }
 }

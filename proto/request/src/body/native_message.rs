@@ -9,24 +9,24 @@ use crate::{
 
 const MESSAGE: &[Field] = &[
     Field::required("role", Shape::Any),
-    Field::new("content", Kinds::OLLAMA, Shape::Text),
-    Field::new("images", Kinds::OLLAMA, Shape::Check(check_images)),
-    Field::new("thinking", Kinds::OLLAMA, Shape::Text),
-    Field::new("tool_calls", Kinds::OLLAMA, Shape::Check(check_calls)),
-    Field::new("tool_name", Kinds::OLLAMA, Shape::Text),
-    Field::new("tool_call_id", Kinds::OLLAMA, Shape::Text),
+    Field::new("content", Kinds::ALL, Shape::Text),
+    Field::new("images", Kinds::ALL, Shape::Check(check_images)),
+    Field::new("thinking", Kinds::ALL, Shape::Text),
+    Field::new("tool_calls", Kinds::ALL, Shape::Check(check_calls)),
+    Field::new("tool_name", Kinds::ALL, Shape::Text),
+    Field::new("tool_call_id", Kinds::ALL, Shape::Text),
 ];
 
 const CALL: &[Field] = &[
-    Field::new("id", Kinds::OLLAMA, Shape::Text),
-    Field::new("type", Kinds::OLLAMA, Shape::OneOf(&["function"])),
+    Field::new("id", Kinds::ALL, Shape::Text),
+    Field::new("type", Kinds::ALL, Shape::OneOf(&["function"])),
     Field::required("function", Shape::Object(CALLED)),
 ];
 
 const CALLED: &[Field] = &[
     Field::required("name", Shape::Text),
     Field::required("arguments", Shape::AnyObject),
-    Field::new("index", Kinds::OLLAMA, Shape::Integer(0..=i32::MAX as i64)),
+    Field::new("index", Kinds::ALL, Shape::Integer(0..=i32::MAX as i64)),
 ];
 
 /// The native `messages`.

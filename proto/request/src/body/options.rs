@@ -8,7 +8,7 @@ use crate::{
 };
 
 const fn number(name: &'static str, high: f64) -> Field {
-    Field::new(name, Kinds::OLLAMA, Shape::Number(0.0..=high))
+    Field::new(name, Kinds::ALL, Shape::Number(0.0..=high))
 }
 
 const fn runner(name: &'static str) -> Field {
@@ -19,18 +19,18 @@ const PENALTY: Shape = Shape::Number(f64::MIN..=f64::MAX);
 
 /// Native `options`. Those not named here Ollama ignores without a word, so they are refused.
 pub(super) const FIELDS: &[Field] = &[
-    Field::new("num_predict", Kinds::OLLAMA, Shape::Check(check_num_predict)),
-    Field::new("seed", Kinds::OLLAMA, INTEGER),
+    Field::new("num_predict", Kinds::ALL, Shape::Check(check_num_predict)),
+    Field::new("seed", Kinds::ALL, INTEGER),
     number("temperature", f64::INFINITY),
     number("top_p", 1.0),
     number("min_p", 1.0),
     number("typical_p", 1.0),
-    Field::new("top_k", Kinds::OLLAMA, Shape::Integer(-1..=i32::MAX as i64)),
-    Field::new("repeat_last_n", Kinds::OLLAMA, Shape::Integer(-1..=i32::MAX as i64)),
+    Field::new("top_k", Kinds::ALL, Shape::Integer(-1..=i32::MAX as i64)),
+    Field::new("repeat_last_n", Kinds::ALL, Shape::Integer(-1..=i32::MAX as i64)),
     number("repeat_penalty", f64::INFINITY),
-    Field::new("presence_penalty", Kinds::OLLAMA, PENALTY),
-    Field::new("frequency_penalty", Kinds::OLLAMA, PENALTY),
-    Field::new("stop", Kinds::OLLAMA, Shape::Check(check_stop)),
+    Field::new("presence_penalty", Kinds::ALL, PENALTY),
+    Field::new("frequency_penalty", Kinds::ALL, PENALTY),
+    Field::new("stop", Kinds::ALL, Shape::Check(check_stop)),
     Field::refused("num_ctx", "is planned for each chunk from what its requests need: leave it out"),
     Field::refused("num_keep", "has no meaning where no context is ever shifted: leave it out"),
     runner("num_batch"),

@@ -31,11 +31,28 @@ pub(super) fn check_stop(node: &Node<'_>, path: &Path<'_>, report: &mut Report<'
     }
 }
 
-/// `n` and `best_of`: how many answers. A native engine gives one.
+/// `n`: how many answers. A native engine gives one.
 pub(super) fn check_choices(node: &Node<'_>, path: &Path<'_>, report: &mut Report<'_>) {
     Shape::Integer(1..=128).check(node, path, report);
     if node.as_u64().is_some_and(|n| n > 1) {
         report.restrict(Kinds::OPEN_AI, path);
+    }
+}
+
+/// `best_of`: no engine chooses among answers.
+pub(super) fn check_best_of(node: &Node<'_>, path: &Path<'_>, report: &mut Report<'_>) {
+    match node.as_u64() {
+        Some(n) if n > 1 => report.unsupported(path, "is not honoured above 1: use n"),
+        _ => POSITIVE.check(node, path, report),
+    }
+}
+
+/// A field that a native engine honours only if it is `unless`.
+pub(super) fn check_flag(node: &Node<'_>, path: &Path<'_>, unless: bool, report: &mut Report<'_>) {
+    match node {
+        Node::Bool(value) if *value == unless => {}
+        Node::Bool(_) => report.restrict(Kinds::OPEN_AI, path),
+        _ => report.wrong_type(path, "a boolean", node),
     }
 }
 
@@ -54,12 +71,12 @@ pub(super) fn check_logit_bias(node: &Node<'_>, path: &Path<'_>, report: &mut Re
 }
 
 /// `top_k`, which OpenAI does not have but its imitators do; 0 and -1 turn it off.
-pub(super) const TOP_K: Field = Field::new("top_k", Kinds::OPEN_AI, Shape::Integer(-1..=i32::MAX as i64));
+pub(super) const TOP_K: Field = Field::new("top_k", Kinds::ALL, Shape::Integer(-1..=i32::MAX as i64));
 
 /// `min_p`, likewise.
-pub(super) const MIN_P: Field = Field::new("min_p", Kinds::OPEN_AI, Shape::Number(0.0..=1.0));
+pub(super) const MIN_P: Field = Field::new("min_p", Kinds::ALL, Shape::Number(0.0..=1.0));
 
-/// `typical_p`, likewise.
+/// `typical_p`, which only llama-server has beside the native API.
 pub(super) const TYPICAL_P: Field = Field::new("typical_p", Kinds::OPEN_AI, Shape::Number(0.0..=1.0));
 
 /// `repeat_penalty`, likewise; 1 turns it off.

@@ -1,4 +1,4 @@
-use super::check_items;
+use super::{check_items, sampling};
 use crate::{
     Kinds,
     field::{Field, Shape, check_object},
@@ -54,13 +54,16 @@ pub(super) fn check_calls(node: &Node<'_>, path: &Path<'_>, report: &mut Report<
     check_items(node, path, 1, report, |call, path, report| check_object(call, path, CALL, report));
 }
 
-/// `tool_choice`: a native engine leaves the choice to its model.
+/// `parallel_tool_calls`: a native engine leaves it to its model.
+pub(super) fn check_parallel(node: &Node<'_>, path: &Path<'_>, report: &mut Report<'_>) {
+    sampling::check_flag(node, path, true, report);
+}
+
+/// `tool_choice`: a native engine cannot force a call.
 pub(super) fn check_choice(node: &Node<'_>, path: &Path<'_>, report: &mut Report<'_>) {
     match node {
-        Node::Text(choice) if choice == "auto" => {}
-        Node::Text(choice) if choice == "none" || choice == "required" => {
-            report.restrict(Kinds::OPEN_AI, path);
-        }
+        Node::Text(choice) if choice == "auto" || choice == "none" => {}
+        Node::Text(choice) if choice == "required" => report.restrict(Kinds::OPEN_AI, path),
         Node::Text(choice) => {
             report.invalid(path, format_args!("is {}, not one of: auto, none, required", Quoted(choice)));
         }
@@ -95,11 +98,7 @@ pub(super) fn names<'b>(body: &'b Node<'_>) -> impl Iterator<Item = &'b str> {
 
 /// A native engine does not bind a tool's arguments to their schema.
 fn check_strict(node: &Node<'_>, path: &Path<'_>, report: &mut Report<'_>) {
-    match node {
-        Node::Bool(false) => {}
-        Node::Bool(true) => report.restrict(Kinds::OPEN_AI, path),
-        _ => report.wrong_type(path, "a boolean", node),
-    }
+    sampling::check_flag(node, path, false, report);
 }
 
 /// OpenAI gives a call's arguments as JSON in a string; a native engine wants the object.

@@ -23,7 +23,7 @@ fn what_only_compatible_engines_honour() {
         (chat(r#""parallel_tool_calls":false"#), "body.parallel_tool_calls"),
         (chat(&format!(r#"{tool},"tool_choice":"required""#)), "body.tool_choice"),
         (chat(&tool.replace(r#""f""#, r#""f","strict":true"#)), "body.tools[0].function.strict"),
-        (chat(r#""top_k":40"#), "body.top_k"),
+        (chat(r#""repeat_last_n":40"#), "body.repeat_last_n"),
         (chat(r#""repeat_penalty":1.1"#), "body.repeat_penalty"),
         (chat(r#""reasoning_effort":"minimal""#), "body.reasoning_effort"),
         (messages(r#"[{"role":"user","name":"u","content":"a"}]"#), "body.messages[0].name"),
@@ -41,7 +41,7 @@ fn what_only_compatible_engines_honour() {
 #[test]
 fn what_every_kind_honours() {
     let text = chat(
-        r#""max_completion_tokens":5,"temperature":0,"top_p":1,"seed":1,"stop":"a","frequency_penalty":0,"presence_penalty":0,"logprobs":true,"top_logprobs":1,"reasoning_effort":"low","n":1,"tool_choice":"auto","user":"u""#,
+        r#""max_completion_tokens":5,"temperature":0,"top_p":1,"seed":1,"stop":"a","frequency_penalty":0,"presence_penalty":0,"logprobs":true,"top_logprobs":1,"reasoning_effort":"low","n":1,"tool_choice":"none","parallel_tool_calls":true,"top_k":40,"min_p":0.1,"user":"u""#,
     );
     for fleet in [Kinds::ALL, Kinds::OLLAMA, Kinds::OPEN_AI] {
         assert_eq!(kinds_of(&text, fleet), Ok(fleet));
@@ -49,10 +49,22 @@ fn what_every_kind_honours() {
 }
 
 #[test]
-fn native_lines_need_a_native_engine() {
-    let text = line("/api/embed", r#"{"model":"m","input":"a"}"#);
-    assert_eq!(kinds_of(&text, Kinds::ALL), Ok(Kinds::OLLAMA));
-    assert_eq!(kinds_of(&text, Kinds::OPEN_AI), Err(vec!["unsupported_url url".to_owned()]));
+fn native_lines_run_on_every_kind_as_far_as_it_goes() {
+    let generate = |fields: &str| line("/api/generate", &format!(r#"{{"model":"m","prompt":"a"{fields}}}"#));
+    assert_eq!(kinds_of(&generate(r#","raw":true,"think":false"#), Kinds::ALL), Ok(Kinds::ALL));
+    assert_eq!(kinds_of(&generate(r#","images":["/9j/4AAQ"]"#), Kinds::ALL), Ok(Kinds::ALL));
+    let cases = [
+        (r#","suffix":"b""#, "body.suffix"),
+        (r#","template":"t""#, "body.template"),
+        (r#","raw":true,"format":"json""#, "body.format"),
+        (r#","images":["aGk="]"#, "body.images[0]"),
+    ];
+    for (fields, param) in cases {
+        let text = generate(fields);
+        assert_eq!(kinds_of(&text, Kinds::ALL), Ok(Kinds::OLLAMA), "{text}");
+        let expected = format!("unsupported_parameter {param}");
+        assert_eq!(kinds_of(&text, Kinds::OPEN_AI), Err(vec![expected]), "{text}");
+    }
 }
 
 #[test]
@@ -70,7 +82,7 @@ fn the_table_says_what_becomes_of_a_field() {
     assert_eq!(treatment(EngineKind::OpenAi, chat, "logit_bias"), Treatment::Sent);
     assert_eq!(treatment(EngineKind::OpenAi, chat, "audio"), Treatment::Unsupported);
     assert!(honours(EngineKind::Ollama, chat, "store") && !honours(EngineKind::Ollama, chat, "nope"));
-    assert!(!honours(EngineKind::OpenAi, Endpoint::OllamaChat, "model"));
+    assert!(honours(EngineKind::OpenAi, Endpoint::OllamaChat, "think"));
     for endpoint in Endpoint::ALL {
         assert_eq!(Endpoint::parse(endpoint.as_str()), Some(endpoint));
         let names: std::collections::HashSet<_> = fields(endpoint).iter().map(|field| field.name()).collect();
