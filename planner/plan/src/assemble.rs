@@ -1,11 +1,11 @@
 use crate::{
-    Error, Group, Input, Limits, Micros, Origin, Plan, Policy, Strategy, Summary, Tokens, Warning,
-    conversation,
+    Error, Group, Input, Limits, Micros, Plan, Policy, Strategy, Tokens, conversation,
     draft::{Bounds, Draft},
     independent,
     schedule::makespan,
     size::Sizer,
     spread::{Load, spread},
+    summarize::summarize,
     tally::Tally,
     tier,
     work::Pace,
@@ -57,7 +57,7 @@ impl Input<'_> {
         self.policy.stated.max_context.unwrap_or(known)
     }
 
-    fn lanes(&self, model: u32) -> u32 {
+    pub(crate) fn lanes(&self, model: u32) -> u32 {
         self.fleets.get(model as usize).map_or(1, |fleet| fleet.lanes.max(1))
     }
 }
@@ -119,64 +119,4 @@ fn empty_groups(input: &Input<'_>, sizer: &Sizer) -> Vec<Group> {
 fn with_headroom(needed: Tokens, estimated: bool, limits: &Limits) -> Tokens {
     let more = if estimated { limits.estimate_headroom.of(needed.0) } else { 0 };
     Tokens(needed.0.saturating_add(more))
-}
-
-fn summarize(
-    input: &Input<'_>,
-    draft: &Draft<'_>,
-    tally: &Tally,
-    paces: &[Pace],
-    duration: Option<Micros>,
-) -> Summary {
-    let chunks = &draft.chunks;
-    let used = |model: u32| tally.loads.get(model as usize).is_some_and(|loads| !loads.is_empty());
-    let models = || (0u32..).zip(input.fleets).filter(|&(model, _)| used(model));
-    let origins = models().map(|(_, fleet)| fleet.origin).max();
-    let stated = input.policy.stated.max_context.map(|_| Origin::Stated);
-    Summary {
-        requests: draft.order.len() as u64,
-        estimated_requests: tally.estimated_requests,
-        groups: tally.loads.iter().map(|loads| loads.len() as u64).sum(),
-        largest_chunk: chunks.iter().map(|chunk| chunk.requests()).max().unwrap_or(0),
-        largest_context: chunks.iter().map(|chunk| chunk.context_needed).max().unwrap_or_default(),
-        prompt_tokens_without: Tokens(tally.prompt_tokens_without),
-        prompt_tokens_with: Tokens(
-            chunks.iter().fold(0, |sum, chunk| chunk.prompt_tokens.0.saturating_add(sum)),
-        ),
-        prefix_evaluations_without: tally.prefix_evaluations_without,
-        prefix_evaluations: draft.prefix_evaluations,
-        lanes: models().map(|(model, _)| input.lanes(model)).max().unwrap_or(0),
-        estimated_duration: duration,
-        reserved_answer_tokens: draft.sizer.reserved(),
-        origin: stated.or(origins).unwrap_or(Origin::Configured),
-        warnings: warnings(input, draft, tally, |model| {
-            used(model).then(|| paces.get(model as usize)).flatten().copied()
-        }),
-    }
-}
-
-fn warnings(
-    input: &Input<'_>,
-    draft: &Draft<'_>,
-    tally: &Tally,
-    pace: impl Fn(u32) -> Option<Pace>,
-) -> Vec<Warning> {
-    let models = || (0u32..).zip(input.fleets).filter_map(|(model, fleet)| Some((fleet, pace(model)?)));
-    let assumed = models().filter(|(fleet, _)| !fleet.lanes_known).map(|(fleet, _)| fleet.lanes.max(1)).max();
-    let slow = models().any(|(_, pace)| !pace.known());
-    let fleet = models().map(|(fleet, _)| fleet.context).min();
-    let stated = input.policy.stated.max_context.zip(fleet).filter(|(stated, fleet)| stated > fleet);
-    let some = |requests: u64| (requests > 0).then_some(requests);
-    [
-        assumed.map(|lanes| Warning::LanesUnknown { lanes }),
-        slow.then_some(Warning::SpeedUnknown),
-        (slow && input.policy.max_time.is_some()).then_some(Warning::TimeBoundIgnored),
-        stated.map(|(stated, fleet)| Warning::StatedContextAboveFleet { stated, fleet }),
-        some(tally.estimated_requests).map(|requests| Warning::TokensEstimated { requests }),
-        some(draft.too_long).map(|requests| Warning::ConversationsOfOne { requests }),
-        some(draft.too_large).map(|requests| Warning::PayloadsTooLarge { requests }),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
 }

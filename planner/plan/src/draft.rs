@@ -57,7 +57,7 @@ pub(crate) struct Open {
 pub(crate) struct Place {
     pub(crate) share: u32,
     pub(crate) position: u32,
-    /// Context that it needs: `Open::independent` or `Open::conversation`.
+    /// Context that it needs, in tokens, before it is capped to the slot's.
     pub(crate) context: u64,
 }
 

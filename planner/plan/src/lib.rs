@@ -20,6 +20,7 @@ mod policy;
 mod schedule;
 mod size;
 mod spread;
+mod summarize;
 mod summary;
 mod tally;
 mod tier;

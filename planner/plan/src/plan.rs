@@ -7,8 +7,9 @@ use crate::{Bytes, Micros, Summary, Tokens};
 pub struct Plan {
     /// Ordinals of all planned requests, chunk after chunk.
     pub order: Vec<u32>,
-    /// A chunk's index is its number. Chunks of one group follow each other, groups of one model
-    /// too, those with the longest shares first.
+    /// A chunk's index is its number. Chunks of one group follow each other: share after share, or
+    /// in input order where they are conversations. Groups of one model follow each other too, those
+    /// with the longest shares first.
     pub chunks: Vec<Chunk>,
     /// By group, as `Input::heads`; a group may be empty.
     pub groups: Vec<Group>,
