@@ -1,4 +1,24 @@
 //! Engines as Caravan needs them, whatever API they speak.
+//!
+//! A driver has two pure halves, `request` (the client's body to the engine's) and `response`
+//! (the engine's answer, checked, to the form of the endpoint), and one that talks.
+
+mod answer;
+mod body;
+mod classify;
+mod connection;
+mod failure;
+mod guard;
+mod honours;
+mod image;
+pub mod ollama;
+pub mod openai;
+mod render;
+#[cfg(test)]
+mod replay;
+
+pub use connection::{Error, Options};
+pub use honours::{NOT_SENT, OPTIONS, fields};
 
 use std::fmt;
 
@@ -116,9 +136,11 @@ pub struct Failure {
     pub code: &'static str,
     /// The engine's own sentence, or ours.
     pub message: String,
-    /// HTTP status, where the engine answered.
+    /// HTTP status of a refusal, never 200: absent where the engine did not refuse (an answer
+    /// that failed its checks, a request that was never sent, no answer at all).
     pub status: Option<u16>,
-    /// The engine's error body in the form of the endpoint, where it answered.
+    /// The engine's error body in the form of the endpoint; present where `status` is and an
+    /// endpoint was called.
     pub body: Option<Value>,
 }
 

@@ -1,0 +1,195 @@
+//! The driver of Ollama's native API. `/v1` of the same server is never used: it cannot say
+//! `num_ctx` or `keep_alive`, and always truncates.
+
+mod chat;
+#[cfg(test)]
+mod recordings;
+mod request;
+mod response;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use caravan_request::EngineKind;
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::answer::Stamp;
+use super::connection::{Connection, Error, Options};
+use super::{Call, Class, Description, Engine, Failure, Loaded, Model, ReloadSet, Response};
+use wire::{Ps, Show, Tag, Tags, Traits, Version, same_model};
+
+/// Tokens that a context is padded up to a multiple of when the model is loaded.
+const CONTEXT_PAD: u64 = 256;
+
+/// The release whose `prompt_eval_count` leaves out what came from the cache.
+const COUNTS_ONLY_EVALUATED: &str = "0.30.0";
+
+/// One Ollama process.
+#[derive(Debug)]
+pub struct Ollama {
+    connection: Connection,
+    seen: Mutex<Seen>,
+}
+
+/// What was learned of it; bounded by the models that it has.
+#[derive(Debug, Default)]
+struct Seen {
+    version: String,
+    shown: wire::Shown,
+    /// Context of one slot by model, as last loaded here.
+    contexts: HashMap<String, u64>,
+}
+
+// === impl Ollama ===
+
+impl Ollama {
+    /// A driver for the Ollama at `url`; touches no network.
+    ///
+    /// # Errors
+    /// If the URL is not http, or the HTTP client cannot be set up.
+    pub fn new(url: &Url, options: Options) -> Result<Self, Error> {
+        Ok(Self { connection: Connection::new(url, options)?, seen: Mutex::default() })
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ps(&self) -> Result<Ps, Failure> {
+        self.connection.get("/api/ps").await?.read()
+    }
+
+    /// What `/api/show` says of a model, asked once a digest.
+    async fn traits(&self, tag: &Tag) -> Result<Traits, Failure> {
+        if let Some(traits) = self.seen().shown.get(&tag.digest) {
+            return Ok(*traits);
+        }
+        let deadline = self.connection.options().probe_deadline();
+        let reply = self.connection.post("/api/show", &json!({ "model": tag.name }), deadline).await?;
+        let traits = reply.read::<Show>()?.traits();
+        self.seen().shown.insert(tag.digest.clone(), traits);
+        Ok(traits)
+    }
+
+    async fn tags(&self) -> Result<Vec<Tag>, Failure> {
+        let tags: Tags = self.connection.get("/api/tags").await?.read()?;
+        // Only what this host runs itself.
+        Ok(tags.models.into_iter().filter(|tag| tag.remote_host.is_empty()).collect())
+    }
+
+    /// Loads once and says how the model is loaded then.
+    async fn load_once(&self, model: &str, set: ReloadSet, traits: Traits) -> Result<Loaded, Failure> {
+        let request = request::load(model, set, traits);
+        let deadline = self.connection.options().load_deadline();
+        let reply = self.connection.post(request.path, &request.body, deadline).await?;
+        let body: Map<String, Value> = reply.read().map_err(of_the_model)?;
+        if let Some(error) = body.get("error") {
+            return Err(of_the_model(Failure::refused(500, &error.to_string(), None)));
+        }
+        let missing = || Failure::own(Class::Retry, "model_not_loaded", "loaded, but not listed by /api/ps");
+        self.ps().await?.find(model).ok_or_else(missing)
+    }
+}
+
+#[async_trait]
+impl Engine for Ollama {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Ollama
+    }
+
+    async fn describe(&self) -> Result<Description, Failure> {
+        let version: Version = self.connection.get("/api/version").await?.read()?;
+        let ps = self.ps().await?;
+        let tags = self.tags().await?;
+        let mut models = Vec::with_capacity(tags.len());
+        for tag in &tags {
+            match self.traits(tag).await {
+                Ok(traits) => models.push(describe_model(tag, traits, ps.find(&tag.name))),
+                Err(failure) if failure.class == Class::Down => return Err(failure),
+                // Deleted in between, or damaged: the others still answer.
+                Err(failure) => tracing::warn!(model = tag.name, %failure, "model cannot be shown"),
+            }
+        }
+        let mut seen = self.seen();
+        seen.version.clone_from(&version.version);
+        seen.shown.retain(|digest, _| tags.iter().any(|tag| tag.digest == *digest));
+        seen.contexts.retain(|name, _| tags.iter().any(|tag| same_model(&tag.name, name)));
+        Ok(Description { version: version.version, slots: None, models })
+    }
+
+    /// A context that Ollama capped to the model's own is taken as it is: no host has more.
+    async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
+        let tags = self.tags().await?;
+        let Some(tag) = tags.iter().find(|tag| same_model(&tag.name, model)) else {
+            return Err(Failure::own(Class::Model, "model_not_found", format!("model {model} not found")));
+        };
+        let traits = self.traits(tag).await.map_err(of_the_model)?;
+        let mut loaded = self.load_once(model, set, traits).await?;
+        if !honours(set, traits, loaded) {
+            // Somebody else's request may have reloaded it in between.
+            loaded = self.load_once(model, set, traits).await?;
+        }
+        if !honours(set, traits, loaded) {
+            let message = format!("asked for a context of {}, loaded with {}", set.context, loaded.context);
+            return Err(Failure::own(Class::Model, "context_not_honoured", message));
+        }
+        if loaded.context < set.context {
+            tracing::warn!(
+                model,
+                asked = set.context,
+                got = loaded.context,
+                "context capped to the model's own"
+            );
+        }
+        if 0 < loaded.size_vram && loaded.size_vram < loaded.size {
+            let Loaded { size, size_vram, .. } = loaded;
+            tracing::warn!(model, size, size_vram, "model is partly on the CPU");
+        }
+        self.seen().contexts.insert(model.to_owned(), loaded.context);
+        Ok(())
+    }
+
+    async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {
+        let (known, counts_prompt) = {
+            let seen = self.seen();
+            (seen.contexts.get(call.model).copied(), seen.version != COUNTS_ONLY_EVALUATED)
+        };
+        let context = if call.set.context > 0 { call.set.context } else { known.unwrap_or_default() };
+        let request = request::translate(call, context)?;
+        let deadline = self.connection.options().answer_deadline(request.tokens);
+        let reply = self.connection.post(request.path, &request.body, deadline).await?;
+        response::read(call, &reply, counts_prompt, Stamp::now())
+    }
+}
+
+fn describe_model(tag: &Tag, traits: Traits, loaded: Option<Loaded>) -> Model {
+    Model {
+        name: tag.name.clone(),
+        digest: tag.digest.clone(),
+        max_context: traits.max_context,
+        chat: traits.chat,
+        embedding: traits.embedding,
+        loaded,
+    }
+}
+
+/// While a model is loaded no request is at fault: what a request would be blamed for is the model's.
+fn of_the_model(failure: Failure) -> Failure {
+    match failure.class {
+        Class::Request | Class::Suspect | Class::Bystander => Failure { class: Class::Model, ..failure },
+        _ => failure,
+    }
+}
+
+/// Loaded as asked: exactly, padded up, or capped to the model's own context.
+fn honours(set: ReloadSet, traits: Traits, loaded: Loaded) -> bool {
+    let asked = set.context;
+    let padded = asked.next_multiple_of(CONTEXT_PAD);
+    let capped = traits.max_context.is_some_and(|max| max < asked && loaded.context >= max);
+    asked == 0 || loaded.context == asked || loaded.context == padded || capped
+}
