@@ -1,4 +1,27 @@
 //! The executor, Caravan's hands: runs on a GPU host, pulls chunks from the planner,
-//! drives the engines of its own host, and checks everything that they say.
+//! drives the engines of its own host, and checks everything that they say. It keeps no
+//! state beyond its own life: whatever it holds and cannot finish, the planner gives to
+//! another.
 
+mod backoff;
+mod conversation;
 pub mod engine;
+mod gate;
+mod gpu;
+mod health;
+mod lane;
+mod lease;
+mod ledger;
+mod metrics;
+mod options;
+mod service;
+mod session;
+mod speed;
+mod structured;
+#[cfg(test)]
+mod tests;
+mod unit;
+mod usage;
+
+pub use options::{EngineOptions, Limits, Options, Slots};
+pub use service::{Error, Service};

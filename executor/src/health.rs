@@ -1,0 +1,138 @@
+//! Whether an engine answers, and what it said of itself last.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, time::Instant};
+
+use crate::engine::Description;
+
+/// The state of one engine, for lanes to wait on.
+#[derive(Debug)]
+pub(crate) struct Health {
+    state: watch::Sender<State>,
+}
+
+/// Whether an engine answers.
+#[derive(Debug, Clone)]
+pub(crate) struct State {
+    /// Answers now.
+    pub(crate) up: bool,
+    /// Why not, if not.
+    pub(crate) message: String,
+    /// What it said last, also while it is down.
+    pub(crate) description: Description,
+    /// Counts how often it came up: a report about an earlier life changes nothing.
+    life: u64,
+}
+
+/// One life of an engine, from coming up to going down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Life(u64);
+
+// === impl Health ===
+
+impl Health {
+    /// Of an engine that was not asked yet.
+    pub(crate) fn new() -> Self {
+        let state = State {
+            up: false,
+            message: "not reached yet".into(),
+            description: Description::default(),
+            life: 0,
+        };
+        Self { state: watch::Sender::new(state) }
+    }
+
+    /// As it is now.
+    pub(crate) fn now(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Its life, if it answers.
+    pub(crate) fn is_up(&self) -> Option<Life> {
+        let state = self.state.borrow();
+        state.up.then_some(Life(state.life))
+    }
+
+    /// Waits until the engine answers.
+    pub(crate) async fn up(&self) -> Life {
+        let mut changes = self.state.subscribe();
+        loop {
+            let up = changes.wait_for(|state| state.up).await;
+            // The sender lives in self, so this is the first turn's.
+            if let Ok(state) = up {
+                return Life(state.life);
+            }
+        }
+    }
+
+    /// Waits until the engine answers, at most until `deadline`.
+    pub(crate) async fn up_by(&self, deadline: Instant) -> Option<Life> {
+        tokio::time::timeout_at(deadline, self.up()).await.ok()
+    }
+
+    /// It answers; true if that or what it says of itself is news.
+    pub(crate) fn answered(&self, description: Description) -> bool {
+        self.state.send_if_modified(|state| {
+            let news = !state.up || state.description != description;
+            if !state.up {
+                state.life += 1;
+            }
+            state.up = true;
+            state.message.clear();
+            state.description = description;
+            news
+        })
+    }
+
+    /// It does not answer; true if that is news.
+    pub(crate) fn silent(&self, message: &str) -> bool {
+        self.state.send_if_modified(|state| {
+            let news = state.up || state.message != message;
+            state.up = false;
+            message.clone_into(&mut state.message);
+            news
+        })
+    }
+
+    /// A lane saw it fail in `life`; true if that is news.
+    pub(crate) fn failed(&self, life: Life, message: &str) -> bool {
+        self.state.send_if_modified(|state| {
+            let news = state.up && state.life == life.0;
+            if news {
+                state.up = false;
+                message.clone_into(&mut state.message);
+            }
+            news
+        })
+    }
+
+    /// Waits until it goes down, at most for `time`: the pause between two probes.
+    pub(crate) async fn down_within(&self, time: Duration) {
+        let mut changes = self.state.subscribe();
+        let _ended = tokio::time::timeout(time, changes.wait_for(|state| !state.up)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_late_report_does_not_take_down_the_next_life() {
+        let health = Health::new();
+        assert!(health.answered(Description::default()));
+        let first = health.up().await;
+        assert!(health.failed(first, "refused"));
+        assert!(!health.failed(first, "refused"), "no news");
+        assert!(health.answered(Description::default()));
+        assert!(!health.failed(first, "refused"), "another life");
+        assert!(health.now().up);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_is_bounded() {
+        let health = Health::new();
+        assert!(health.up_by(Instant::now() + Duration::from_secs(5)).await.is_none());
+    }
+}

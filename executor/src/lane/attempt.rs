@@ -1,0 +1,217 @@
+//! One request, from its first try to its answer or its failure.
+
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use super::{
+    End, Lane,
+    trial::{KILLS_ENGINE, Trial, Verdict},
+};
+use crate::{
+    backoff::Backoff,
+    engine::{Call, Class, Failure, Response},
+    gate::{Flight, Need, Pass},
+    health::Life,
+    lease::Lease,
+    metrics,
+    unit::Unit,
+};
+
+/// Code of an answer that is not of the form that was asked for.
+const INVALID_OUTPUT: &str = "invalid_structured_output";
+
+/// What is asked of the engine.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) lease: &'a Lease,
+    pub(super) pass: &'a Pass<'a>,
+    pub(super) call: &'a Call<'a>,
+}
+
+/// Why there is no answer.
+pub(super) enum Unanswered {
+    /// The request failed: that is its result.
+    Ended(Failure),
+    /// The chunk leaves the lane; the request has no result.
+    Chunk(End),
+}
+
+/// Bounds how long a lease is held while its engine makes no progress.
+struct Patience {
+    backoff: Backoff,
+    deadline: Option<Instant>,
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// Enters the gate, waiting for an engine that is down.
+    pub(super) async fn enter<'u>(&mut self, unit: &'u Unit, need: Need) -> Result<Pass<'u>, End> {
+        let mut patience = self.patience();
+        let mut trial = Trial::new(self.limits.tries);
+        loop {
+            let life = self.up(&mut patience).await?;
+            let entered = self.unless_draining(unit.gate.enter(need.clone())).await;
+            let failure = match entered.ok_or(End::HandBack("drain"))? {
+                Ok(pass) => return Ok(pass),
+                Err(failure) => failure,
+            };
+            self.warm.forget();
+            match trial.judge(&failure, false) {
+                verdict @ (Verdict::Again | Verdict::Wait) => {
+                    self.pause(verdict, &failure, life, &mut patience).await?;
+                }
+                Verdict::HandBack => return Err(self.model_unusable()),
+                Verdict::Ended | Verdict::Quarantine => {
+                    unit.gate.refuse(&need.model, failure);
+                    return Err(self.model_unusable());
+                }
+            }
+        }
+    }
+
+    /// Asks until there is an answer of the form that was asked for, or none will come.
+    pub(super) async fn answer(&mut self, asked: &Asked<'_>) -> Result<Response, Unanswered> {
+        let form = self.forms.of(asked.call.body).map_err(invalid_output)?;
+        let mut trial = Trial::new(self.limits.tries);
+        let mut patience = self.patience();
+        let mut invalid_before = false;
+        loop {
+            let life = self.up(&mut patience).await?;
+            let alone = trial.is_suspect();
+            let failure = match self.try_once(asked, alone).await? {
+                Ok(answer) => match form.check(&answer) {
+                    Ok(()) => return Ok(answer),
+                    Err(why) if invalid_before => return Err(invalid_output(why)),
+                    Err(_) => {
+                        invalid_before = true;
+                        metrics::repeated("invalid_output");
+                        continue;
+                    }
+                },
+                Err(failure) => failure,
+            };
+            match trial.judge(&failure, alone) {
+                Verdict::Ended => return Err(Unanswered::Ended(failure)),
+                Verdict::Quarantine => return Err(Unanswered::Ended(quarantined(&failure))),
+                Verdict::HandBack => {
+                    self.unit.gate.refuse(&asked.pass.model, failure);
+                    return Err(self.model_unusable().into());
+                }
+                verdict => self.pause(verdict, &failure, life, &mut patience).await?,
+            }
+        }
+    }
+
+    /// Sends the request once, as soon as it may: a result has room, and it is its turn.
+    async fn try_once(&mut self, asked: &Asked<'_>, alone: bool) -> Result<Result<Response, Failure>, End> {
+        let gate = &self.unit.gate;
+        let turn = async {
+            self.ledger.room().await;
+            if alone { gate.alone(asked.pass).await } else { gate.shared(asked.pass).await }
+        };
+        let flight: Flight<'_> = match self.unless_draining(turn).await.ok_or(End::HandBack("drain"))? {
+            Ok(flight) => flight,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if !self.ledger.start(asked.lease) {
+            return Err(End::Dropped);
+        }
+        let span = tracing::debug_span!("engine", alone);
+        let answer = tokio::select! {
+            answer = self.unit.engine.run(asked.call).instrument(span) => answer,
+            () = self.shutdown.expired() => return Err(End::HandBack("drain")),
+        };
+        drop(flight);
+        if answer
+            .as_ref()
+            .is_err_and(|failure| matches!(failure.class, Class::Suspect | Class::Bystander | Class::Down))
+        {
+            self.warm.forget();
+        }
+        Ok(answer)
+    }
+
+    /// Waits for the engine, at most until its lease is better given back.
+    async fn up(&self, patience: &mut Patience) -> Result<Life, End> {
+        let health = &self.unit.health;
+        if let Some(life) = health.is_up() {
+            return Ok(life);
+        }
+        let up = health.up_by(self.deadline(patience));
+        let up = self.unless_draining(up).await.ok_or(End::HandBack("drain"))?;
+        up.ok_or(End::HandBack("engine_down"))
+    }
+
+    /// Until when a lease is held without progress: one life of it from the first wait on.
+    fn deadline(&self, patience: &mut Patience) -> Instant {
+        *patience.deadline.get_or_insert_with(|| Instant::now() + self.ledger.ttl())
+    }
+
+    /// The planner hears at once that the model is not to be had here, then gets its
+    /// lease back.
+    fn model_unusable(&self) -> End {
+        self.ledger.report();
+        End::HandBack("model_unusable")
+    }
+
+    /// Waits as `verdict` says, at most until the lease is better given back.
+    async fn pause(
+        &self,
+        verdict: Verdict,
+        failure: &Failure,
+        life: Life,
+        patience: &mut Patience,
+    ) -> Result<(), End> {
+        tracing::debug!(class = ?failure.class, code = failure.code, "to be tried again");
+        metrics::repeated(class_name(failure.class));
+        if verdict == Verdict::Wait {
+            self.unit.failed(&self.ledger, life, &failure.message);
+        }
+        // Retries and deaths are bounded by themselves; waiting is bounded by the lease.
+        let waits = matches!(failure.class, Class::Down | Class::Bystander);
+        if waits && Instant::now() >= self.deadline(patience) {
+            return Err(End::HandBack("engine_down"));
+        }
+        let pause = tokio::time::sleep(patience.backoff.pause());
+        self.unless_draining(pause).await.ok_or(End::HandBack("drain"))
+    }
+
+    fn patience(&self) -> Patience {
+        let backoff = Backoff::new(self.limits.first_pause(), self.limits.longest_pause());
+        Patience { backoff, deadline: None }
+    }
+}
+
+fn class_name(class: Class) -> &'static str {
+    match class {
+        Class::Request => "request",
+        Class::Model => "model",
+        Class::Retry => "retry",
+        Class::Suspect => "suspect",
+        Class::Bystander => "bystander",
+        Class::Down => "down",
+    }
+}
+
+fn invalid_output(why: String) -> Unanswered {
+    Unanswered::Ended(local_failure(INVALID_OUTPUT, why))
+}
+
+fn quarantined(failure: &Failure) -> Failure {
+    let message = format!("the engine died twice while it ran nothing else: {}", failure.message);
+    local_failure(KILLS_ENGINE, message)
+}
+
+/// A failure that no engine's answer stands for.
+fn local_failure(code: &'static str, message: String) -> Failure {
+    Failure { class: Class::Request, code, message, status: None, body: None }
+}
+
+// === impl Unanswered ===
+
+impl From<End> for Unanswered {
+    fn from(end: End) -> Self {
+        Self::Chunk(end)
+    }
+}

@@ -1,0 +1,509 @@
+//! What this process owes the planner and holds of it: leases, credits, results.
+
+mod outbox;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use caravan_proto::v1::{
+    self, Credit, Credits, Draining, HandBack, LeaseStatus, RequestResult, Results, connect_request::Message,
+};
+use tokio::sync::Notify;
+
+use crate::lease::{LaneId, Lease, Warmth};
+use outbox::Outbox;
+
+/// The books between lanes and planner. A lane holds at most a running and a fetched
+/// chunk, and results are bounded by [`Bounds`], so all of it is.
+///
+/// Lanes put in (wishes for chunks, results, leases given back), the session takes out
+/// (messages), and the other way round. It outlives every stream: after a break the
+/// session says [`Ledger::disconnected`], and whatever a new planner must hear again is
+/// to be sent again. Nothing here waits for the network.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    state: Mutex<State>,
+    /// Something is to be sent.
+    outgoing: Notify,
+    /// Results were acked, or the stream broke.
+    room: Notify,
+    bounds: Bounds,
+}
+
+/// How many results may be unacked. Lanes start no request beyond it, so at most one
+/// more a lane is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Results in all.
+    pub(crate) results: usize,
+    /// Their bytes in all.
+    pub(crate) bytes: usize,
+    /// While connected: no more than two a lane if the oldest is older than this.
+    pub(crate) ack_within: Duration,
+    /// Bytes of results in one message, except for a single result that is larger.
+    pub(crate) message_bytes: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    lanes: BTreeMap<LaneId, Place>,
+    leases: HashMap<String, Held>,
+    down: Vec<Arc<str>>,
+    outbox: Outbox,
+    hand_backs: Vec<(LeaseStatus, String)>,
+    connected: bool,
+    draining: bool,
+    draining_told: bool,
+    /// A heartbeat should go out at once.
+    report: bool,
+    ttl: Duration,
+}
+
+/// The planner's side of a lane.
+#[derive(Debug, Default)]
+struct Place {
+    fetched: Option<Arc<Lease>>,
+    credit: Option<OpenCredit>,
+    filled: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct OpenCredit {
+    warmth: Warmth,
+    sent: bool,
+}
+
+#[derive(Debug)]
+struct Held {
+    lease: Arc<Lease>,
+    started: bool,
+    /// Its lane is through with it; it is held until its results are acked.
+    ended: bool,
+    unacked: usize,
+    done: usize,
+}
+
+/// A chunk at work, for the heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AtWork {
+    pub(crate) lane: LaneId,
+    pub(crate) batch: String,
+    pub(crate) chunk: i32,
+    pub(crate) done: usize,
+    pub(crate) total: usize,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Of a process that holds nothing. `ttl` counts until a planner says its own.
+    pub(crate) fn new(bounds: Bounds, ttl: Duration) -> Self {
+        let state = State {
+            lanes: BTreeMap::new(),
+            leases: HashMap::new(),
+            down: Vec::new(),
+            outbox: Outbox::default(),
+            hand_backs: Vec::new(),
+            connected: false,
+            draining: false,
+            draining_told: false,
+            report: false,
+            ttl,
+        };
+        Self { state: Mutex::new(state), outgoing: Notify::new(), room: Notify::new(), bounds }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // --- lanes ---
+
+    /// A new lane.
+    pub(crate) fn add_lane(&self, lane: LaneId) {
+        self.lock().lanes.entry(lane).or_default();
+    }
+
+    /// Asks for a chunk for `lane`, unless one is asked for or fetched.
+    pub(crate) fn want(&self, lane: &LaneId, warmth: &Warmth) {
+        if self.lock().want(lane, warmth) {
+            self.outgoing.notify_one();
+        }
+    }
+
+    /// The next chunk of `lane`; asks for one if need be.
+    pub(crate) async fn take(&self, lane: &LaneId, warmth: &Warmth) -> Arc<Lease> {
+        loop {
+            let filled = {
+                let mut state = self.lock();
+                let place = state.lanes.entry(lane.clone()).or_default();
+                if let Some(lease) = place.fetched.take() {
+                    return lease;
+                }
+                let filled = Arc::clone(&place.filled);
+                if state.want(lane, warmth) {
+                    self.outgoing.notify_one();
+                }
+                filled
+            };
+            filled.notified().await;
+        }
+    }
+
+    /// The next request of `lease` is about to be sent to the engine; false if the lease
+    /// is no longer held.
+    pub(crate) fn start(&self, lease: &Lease) -> bool {
+        let mut state = self.lock();
+        let draining = state.draining;
+        let Some(held) = state.leases.get_mut(&lease.id) else { return false };
+        if draining && !held.started {
+            return false;
+        }
+        held.started = true;
+        true
+    }
+
+    /// Waits until a result more may be kept.
+    pub(crate) async fn room(&self) {
+        loop {
+            let acked = self.room.notified();
+            tokio::pin!(acked);
+            acked.as_mut().enable();
+            if self.lock().has_room(&self.bounds) {
+                return;
+            }
+            acked.await;
+        }
+    }
+
+    /// A request ended.
+    pub(crate) fn post(&self, result: RequestResult) {
+        let mut state = self.lock();
+        let lease = result.lease_id.clone();
+        let kept = state.outbox.keep(result);
+        if let Some(held) = state.leases.get_mut(&lease) {
+            held.done += 1;
+            held.unacked += usize::from(kept);
+        }
+        drop(state);
+        self.outgoing.notify_one();
+    }
+
+    /// The lane is through with `lease`. It stays held until its results are acked, so
+    /// that nobody else gets it before they are safe.
+    pub(crate) fn finish(&self, lease: &Lease) {
+        let mut state = self.lock();
+        if let Some(held) = state.leases.get_mut(&lease.id) {
+            held.ended = true;
+            if held.unacked == 0 {
+                state.leases.remove(&lease.id);
+            }
+        }
+    }
+
+    /// Gives `lease` back with what is left of it.
+    pub(crate) fn hand_back(&self, lease: &Lease, reason: &str) {
+        self.lock().hand_back(&lease.id, reason);
+        self.outgoing.notify_one();
+    }
+
+    /// How long a lease lives without a heartbeat.
+    pub(crate) fn ttl(&self) -> Duration {
+        self.lock().ttl
+    }
+
+    /// Whether lanes of `engine` may ask for chunks; the planner hears of it at once.
+    pub(crate) fn set_up(&self, engine: &Arc<str>, up: bool) {
+        let mut state = self.lock();
+        state.down.retain(|down| down != engine);
+        if !up {
+            state.down.push(Arc::clone(engine));
+        }
+        drop(state);
+        self.report();
+    }
+
+    /// A heartbeat is due: the planner should know of a change, or it is time.
+    pub(crate) fn report(&self) {
+        self.lock().report = true;
+        self.outgoing.notify_one();
+    }
+
+    /// No further chunks: unstarted leases are given back, started ones go on.
+    pub(crate) fn drain(&self) {
+        let mut state = self.lock();
+        state.draining = true;
+        let mut unstarted = Vec::new();
+        for place in state.lanes.values_mut() {
+            place.credit = None;
+            place.fetched = None;
+        }
+        unstarted
+            .extend(state.leases.values().filter(|held| !held.started).map(|held| held.lease.id.clone()));
+        for id in unstarted {
+            state.hand_back(&id, "drain");
+        }
+        drop(state);
+        self.outgoing.notify_one();
+    }
+
+    // --- session ---
+
+    /// Waits until something may be there to send.
+    pub(crate) async fn outgoing(&self) {
+        self.outgoing.notified().await;
+    }
+
+    /// A planner said welcome.
+    pub(crate) fn connected(&self, ttl: Duration) {
+        let mut state = self.lock();
+        state.connected = true;
+        state.ttl = ttl;
+        // A planner that did not know this process hears of its leases first.
+        state.report = true;
+    }
+
+    /// The stream broke: the next planner hears everything that this one may not have.
+    pub(crate) fn disconnected(&self) {
+        let mut state = self.lock();
+        state.connected = false;
+        state.draining_told = false;
+        state.outbox.send_again();
+        for place in state.lanes.values_mut() {
+            if let Some(credit) = &mut place.credit {
+                credit.sent = false;
+            }
+        }
+        drop(state);
+        self.room.notify_waiters();
+    }
+
+    /// A chunk for a lane. One that cannot be taken is given back at once.
+    pub(crate) fn accept(&self, lease: v1::Lease) {
+        let status = LeaseStatus { lease_id: lease.lease_id.clone(), epoch: lease.epoch, started: false };
+        let mut state = self.lock();
+        if state.leases.contains_key(&lease.lease_id) {
+            return;
+        }
+        let taken = match Lease::try_from(lease) {
+            Ok(lease) => state.place(Arc::new(lease)),
+            Err(malformed) => Err(malformed.to_string()),
+        };
+        if let Err(reason) = taken {
+            tracing::warn!(lease = status.lease_id, reason, "lease not taken");
+            state.hand_backs.push((status, reason));
+        }
+        drop(state);
+        self.outgoing.notify_one();
+    }
+
+    /// Results are safe.
+    pub(crate) fn acked(&self, ack: &v1::Ack) {
+        let mut state = self.lock();
+        for chunk in &ack.chunks {
+            for id in state.outbox.forget(chunk) {
+                state.forget_result(&id);
+            }
+        }
+        drop(state);
+        self.room.notify_waiters();
+        // Who waits for the last ack waits for this.
+        self.outgoing.notify_one();
+    }
+
+    /// Leases that are no longer held. Their results go on to be sent.
+    pub(crate) fn lost(&self, ids: &[String]) {
+        let mut state = self.lock();
+        for id in ids {
+            state.remove(id);
+        }
+    }
+
+    /// Stop a lease, `unless_started`.
+    pub(crate) fn revoke(&self, revoke: &v1::Revoke) {
+        let mut state = self.lock();
+        let started = state.leases.get(&revoke.lease_id).is_some_and(|held| held.started);
+        if !(started && revoke.unless_started) {
+            state.remove(&revoke.lease_id);
+        }
+    }
+
+    /// Whether a heartbeat is due or [`Ledger::next`] has a message.
+    pub(crate) fn has_next(&self) -> bool {
+        self.lock().has_next()
+    }
+
+    /// The next message to send, if there is one: what others wait for first.
+    pub(crate) fn next(&self) -> Option<Message> {
+        self.lock().next(self.bounds.message_bytes)
+    }
+
+    /// Whether a heartbeat is due; from now on it is not.
+    pub(crate) fn take_report(&self) -> bool {
+        mem::take(&mut self.lock().report)
+    }
+
+    /// Whether a draining process owes the planner nothing more: all is told and acked.
+    pub(crate) fn is_settled(&self) -> bool {
+        let state = self.lock();
+        let told = !state.connected || state.draining_told;
+        told && state.outbox.len() == 0 && state.hand_backs.is_empty()
+    }
+
+    /// Results not yet acked.
+    pub(crate) fn unacked(&self) -> usize {
+        self.lock().outbox.len()
+    }
+
+    /// Every lease that is held, for the heartbeat.
+    pub(crate) fn statuses(&self) -> Vec<LeaseStatus> {
+        self.lock().leases.values().map(Held::status).collect()
+    }
+
+    /// Chunks that were started and not ended.
+    pub(crate) fn at_work(&self) -> Vec<AtWork> {
+        let state = self.lock();
+        let running = state.leases.values().filter(|held| held.started && !held.ended);
+        running.map(Held::at_work).collect()
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn want(&mut self, lane: &LaneId, warmth: &Warmth) -> bool {
+        let draining = self.draining;
+        let place = self.lanes.entry(lane.clone()).or_default();
+        if draining || place.fetched.is_some() || place.credit.is_some() {
+            return false;
+        }
+        place.credit = Some(OpenCredit { warmth: warmth.clone(), sent: false });
+        true
+    }
+
+    fn has_room(&self, bounds: &Bounds) -> bool {
+        let (results, bytes) = (self.outbox.len(), self.outbox.bytes());
+        let late = self.connected
+            && results >= 2 * self.lanes.len()
+            && self.outbox.oldest().is_some_and(|ended| ended.elapsed() > bounds.ack_within);
+        results < bounds.results && bytes < bounds.bytes && !late
+    }
+
+    fn place(&mut self, lease: Arc<Lease>) -> Result<(), String> {
+        if self.draining {
+            return Err("drain".into());
+        }
+        let place = self.lanes.get_mut(&lease.lane).ok_or("unknown_lane")?;
+        if place.fetched.is_some() {
+            return Err("no_credit".into());
+        }
+        place.credit = None;
+        place.fetched = Some(Arc::clone(&lease));
+        place.filled.notify_one();
+        let held = Held { started: false, ended: false, unacked: 0, done: 0, lease };
+        self.leases.insert(held.lease.id.clone(), held);
+        Ok(())
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Held> {
+        let held = self.leases.remove(id)?;
+        held.lease.stopped.cancel();
+        if let Some(place) = self.lanes.get_mut(&held.lease.lane)
+            && place.fetched.as_ref().is_some_and(|fetched| fetched.id == id)
+        {
+            place.fetched = None;
+            // An idle lane asks again.
+            place.filled.notify_one();
+        }
+        Some(held)
+    }
+
+    fn hand_back(&mut self, id: &str, reason: &str) {
+        if let Some(held) = self.remove(id) {
+            tracing::info!(lease = id, reason, "lease handed back");
+            self.hand_backs.push((held.status(), reason.to_owned()));
+        }
+    }
+
+    fn forget_result(&mut self, id: &str) {
+        if let Some(held) = self.leases.get_mut(id) {
+            held.unacked = held.unacked.saturating_sub(1);
+            if held.ended && held.unacked == 0 {
+                self.leases.remove(id);
+            }
+        }
+    }
+
+    fn has_next(&self) -> bool {
+        self.report
+            || (self.draining && !self.draining_told)
+            || !self.hand_backs.is_empty()
+            || self.sendable_credits().next().is_some()
+            || self.outbox.has_unsent()
+    }
+
+    fn sendable_credits(&self) -> impl Iterator<Item = &LaneId> {
+        let open = self.lanes.iter().filter(|(_, place)| place.credit.as_ref().is_some_and(|c| !c.sent));
+        open.map(|(lane, _)| lane).filter(|lane| !self.down.contains(&lane.engine))
+    }
+
+    fn next(&mut self, message_bytes: usize) -> Option<Message> {
+        if self.draining && !mem::replace(&mut self.draining_told, true) {
+            return Some(Message::Draining(Draining {}));
+        }
+        if let Some((_, reason)) = self.hand_backs.first().cloned() {
+            let told = self.hand_backs.extract_if(.., |(_, other)| *other == reason);
+            return Some(Message::HandBack(HandBack {
+                leases: told.map(|(lease, _)| lease).collect(),
+                reason,
+            }));
+        }
+        let credits = self.credits();
+        if !credits.is_empty() {
+            return Some(Message::Credits(Credits { credits }));
+        }
+        let results = self.outbox.send(message_bytes);
+        (!results.is_empty()).then_some(Message::Results(Results { results }))
+    }
+
+    fn credits(&mut self) -> Vec<Credit> {
+        let lanes: Vec<LaneId> = self.sendable_credits().cloned().collect();
+        let mut credits = Vec::new();
+        for lane in lanes {
+            let Some(open) = self.lanes.get_mut(&lane).and_then(|place| place.credit.as_mut()) else {
+                continue;
+            };
+            open.sent = true;
+            credits.push(Credit {
+                engine: lane.engine.to_string(),
+                lane: i32::try_from(lane.index).unwrap_or(i32::MAX),
+                warm_batch: open.warmth.batch.clone(),
+                warm_group: open.warmth.group,
+                warm_share: open.warmth.share,
+            });
+        }
+        credits
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    fn status(&self) -> LeaseStatus {
+        LeaseStatus { lease_id: self.lease.id.clone(), epoch: self.lease.epoch, started: self.started }
+    }
+
+    fn at_work(&self) -> AtWork {
+        AtWork {
+            lane: self.lease.lane.clone(),
+            batch: self.lease.batch.clone(),
+            chunk: self.lease.chunk,
+            done: self.done,
+            total: self.lease.open.len(),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What the executor counts: names, units and help texts, in one place.
+
+use std::{sync::LazyLock, time::Duration};
+
+use caravan_proto::v1::Usage;
+use caravan_service::metrics::Metric;
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Histogram},
+};
+
+const REQUESTS: Metric =
+    Metric::new("caravan.executor.requests", "{request}", "requests that ended, by `outcome`");
+const REQUEST_SECONDS: Metric =
+    Metric::new("caravan.executor.request.duration", "s", "from a request's first try to its end");
+const REPEATS: Metric =
+    Metric::new("caravan.executor.repeats", "{try}", "tries that failed and were repeated, by `class`");
+const TOKENS: Metric =
+    Metric::new("caravan.executor.tokens", "{token}", "tokens of answered requests, by `kind`");
+const LOADS: Metric = Metric::new("caravan.executor.loads", "{load}", "loads of a model, by `ok`");
+const LOAD_SECONDS: Metric = Metric::new("caravan.executor.load.duration", "s", "time of a load");
+const CHUNKS: Metric = Metric::new("caravan.executor.chunks", "{chunk}", "chunks that left a lane, by `end`");
+const RESTARTS: Metric = Metric::new(
+    "caravan.executor.conversation.restarts",
+    "{restart}",
+    "conversations begun anew because the context was full",
+);
+const CONNECTS: Metric =
+    Metric::new("caravan.executor.connects", "{connect}", "streams to a planner that were opened");
+
+struct Instruments {
+    requests: Counter<u64>,
+    request_seconds: Histogram<f64>,
+    repeats: Counter<u64>,
+    tokens: Counter<u64>,
+    loads: Counter<u64>,
+    load_seconds: Histogram<f64>,
+    chunks: Counter<u64>,
+    restarts: Counter<u64>,
+    connects: Counter<u64>,
+}
+
+static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
+    requests: REQUESTS.counter(),
+    request_seconds: REQUEST_SECONDS.histogram(),
+    repeats: REPEATS.counter(),
+    tokens: TOKENS.counter(),
+    loads: LOADS.counter(),
+    load_seconds: LOAD_SECONDS.histogram(),
+    chunks: CHUNKS.counter(),
+    restarts: RESTARTS.counter(),
+    connects: CONNECTS.counter(),
+});
+
+/// A request ended as `outcome` after `elapsed`.
+pub(crate) fn request_ended(outcome: &'static str, elapsed: Duration) {
+    INSTRUMENTS.requests.add(1, &[KeyValue::new("outcome", outcome)]);
+    INSTRUMENTS.request_seconds.record(elapsed.as_secs_f64(), &[]);
+}
+
+/// A try failed as `class` and is repeated.
+pub(crate) fn repeated(class: &'static str) {
+    INSTRUMENTS.repeats.add(1, &[KeyValue::new("class", class)]);
+}
+
+/// Tokens of an answered request.
+pub(crate) fn tokens(usage: &Usage) {
+    let kinds = [
+        ("evaluated", usage.evaluated_tokens),
+        ("cached", usage.cached_tokens),
+        ("completion", usage.completion_tokens),
+    ];
+    for (kind, tokens) in kinds {
+        INSTRUMENTS.tokens.add(u64::try_from(tokens).unwrap_or(0), &[KeyValue::new("kind", kind)]);
+    }
+}
+
+/// A model was loaded, or not.
+pub(crate) fn loaded(ok: bool, elapsed: Duration) {
+    INSTRUMENTS.loads.add(1, &[KeyValue::new("ok", ok)]);
+    INSTRUMENTS.load_seconds.record(elapsed.as_secs_f64(), &[]);
+}
+
+/// A chunk left its lane.
+pub(crate) fn chunk_ended(end: &'static str) {
+    INSTRUMENTS.chunks.add(1, &[KeyValue::new("end", end)]);
+}
+
+/// A conversation began anew.
+pub(crate) fn conversation_restarted() {
+    INSTRUMENTS.restarts.add(1, &[]);
+}
+
+/// A stream to a planner was opened.
+pub(crate) fn connected() {
+    INSTRUMENTS.connects.add(1, &[]);
+}

@@ -1,0 +1,328 @@
+//! How an executor is configured.
+
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+
+use caravan_request::EngineKind;
+use caravan_service::{client, config, shutdown, telemetry};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{
+    engine::{self, Engine, ollama::Ollama, openai::OpenAi},
+    gpu::Nvml,
+    service::{Error, Service},
+};
+
+/// The executor's configuration. Reading it touches no network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Planners, any of which will do; they are tried in turn.
+    pub planner: Vec<Url>,
+    /// Name of this host in the fleet; absent: what the kernel says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Where to write the ready file once a planner has said welcome; absent: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_file: Option<PathBuf>,
+    /// How long running requests may go on once asked to stop, in seconds.
+    pub drain_seconds: u64,
+    /// Bounds of waiting and of memory.
+    pub limits: Limits,
+    /// Logs, traces, metrics.
+    pub telemetry: telemetry::Options,
+    /// How planners are dialled.
+    pub client: client::Options,
+    /// How engines are talked to.
+    pub connection: engine::Options,
+    /// The engines of this host; after a restart their order should be the same, their
+    /// ids come from it.
+    pub engines: Vec<EngineOptions>,
+}
+
+/// One engine of this host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineOptions {
+    /// Which API it speaks: `ollama` or `openai`.
+    pub kind: EngineKind,
+    /// Where it listens.
+    pub url: Url,
+    /// Requests it runs in parallel: a number, or `auto`.
+    #[serde(default)]
+    pub slots: Slots,
+    /// Largest context of one slot to ask for, in tokens; absent: what its model can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_context: Option<u64>,
+}
+
+/// How many lanes drive an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "SlotsText", into = "SlotsText")]
+pub enum Slots {
+    /// As many as it says when it first answers; 1 if it does not say.
+    #[default]
+    Auto,
+    /// So many: 1 to 256, the most sequences that llama.cpp runs.
+    Fixed(NonZeroU32),
+}
+
+/// As written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum SlotsText {
+    Number(u32),
+    Word(String),
+}
+
+/// Bounds of waiting and of memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The next chunk is asked for when this one is about to last no longer, in
+    /// milliseconds: a round trip, a claim and the transfer of a payload, with room.
+    pub prefetch_millis: u64,
+    /// Tries of a request whose failures are worth another one: peers allow 2 or 3.
+    pub tries: u32,
+    /// First pause between tries and probes, in milliseconds.
+    pub first_pause_millis: u64,
+    /// Longest pause between tries, probes and dials, in milliseconds.
+    pub longest_pause_millis: u64,
+    /// Results that may be unacked: what 2,500 requests a second leave in one commit
+    /// interval of a planner, several times over.
+    pub unacked_results: usize,
+    /// Bytes of those.
+    pub unacked_bytes: usize,
+    /// While connected, not more than two results a lane stay unacked for longer than
+    /// this, in milliseconds: a planner commits once a second, and takes its time.
+    pub ack_millis: u64,
+    /// Bytes of results in one message; a larger result travels alone.
+    pub message_bytes: usize,
+    /// A model that an engine could not run is not asked for again so long, in seconds.
+    pub refuse_model_seconds: u64,
+    /// Engines that answer are asked this often what they have, in milliseconds.
+    pub refresh_millis: u64,
+    /// GPUs are read this often, in milliseconds.
+    pub gpu_millis: u64,
+    /// After draining, acks of the last results are waited for so long, in milliseconds.
+    pub last_acks_millis: u64,
+    /// Lives of leases until a planner says its own, in seconds.
+    pub lease_ttl_seconds: u64,
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            planner: Url::parse("http://127.0.0.1:4082").into_iter().collect(),
+            host: None,
+            ready_file: None,
+            drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
+            limits: Limits::default(),
+            telemetry: telemetry::Options::default(),
+            client: client::Options::default(),
+            connection: engine::Options::default(),
+            engines: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// An executor for these engines. Waits for nothing: engines and planners that do
+    /// not answer yet are waited for while it runs.
+    ///
+    /// # Errors
+    /// If a value is out of its range, or an engine's URL cannot be used.
+    #[expect(clippy::unused_async, reason = "every role is built the same way")]
+    pub async fn build(self) -> Result<Service, Error> {
+        self.check()?;
+        let engines = self.engines.iter().map(|engine| engine.driver(self.connection));
+        let engines = engines.collect::<Result<Vec<_>, _>>()?;
+        Ok(Service::new(&self, engines, Box::new(Nvml::default())))
+    }
+
+    /// What serde cannot check.
+    pub(crate) fn check(&self) -> Result<(), config::Error> {
+        let limits = &self.limits;
+        config::check(!self.planner.is_empty(), "planner", "a list with at least one URL")?;
+        config::check(!self.engines.is_empty(), "engines", "a list with at least one engine")?;
+        config::check(limits.tries > 0, "limits.tries", "at least 1")?;
+        config::check(limits.unacked_results > 0, "limits.unacked_results", "at least 1")?;
+        config::check(limits.unacked_bytes > 0, "limits.unacked_bytes", "at least 1")?;
+        let pauses =
+            limits.first_pause_millis > 0 && limits.first_pause_millis <= limits.longest_pause_millis;
+        config::check(
+            pauses,
+            "limits.first_pause_millis",
+            "at least 1 and at most limits.longest_pause_millis",
+        )?;
+        let message =
+            limits.message_bytes > 0 && limits.message_bytes <= caravan_proto::MAX_MESSAGE_BYTES / 2;
+        config::check(message, "limits.message_bytes", "1 to half of what a planner accepts (20 MiB)")
+    }
+}
+
+// === impl EngineOptions ===
+
+impl EngineOptions {
+    fn driver(&self, connection: engine::Options) -> Result<Arc<dyn Engine>, engine::Error> {
+        Ok(match self.kind {
+            EngineKind::Ollama => Arc::new(Ollama::new(&self.url, connection)?),
+            EngineKind::OpenAi => Arc::new(OpenAi::new(&self.url, connection)?),
+        })
+    }
+}
+
+// === impl Slots ===
+
+impl Slots {
+    /// The number, given what the engine says.
+    pub(crate) fn or(self, said: Option<u32>) -> u32 {
+        match self {
+            Self::Fixed(slots) => slots.get(),
+            Self::Auto => said.unwrap_or(1).clamp(1, MOST_SLOTS),
+        }
+    }
+}
+
+/// llama.cpp's `LLAMA_MAX_SEQ`.
+const MOST_SLOTS: u32 = 256;
+
+impl TryFrom<SlotsText> for Slots {
+    type Error = String;
+
+    fn try_from(text: SlotsText) -> Result<Self, String> {
+        match text {
+            SlotsText::Word(word) if word == "auto" => Ok(Self::Auto),
+            SlotsText::Number(slots) if slots <= MOST_SLOTS => {
+                NonZeroU32::new(slots).map(Self::Fixed).ok_or_else(|| "slots must be at least 1".into())
+            }
+            SlotsText::Number(slots) => Err(format!("slots must be at most {MOST_SLOTS}, not {slots}")),
+            SlotsText::Word(word) => Err(format!("slots must be a number or `auto`, not `{word}`")),
+        }
+    }
+}
+
+impl From<Slots> for SlotsText {
+    fn from(slots: Slots) -> Self {
+        match slots {
+            Slots::Auto => Self::Word("auto".into()),
+            Slots::Fixed(slots) => Self::Number(slots.get()),
+        }
+    }
+}
+
+impl std::str::FromStr for Slots {
+    type Err = String;
+
+    /// As on a command line: a number, or `auto`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map_or_else(|_| SlotsText::Word(text.into()), SlotsText::Number).try_into()
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            prefetch_millis: 1_000,
+            tries: 3,
+            first_pause_millis: 100,
+            longest_pause_millis: 5_000,
+            unacked_results: 16_384,
+            unacked_bytes: 64 << 20,
+            ack_millis: 2_000,
+            message_bytes: 1 << 20,
+            refuse_model_seconds: 600,
+            refresh_millis: 10_000,
+            gpu_millis: 1_000,
+            last_acks_millis: 1_500,
+            lease_ttl_seconds: 30,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn prefetch(&self) -> Duration {
+        Duration::from_millis(self.prefetch_millis)
+    }
+
+    pub(crate) fn first_pause(&self) -> Duration {
+        Duration::from_millis(self.first_pause_millis)
+    }
+
+    pub(crate) fn longest_pause(&self) -> Duration {
+        Duration::from_millis(self.longest_pause_millis)
+    }
+
+    pub(crate) fn ack_within(&self) -> Duration {
+        Duration::from_millis(self.ack_millis)
+    }
+
+    pub(crate) fn refuse_model(&self) -> Duration {
+        Duration::from_secs(self.refuse_model_seconds)
+    }
+
+    pub(crate) fn refresh(&self) -> Duration {
+        Duration::from_millis(self.refresh_millis)
+    }
+
+    pub(crate) fn gpu(&self) -> Duration {
+        Duration::from_millis(self.gpu_millis)
+    }
+
+    pub(crate) fn last_acks(&self) -> Duration {
+        Duration::from_millis(self.last_acks_millis)
+    }
+
+    pub(crate) fn lease_ttl(&self) -> Duration {
+        Duration::from_secs(self.lease_ttl_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Options, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn the_fixed_keys_are_read() {
+        let options = parse(
+            "planner = ['http://a:1', 'http://b:2']\n\
+             engines = [{kind = 'ollama', url = 'http://127.0.0.1:11434', slots = 4}, {kind = 'openai', url = 'http://127.0.0.1:8080', slots = 'auto'}]",
+        )
+        .unwrap();
+        assert_eq!(options.planner.len(), 2);
+        assert_eq!(options.engines[0].slots, Slots::Fixed(NonZeroU32::new(4).unwrap()));
+        assert_eq!((options.engines[1].kind, options.engines[1].slots), (EngineKind::OpenAi, Slots::Auto));
+        assert!(options.check().is_ok());
+        assert_eq!(parse(&config::dump(&options).unwrap()).unwrap(), options);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, named) in [
+            ("planer = []", "planer"),
+            ("engines = [{kind = 'vllm', url = 'http://a'}]", "vllm"),
+            ("engines = [{kind = 'ollama', url = 'http://a', slots = 0}]", "at least 1"),
+            ("engines = [{kind = 'ollama', url = 'http://a', slots = 257}]", "at most 256"),
+            ("engines = [{kind = 'ollama', url = 'http://a', slots = 'many'}]", "many"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+        let empty = Options { planner: Vec::new(), ..Options::default() };
+        assert!(empty.check().unwrap_err().to_string().contains("planner"));
+    }
+
+    #[test]
+    fn auto_takes_what_the_engine_says_or_one() {
+        assert_eq!([Slots::Auto.or(Some(4)), Slots::Auto.or(None), Slots::Auto.or(Some(0))], [4, 1, 1]);
+        assert_eq!("3".parse::<Slots>().unwrap().or(Some(8)), 3);
+    }
+}

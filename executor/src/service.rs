@@ -1,0 +1,180 @@
+//! The executor as a whole: built from options, run until it is asked to stop.
+
+use std::{fs, io, sync::Arc};
+
+use caravan_proto::name::ExecutorId;
+use caravan_service::{Shutdown, config};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    backoff::Backoff,
+    engine::{self, Engine},
+    gpu,
+    lane::Lane,
+    ledger::{Bounds, Ledger},
+    options::{Limits, Options},
+    session::Session,
+    unit::Unit,
+};
+
+/// Why an executor did not start or did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// An engine's address cannot be used.
+    #[error("bad engine")]
+    Engine(#[from] engine::Error),
+    /// The ready file cannot be written.
+    #[error("ready file not written")]
+    Ready(#[source] io::Error),
+    /// A task panicked.
+    #[error("a defect ended a task")]
+    Defect(#[from] JoinError),
+}
+
+/// An executor that is ready to run.
+#[derive(Debug)]
+pub struct Service {
+    session: Session,
+    units: Vec<Arc<Unit>>,
+    ledger: Arc<Ledger>,
+    limits: Limits,
+    probe: Box<dyn gpu::Probe>,
+    gpus: Arc<watch::Sender<gpu::Sample>>,
+}
+
+// === impl Service ===
+
+impl Service {
+    /// An executor for `engines`, which are those of `options`, in order.
+    pub(crate) fn new(options: &Options, engines: Vec<Arc<dyn Engine>>, probe: Box<dyn gpu::Probe>) -> Self {
+        let limits = options.limits.clone();
+        let bounds = Bounds {
+            results: limits.unacked_results,
+            bytes: limits.unacked_bytes,
+            ack_within: limits.ack_within(),
+            message_bytes: limits.message_bytes,
+        };
+        let ledger = Arc::new(Ledger::new(bounds, limits.lease_ttl()));
+        let units = engines.into_iter().zip(&options.engines).enumerate();
+        let units: Vec<_> = units
+            .map(|(place, (engine, options))| Arc::new(Unit::new(place, engine, options, &limits)))
+            .collect();
+        // Until an engine has answered, its lanes ask for nothing.
+        units.iter().for_each(|unit| ledger.set_up(&unit.id, false));
+        let gpus = Arc::new(watch::Sender::new(Err("not read yet".to_owned())));
+        let session = Session {
+            id: ExecutorId::now(),
+            host: options.host.clone().unwrap_or_else(host_name),
+            planners: options.planner.clone(),
+            client: options.client.clone(),
+            limits: limits.clone(),
+            units: units.clone(),
+            ledger: Arc::clone(&ledger),
+            gpus: gpus.subscribe(),
+            ready_file: options.ready_file.clone(),
+        };
+        Self { session, units, ledger, limits, probe, gpus }
+    }
+
+    /// The name of this process in the fleet.
+    #[must_use]
+    pub fn id(&self) -> ExecutorId {
+        self.session.id
+    }
+
+    /// Works until `shutdown`, then drains: unstarted chunks go back at once, running
+    /// requests end within the drain limit, their chunks' rest goes back, and the last
+    /// results are acked within `limits.last_acks_millis`.
+    ///
+    /// # Errors
+    /// If the ready file cannot be written, or a task has a defect.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
+        let Self { session, units, ledger, limits, probe, gpus } = self;
+        let (lanes_ended, gpus_stop) = (CancellationToken::new(), CancellationToken::new());
+        let mut sessions = JoinSet::new();
+        sessions.spawn(session.run(lanes_ended.clone()));
+        let mut gpu_reader = JoinSet::new();
+        gpu_reader.spawn(gpu::run(probe, limits.gpu(), gpus, gpus_stop.clone()));
+        let (mut watchers, mut drivers) = (JoinSet::new(), JoinSet::new());
+        for unit in units {
+            watchers.spawn(watch(Arc::clone(&unit), Arc::clone(&ledger), limits.clone()));
+            drivers.spawn(drive(unit, Arc::clone(&ledger), limits.clone(), shutdown.clone()));
+        }
+
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            Some(ended) = sessions.join_next() => return ended?,
+            Some(panicked) = watchers.join_next() => return panicked.map_err(Into::into),
+            defect = first_defect(&mut drivers, &shutdown) => return Err(defect),
+        }
+        ledger.drain();
+        while let Some(ended) = drivers.join_next().await {
+            ended??;
+        }
+        lanes_ended.cancel();
+        match timeout(limits.last_acks(), sessions.join_next()).await {
+            Ok(Some(ended)) => ended??,
+            Ok(None) => {}
+            Err(_) => tracing::warn!(unacked = ledger.unacked(), "gave up waiting for the planner"),
+        }
+        gpus_stop.cancel();
+        while gpu_reader.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+/// Watches one engine for as long as the process lives.
+async fn watch(unit: Arc<Unit>, ledger: Arc<Ledger>, limits: Limits) {
+    let probe = Backoff::new(limits.first_pause(), limits.longest_pause());
+    unit.watch(&ledger, limits.refresh(), probe).await;
+}
+
+/// Drives one engine with its lanes until the process drains.
+async fn drive(
+    unit: Arc<Unit>,
+    ledger: Arc<Ledger>,
+    limits: Limits,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
+    let lanes = tokio::select! {
+        lanes = unit.lanes() => lanes,
+        () = shutdown.cancelled() => return Ok(()),
+    };
+    tracing::info!(engine = &*unit.id, lanes, "driving");
+    let mut running = JoinSet::new();
+    for index in 0..lanes {
+        let lane = Lane::new(index, Arc::clone(&unit), Arc::clone(&ledger), limits.clone(), shutdown.clone());
+        running.spawn(lane.run());
+    }
+    while let Some(ended) = running.join_next().await {
+        ended?;
+    }
+    Ok(())
+}
+
+/// Waits for a driver that ends though nobody asked it to.
+async fn first_defect(drivers: &mut JoinSet<Result<(), Error>>, shutdown: &Shutdown) -> Error {
+    loop {
+        match drivers.join_next().await {
+            Some(Err(panicked)) => return panicked.into(),
+            Some(Ok(Err(defect))) => return defect,
+            Some(Ok(Ok(()))) => {}
+            // The shutdown ends all of them at once.
+            None => shutdown.expired().await,
+        }
+    }
+}
+
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "localhost".into() } else { name.into() }
+}

@@ -1,0 +1,188 @@
+//! An engine that does what a test says.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use async_trait::async_trait;
+use caravan_request::EngineKind;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::engine::{Call, Class, Description, Engine, Failure, Model, ReloadSet, Response};
+
+/// How a request is answered, by its last message: scripted replies first, in order, then
+/// the text in upper case.
+#[derive(Debug)]
+pub(super) struct Scripted {
+    replies: Mutex<HashMap<String, Vec<Reply>>>,
+    describes: Mutex<Result<Description, Failure>>,
+    load_fails: Mutex<Option<Failure>>,
+    /// A request waits for a permit before it answers.
+    pub(super) permits: Semaphore,
+    events: Mutex<Vec<Event>>,
+    in_flight: AtomicUsize,
+    most_in_flight: AtomicUsize,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Reply {
+    Text(&'static str),
+    /// Cut short by its limit.
+    Cut(&'static str),
+    Fail(Failure),
+}
+
+/// What happened, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A load, with the requests in flight at that moment.
+    Load { model: String, context: u64, in_flight: usize },
+    /// A request came in: the texts of its messages, and how many others were in flight.
+    Run { texts: Vec<String>, others: usize },
+}
+
+pub(super) fn failure(class: Class) -> Failure {
+    Failure { class, code: "scripted", message: "as scripted".into(), status: None, body: None }
+}
+
+impl Default for Scripted {
+    fn default() -> Self {
+        let model = |name: &str| Model { name: name.into(), chat: true, ..Model::default() };
+        let models = vec![model("m"), model("other")];
+        Self {
+            replies: Mutex::default(),
+            describes: Mutex::new(Ok(Description { models, ..Description::default() })),
+            load_fails: Mutex::default(),
+            permits: Semaphore::new(Semaphore::MAX_PERMITS),
+            events: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+            most_in_flight: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Scripted {
+    /// One that answers nothing until it is given permits.
+    pub(super) fn held() -> Self {
+        Self { permits: Semaphore::new(0), ..Self::default() }
+    }
+
+    /// What it answers to a request that ends with `text`.
+    pub(super) fn reply(self, text: &str, replies: &[Reply]) -> Self {
+        self.replies.lock().unwrap().insert(text.into(), replies.to_vec());
+        self
+    }
+
+    pub(super) fn set_description(&self, description: Result<Description, Failure>) {
+        *self.describes.lock().unwrap() = description;
+    }
+
+    pub(super) fn description(&self) -> Description {
+        self.describes.lock().unwrap().clone().unwrap()
+    }
+
+    pub(super) fn set_load_failure(&self, failure: Option<Failure>) {
+        *self.load_fails.lock().unwrap() = failure;
+    }
+
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap().clone()
+    }
+
+    /// The last message of every request that came in.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.runs().into_iter().filter_map(|texts| texts.last().cloned()).collect()
+    }
+
+    /// The messages of every request that came in.
+    pub(super) fn runs(&self) -> Vec<Vec<String>> {
+        let texts = |event| if let Event::Run { texts, .. } = event { Some(texts) } else { None };
+        self.events().into_iter().filter_map(texts).collect()
+    }
+
+    pub(super) fn loads(&self) -> Vec<(String, u64)> {
+        let load = |event| {
+            if let Event::Load { model, context, .. } = event { Some((model, context)) } else { None }
+        };
+        self.events().into_iter().filter_map(load).collect()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(SeqCst)
+    }
+
+    pub(super) fn most_in_flight(&self) -> usize {
+        self.most_in_flight.load(SeqCst)
+    }
+}
+
+/// Counts a request in flight until it is dropped, answered or not.
+struct InFlight<'a>(&'a Scripted);
+
+impl<'a> InFlight<'a> {
+    fn begin(engine: &'a Scripted, call: &Call<'_>) -> Self {
+        let messages = call.body["messages"].as_array().cloned().unwrap_or_default();
+        let texts = messages.iter().map(|m| m["content"].as_str().unwrap_or_default().to_owned()).collect();
+        let others = engine.in_flight.fetch_add(1, SeqCst);
+        engine.most_in_flight.fetch_max(others + 1, SeqCst);
+        engine.events.lock().unwrap().push(Event::Run { texts, others });
+        Self(engine)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, SeqCst);
+    }
+}
+
+#[async_trait]
+impl Engine for Scripted {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Ollama
+    }
+
+    async fn describe(&self) -> Result<Description, Failure> {
+        self.describes.lock().unwrap().clone()
+    }
+
+    async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
+        let load = Event::Load { model: model.into(), context: set.context, in_flight: self.in_flight() };
+        self.events.lock().unwrap().push(load);
+        self.load_fails.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+
+    async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {
+        let _in_flight = InFlight::begin(self, call);
+        self.permits.acquire().await.unwrap().forget();
+        let asked = call.body["messages"]
+            .as_array()
+            .and_then(|m| m.last())
+            .map_or(Value::Null, |m| m["content"].clone());
+        let asked = asked.as_str().unwrap_or_default();
+        let scripted = {
+            let mut replies = self.replies.lock().unwrap();
+            replies.get_mut(asked).filter(|left| !left.is_empty()).map(|left| left.remove(0))
+        };
+        let (text, length_limited) = match scripted {
+            Some(Reply::Fail(failure)) => return Err(failure),
+            Some(Reply::Cut(text)) => (text.to_owned(), true),
+            Some(Reply::Text(text)) => (text.to_owned(), false),
+            None => (asked.to_uppercase(), false),
+        };
+        Ok(Response {
+            status: 200,
+            body: json!({"text": text}),
+            text,
+            prompt_tokens: Some(20),
+            cached_tokens: None,
+            completion_tokens: Some(2),
+            length_limited,
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! The gate when those who wait go away.
+
+use futures::{FutureExt as _, future::poll_immediate};
+
+use super::{
+    engine::{Event, failure},
+    *,
+};
+use crate::{
+    engine::Class,
+    gate::{Flight, Gate, Need},
+};
+
+fn need(model: &str, context: u64) -> Need {
+    Need { model: model.into(), context }
+}
+
+fn gate() -> (Arc<Scripted>, Gate) {
+    let engine = Arc::new(Scripted::default());
+    (Arc::clone(&engine), Gate::new(engine, Duration::from_secs(600)))
+}
+
+#[tokio::test]
+async fn a_waiting_set_is_not_overtaken_and_leaving_frees_its_place() {
+    let (engine, gate) = gate();
+    let inside = gate.enter(need("m", 100)).await.unwrap();
+    let mut larger = Box::pin(gate.enter(need("m", 200)));
+    assert!(poll_immediate(larger.as_mut()).await.is_none(), "one is inside");
+    let mut fits = Box::pin(gate.enter(need("m", 50)));
+    assert!(poll_immediate(fits.as_mut()).await.is_none(), "the larger set was first");
+    drop(larger);
+    let second = fits.now_or_never().expect("nobody is before it").unwrap();
+    assert_eq!((second.set.context, engine.loads().len()), (100, 1));
+    drop((inside, second));
+    assert_eq!(gate.enter(need("m", 200)).await.unwrap().set.context, 200);
+}
+
+#[tokio::test]
+async fn a_request_alone_waits_for_those_in_flight_and_keeps_others_out() {
+    let (_engine, gate) = gate();
+    let pass = gate.enter(need("m", 0)).await.unwrap();
+    let flight = gate.shared(&pass).await.unwrap();
+    let mut alone = Box::pin(gate.alone(&pass));
+    assert!(poll_immediate(alone.as_mut()).await.is_none());
+    drop(flight);
+    let alone = alone.await.unwrap();
+    assert!(matches!(alone, Flight::Alone(_)));
+    let mut other = Box::pin(gate.shared(&pass));
+    assert!(poll_immediate(other.as_mut()).await.is_none());
+    drop(alone);
+    assert!(other.now_or_never().is_some());
+}
+
+#[tokio::test]
+async fn after_the_engine_was_away_it_is_loaded_once_more_before_the_next_request() {
+    let (engine, gate) = gate();
+    let pass = gate.enter(need("m", 100)).await.unwrap();
+    gate.mark_stale();
+    engine.set_load_failure(Some(failure(Class::Retry)));
+    let why = gate.shared(&pass).await.unwrap_err();
+    assert_eq!(why.class, Class::Bystander, "no request is to blame");
+    engine.set_load_failure(None);
+    let flights = (gate.shared(&pass).await.unwrap(), gate.shared(&pass).await.unwrap());
+    drop(flights);
+    let loads = engine.events().into_iter().filter(|e| matches!(e, Event::Load { context: 100, .. }));
+    assert_eq!(loads.count(), 3);
+}
+
+#[tokio::test]
+async fn a_refused_model_fails_at_once_and_another_loads() {
+    let (engine, gate) = gate();
+    engine.set_load_failure(Some(failure(Class::Request)));
+    assert_eq!(gate.enter(need("m", 0)).await.unwrap_err().class, Class::Model);
+    assert_eq!(gate.enter(need("m", 0)).await.unwrap_err().class, Class::Model);
+    assert_eq!(engine.loads().len(), 1);
+    engine.set_load_failure(None);
+    assert_eq!(gate.enter(need("other", 0)).await.unwrap().model, "other");
+    assert_eq!(gate.refused().len(), 1);
+}

@@ -1,0 +1,155 @@
+//! Tokens of one request, each number labelled measured or estimated.
+
+use caravan_proto::v1::{Basis, Usage};
+use serde_json::{Map, Value};
+
+use crate::engine::Response;
+
+/// What a lane's slot holds in its cache, as far as the lane can know: the last prompt
+/// and the answer to it. One prompt's text a lane.
+#[derive(Debug, Default)]
+pub(crate) struct Warm {
+    model: String,
+    text: String,
+}
+
+// === impl Warm ===
+
+impl Warm {
+    /// The slot holds this prompt and answer now.
+    pub(crate) fn remember(&mut self, model: &str, prompt: String, answer: &str) {
+        model.clone_into(&mut self.model);
+        self.text = prompt;
+        // The answer as the next turn of a growing chat would bring it.
+        self.text.push('\n');
+        self.text.push_str(answer);
+    }
+
+    /// The slot's cache is gone: reloaded, or its engine died.
+    pub(crate) fn forget(&mut self) {
+        self.text.clear();
+    }
+
+    /// Prompt tokens of `prompt` that the slot holds already: an estimate.
+    fn cached(&self, model: &str, prompt: &str, tokens: i64) -> i64 {
+        if self.model == model { scaled_prefix(&self.text, prompt, tokens) } else { 0 }
+    }
+}
+
+/// `tokens` of `prompt` scaled to the share of its bytes that `before` begins with as
+/// well, rounded down. At least one token is always evaluated.
+fn scaled_prefix(before: &str, prompt: &str, tokens: i64) -> i64 {
+    let common = before.bytes().zip(prompt.bytes()).take_while(|(a, b)| a == b).count();
+    let share = i128::from(tokens) * common as i128 / prompt.len().max(1) as i128;
+    i64::try_from(share).unwrap_or(0).min(tokens - 1).max(0)
+}
+
+/// The prompt of a body as text, message by message, for comparing one with the next.
+/// Not the model's template: good enough for where two prompts part.
+pub(crate) fn prompt_text(body: &Map<String, Value>) -> String {
+    let mut text = String::new();
+    for field in ["system", "prompt", "suffix", "input"] {
+        append(&mut text, body.get(field));
+    }
+    for message in body.get("messages").and_then(Value::as_array).into_iter().flatten() {
+        append(&mut text, message.get("content"));
+    }
+    text
+}
+
+fn append(text: &mut String, value: Option<&Value>) {
+    let Some(value) = value else { return };
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    match value {
+        Value::String(s) => text.push_str(s),
+        other => text.push_str(&other.to_string()),
+    }
+}
+
+/// Usage of an answered request. `planned` prompt tokens stand in where the engine does
+/// not count, labelled estimated; `embedding` requests leave no prefix to reuse.
+pub(crate) fn of(
+    response: &Response,
+    model: &str,
+    prompt: &str,
+    planned: u64,
+    warm: &Warm,
+    embedding: bool,
+) -> Usage {
+    let (prompt_tokens, prompt_basis) = match response.prompt_tokens {
+        Some(tokens) => (tokens, Basis::Measured),
+        None => (planned, Basis::Estimated),
+    };
+    let prompt_tokens = i64::try_from(prompt_tokens).unwrap_or(i64::MAX);
+    let (cached, cache_basis) = match response.cached_tokens {
+        Some(cached) => (i64::try_from(cached).unwrap_or(i64::MAX).min(prompt_tokens), Basis::Measured),
+        None if embedding => (0, Basis::Estimated),
+        None => (warm.cached(model, prompt, prompt_tokens), Basis::Estimated),
+    };
+    Usage {
+        prompt_tokens,
+        prompt_basis: prompt_basis.into(),
+        evaluated_tokens: prompt_tokens - cached,
+        cached_tokens: cached,
+        cache_basis: cache_basis.into(),
+        completion_tokens: i64::try_from(response.completion_tokens.unwrap_or(0)).unwrap_or(i64::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn response(prompt: Option<u64>, cached: Option<u64>) -> Response {
+        Response {
+            status: 200,
+            body: json!({}),
+            text: "ok".into(),
+            prompt_tokens: prompt,
+            cached_tokens: cached,
+            completion_tokens: Some(3),
+            length_limited: false,
+        }
+    }
+
+    #[test]
+    fn the_shared_prefix_is_scaled_to_tokens() {
+        assert_eq!(scaled_prefix("", "abcdefghij", 10), 0);
+        assert_eq!(scaled_prefix("abcdexxxxx", "abcdefghij", 10), 5);
+        assert_eq!(scaled_prefix("abcdefghij", "abcdefghij", 10), 9, "one token is always evaluated");
+        assert_eq!(scaled_prefix("a", "", 0), 0);
+    }
+
+    #[test]
+    fn measured_numbers_win_and_estimates_are_labelled() {
+        let mut warm = Warm::default();
+        warm.remember("m", "abcde".into(), "x");
+        let measured = of(&response(Some(10), Some(4)), "m", "abcdefghij", 99, &warm, false);
+        assert_eq!((measured.cached_tokens, measured.evaluated_tokens), (4, 6));
+        assert_eq!(measured.cache_basis(), Basis::Measured);
+
+        let estimated = of(&response(Some(10), None), "m", "abcdefghij", 99, &warm, false);
+        assert_eq!((estimated.cached_tokens, estimated.evaluated_tokens), (5, 5));
+        assert_eq!((estimated.prompt_basis(), estimated.cache_basis()), (Basis::Measured, Basis::Estimated));
+
+        let planned = of(&response(None, None), "other", "abcdefghij", 99, &warm, false);
+        assert_eq!((planned.prompt_tokens, planned.cached_tokens), (99, 0));
+        assert_eq!(planned.prompt_basis(), Basis::Estimated);
+    }
+
+    #[test]
+    fn a_growing_chat_finds_its_last_answer_again() {
+        let first = json!({"messages": [{"role": "user", "content": "one"}]});
+        let second = json!({"messages": [
+            {"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}, {"role": "user", "content": "3"}]});
+        let mut warm = Warm::default();
+        warm.remember("m", prompt_text(first.as_object().unwrap()), "two");
+        let prompt = prompt_text(second.as_object().unwrap());
+        assert_eq!(warm.cached("m", &prompt, 9), 7, "{prompt:?}");
+        warm.forget();
+        assert_eq!(warm.cached("m", &prompt, 9), 0);
+    }
+}
