@@ -1,0 +1,155 @@
+//! All durable rows: one trait, whatever database is behind it.
+//!
+//! Every method is one transition or one question, and one transaction. Rows grow with
+//! chunks, never with requests. The database's clock is not used: callers pass `now`,
+//! so that a test can say what time it is.
+
+mod accept;
+mod bits;
+mod row;
+mod sqlite;
+#[cfg(test)]
+mod suite;
+mod usage;
+
+use async_trait::async_trait;
+use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId};
+pub use row::*;
+pub use sqlite::Sqlite;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database refused or is not there.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("the database could not be migrated")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// A row holds what this version cannot read.
+    #[error("a row of {table} cannot be read: {what}")]
+    Corrupt {
+        /// The table.
+        table: &'static str,
+        /// What is wrong with the row.
+        what: String,
+    },
+}
+
+/// What the planner keeps in a database.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // === files ===
+
+    /// Opens an upload, or returns the file that this `upload_id` opened before.
+    async fn open_file(&self, file: &NewFile) -> Result<File, Error>;
+    /// Registers a part of an open file behind the parts there are. False if the file is no
+    /// longer open at `part` (another stream of the same upload was faster).
+    async fn append_part(&self, id: FileId, part: i64, bytes: i64) -> Result<bool, Error>;
+    /// Makes an open file ready and immutable. False if it was not open.
+    async fn close_file(&self, id: FileId, sha256: &str) -> Result<bool, Error>;
+    /// One file.
+    async fn file(&self, id: FileId) -> Result<Option<File>, Error>;
+    /// The file of an upload.
+    async fn file_of_upload(&self, upload_id: &str) -> Result<Option<File>, Error>;
+    /// Up to `limit` files, newest first, older than `before`.
+    async fn files(&self, before: Option<FileId>, limit: i64) -> Result<Vec<File>, Error>;
+    /// Removes the row, unless a batch that has not ended reads it.
+    async fn delete_file(&self, id: FileId) -> Result<FileDeletion, Error>;
+
+    // === batches ===
+
+    /// Creates a batch in state validating, if its input is ready; the same `request_id` again gives the first one.
+    async fn create_batch(&self, batch: &NewBatch) -> Result<Creation, Error>;
+    /// One batch.
+    async fn batch(&self, id: BatchId) -> Result<Option<Batch>, Error>;
+    /// Up to `limit` batches in one of `states` (all if empty), newest first, older than `before`.
+    async fn batches(
+        &self,
+        states: &[State],
+        before: Option<BatchId>,
+        limit: i64,
+    ) -> Result<Vec<Batch>, Error>;
+    /// (id, state, revision) of every batch that has not ended, oldest first: what a replica has to look after.
+    async fn open_batches(&self) -> Result<Vec<OpenBatch>, Error>;
+    /// Moves a batch from one of `from` to `to`. False if it was in none of them.
+    async fn advance(&self, id: BatchId, from: &[State], to: State, now: Micros) -> Result<bool, Error>;
+    /// Sets the reason that goes with the state, if it differs and the batch has not ended. Grows the
+    /// revision only then. The next change of state
+    /// and the next claim clear it.
+    async fn explain(&self, id: BatchId, reason: &str, message: &str) -> Result<(), Error>;
+    /// Removes chunks, segments and counters of a batch that is planned anew: one that is validating or
+    /// planning, or queued on a provisional plan (it goes back to planning), and nothing of which was
+    /// ever leased. False, and nothing is changed, if it is any other: its results would be lost.
+    async fn reset_plan(&self, id: BatchId) -> Result<bool, Error>;
+    /// Adds chunks of a batch in state planning (at most a few hundred a call). In another state it
+    /// does nothing, and `activate` will say so.
+    async fn add_chunks(&self, id: BatchId, chunks: &[NewChunk]) -> Result<(), Error>;
+    /// Planning has ended: planning → queued (or finalizing if there is no chunk), with counts
+    /// and, if lines were rejected, the segment that holds their results, as number 0.
+    /// False if it is not planning; an error if not as many chunks were added as `planned` says.
+    async fn activate(&self, id: BatchId, planned: &Planned, now: Micros) -> Result<bool, Error>;
+    /// Validation has failed: validating or planning → failed.
+    async fn reject(&self, id: BatchId, rejected: &Rejected, now: Micros) -> Result<bool, Error>;
+    /// queued, running or paused → cancelling, and removes its leases; validating or planning → cancelled,
+    /// and removes its chunks; any other stays. Gives the state now and the leases removed, with their holders.
+    async fn cancel(&self, id: BatchId, now: Micros) -> Result<Option<Cancellation>, Error>;
+    /// The outputs stand: finalizing → completed, or cancelling → cancelled once no request is open.
+    async fn finish(&self, id: BatchId, outputs: &Outputs, now: Micros) -> Result<bool, Error>;
+    /// Removes an ended batch with all its rows. Its objects are the caller's to remove.
+    async fn delete_batch(&self, id: BatchId) -> Result<bool, Error>;
+
+    // === leases ===
+
+    /// Leases the best queued chunk for one lane: the next of the warm share, else the first of a
+    /// share that nobody has begun, else the last of any (a theft from the tail). Among those:
+    /// higher priority first, then older batches, then lower chunk numbers. Only chunks that the
+    /// engine qualifies for, of batches that are queued or running; a queued batch becomes running.
+    async fn claim(&self, wanted: &Wanted) -> Result<Option<Claim>, Error>;
+    /// Renews leases of `executor`, and revives those that expired but that nobody claimed since.
+    /// Gives those that it holds no longer.
+    async fn heartbeat(
+        &self,
+        executor: ExecutorId,
+        leases: &[Held],
+        deadline: Micros,
+    ) -> Result<Vec<LeaseId>, Error>;
+    /// Gives back a lease; its chunk is queued again if this was its newest lease. False if it was not held.
+    async fn hand_back(&self, executor: ExecutorId, lease: LeaseId, epoch: i64) -> Result<bool, Error>;
+    /// Queues the chunks of leases whose deadline has passed. The lease rows stay, marked, until
+    /// somebody claims the chunk. Gives the number of leases that expired.
+    async fn expire(&self, now: Micros) -> Result<u64, Error>;
+    /// Leases in force, of one batch or of all.
+    async fn leases(&self, batch: Option<BatchId>) -> Result<Vec<Lease>, Error>;
+
+    // === results ===
+
+    /// Makes results final: sets the bits that are still clear, registers the segment with the mask
+    /// of what *this* call made final under the batch's next cursor number, and moves the counters.
+    /// Registers nothing if nothing was new. The last request of a chunk makes it done and removes its
+    /// leases; the last chunk moves queued, running or paused to finalizing.
+    async fn commit(&self, id: BatchId, segment: &NewSegment, now: Micros) -> Result<Commit, Error>;
+    /// Up to `limit` segments with a cursor number of at least `from`, in order.
+    async fn segments(&self, id: BatchId, from: i64, limit: i64) -> Result<Vec<Segment>, Error>;
+    /// The segments with these cursor numbers, in order.
+    async fn segments_at(&self, id: BatchId, numbers: &[i64]) -> Result<Vec<Segment>, Error>;
+    /// One chunk.
+    async fn chunk(&self, id: BatchId, chunk: i32) -> Result<Option<Chunk>, Error>;
+    /// Up to `limit` chunks of a batch from number `from` on, in order.
+    async fn chunks(&self, id: BatchId, from: i32, limit: i64) -> Result<Vec<Chunk>, Error>;
+    /// Up to `limit` chunks that are done and not compacted, of batches that have not ended.
+    async fn uncompacted(&self, limit: i64) -> Result<Vec<(BatchId, Chunk)>, Error>;
+    /// A chunk's results now stand in one object, in line order. False if another was faster.
+    async fn set_compacted(&self, id: BatchId, chunk: i32, object: &Compacted) -> Result<bool, Error>;
+
+    // === fleet ===
+
+    /// Remembers an executor as last seen. `detail` is its encoded message.
+    async fn put_executor(&self, executor: &Executor) -> Result<(), Error>;
+    /// Executors seen at or after `since`.
+    async fn executors(&self, since: Micros) -> Result<Vec<Executor>, Error>;
+    /// Remembers a profile under its key (model, digest, engine kind and version, gpu): the newest stays.
+    async fn put_profile(&self, profile: &Profile) -> Result<(), Error>;
+    /// Every profile, by model, newest first.
+    async fn profiles(&self) -> Result<Vec<Profile>, Error>;
+}

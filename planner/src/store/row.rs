@@ -1,0 +1,452 @@
+//! Rows as values. Plain data: the database's types end at this module.
+
+use caravan_proto::{
+    name::{BatchId, ExecutorId, FileId, LeaseId, ProfileId, SegmentId},
+    v1,
+};
+
+/// Microseconds since 1970, UTC.
+pub type Micros = i64;
+
+/// States of a batch, as in the contract.
+pub type State = v1::batch::State;
+
+/// A file to open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewFile {
+    /// Its id.
+    pub id: FileId,
+    /// The client's key for resuming; none for files that the planner writes.
+    pub upload_id: Option<String>,
+    /// A label.
+    pub filename: String,
+    /// What it is for.
+    pub purpose: v1::file::Purpose,
+    /// When it was opened.
+    pub created: Micros,
+}
+
+/// A file: the concatenation of its parts, objects that never change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Its id.
+    pub id: FileId,
+    /// The client's key for resuming.
+    pub upload_id: Option<String>,
+    /// A label.
+    pub filename: String,
+    /// What it is for.
+    pub purpose: v1::file::Purpose,
+    /// Complete and immutable.
+    pub ready: bool,
+    /// Bytes of all parts.
+    pub size: i64,
+    /// Bytes of each part, in order.
+    pub parts: Vec<i64>,
+    /// Of the whole, hexadecimal; empty until ready.
+    pub sha256: String,
+    /// When it was opened.
+    pub created: Micros,
+}
+
+/// What became of a deletion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileDeletion {
+    /// The row is gone; this is what it said.
+    Deleted(File),
+    /// There was none.
+    NotFound,
+    /// A batch that has not ended reads it.
+    InUse,
+}
+
+/// A batch to create.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewBatch {
+    /// Its id.
+    pub id: BatchId,
+    /// The client's idempotency key.
+    pub request_id: Option<String>,
+    /// The client's fields; nothing that the server sets.
+    pub spec: v1::Batch,
+    /// The input.
+    pub input: FileId,
+    /// When it was created.
+    pub created: Micros,
+}
+
+/// What became of a creation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Creation {
+    /// A new batch.
+    Created(Box<Batch>),
+    /// The batch that the same `request_id` created before, with the same spec.
+    Existing(Box<Batch>),
+    /// The same `request_id` came with another spec before.
+    Reused,
+    /// The input does not exist (any more), or is not ready.
+    NoInput,
+}
+
+/// A batch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// Its id.
+    pub id: BatchId,
+    /// The client's fields.
+    pub spec: v1::Batch,
+    /// The input.
+    pub input: FileId,
+    /// Where it stands.
+    pub state: State,
+    /// Stable word for why.
+    pub reason: String,
+    /// Sentence for why.
+    pub message: String,
+    /// Requests by outcome.
+    pub requests: v1::RequestCounts,
+    /// Chunks by outcome; `running` counts leases in force.
+    pub chunks: v1::ChunkCounts,
+    /// Tokens of final requests.
+    pub usage: v1::Usage,
+    /// The plan, once planned.
+    pub plan: Option<v1::Plan>,
+    /// The cursor number that the next segment gets.
+    pub next_segment: i64,
+    /// Planned from configured defaults: to be planned anew when an engine comes, if nothing was leased.
+    pub provisional: bool,
+    /// Outputs, once written.
+    pub outputs: Outputs,
+    /// First line errors of validation.
+    pub line_errors: Vec<v1::LineError>,
+    /// All line errors of validation.
+    pub line_error_count: i64,
+    /// When it was created.
+    pub created: Micros,
+    /// When the plan stood.
+    pub planned: Option<Micros>,
+    /// When the first chunk was leased.
+    pub started: Option<Micros>,
+    /// When the last result was committed.
+    pub last_commit: Option<Micros>,
+    /// When it ended.
+    pub ended: Option<Micros>,
+    /// Grows with every change.
+    pub revision: i64,
+}
+
+/// What a replica has to look after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenBatch {
+    /// The batch.
+    pub id: BatchId,
+    /// Where it stands.
+    pub state: State,
+    /// Grows with every change.
+    pub revision: i64,
+    /// Planned from configured defaults, and nothing was leased yet.
+    pub provisional: bool,
+}
+
+/// The files that a batch ends with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outputs {
+    /// Answers in input order.
+    pub output: Option<FileId>,
+    /// Rejected and failed lines in input order.
+    pub error: Option<FileId>,
+}
+
+/// A chunk to add.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewChunk {
+    /// Number in the plan, from 0.
+    pub number: i32,
+    /// Its group.
+    pub group: i32,
+    /// Its share of the group: chunks of a share follow each other on one lane.
+    pub share: i32,
+    /// First of its share.
+    pub share_head: bool,
+    /// The model.
+    pub model: String,
+    /// Bit `1 << EngineKind` for every kind of engine that honours all its fields.
+    pub kinds: i64,
+    /// Context of one slot that it needs, in tokens.
+    pub context: i64,
+    /// Requests.
+    pub size: i32,
+}
+
+/// A chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    /// Number in the plan.
+    pub number: i32,
+    /// Its group.
+    pub group: i32,
+    /// Requests.
+    pub size: i32,
+    /// Requests that are final.
+    pub done_count: i32,
+    /// Bit i of byte i/8: request i is final.
+    pub done: Vec<u8>,
+    /// Cursor numbers of the segments that hold results of it, ascending.
+    pub segments: Vec<i64>,
+    /// All its results in one object, once compacted.
+    pub compacted: Option<Compacted>,
+}
+
+/// A chunk's results in one object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compacted {
+    /// Names the object.
+    pub id: SegmentId,
+    /// Its size in bytes.
+    pub bytes: i64,
+    /// Line number of its first result.
+    pub first_line: i64,
+}
+
+/// What planning found, for `activate`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// Non-empty lines.
+    pub total: i64,
+    /// Chunks added.
+    pub chunks: i64,
+    /// The plan.
+    pub plan: v1::Plan,
+    /// Planned from configured defaults.
+    pub provisional: bool,
+    /// First line errors.
+    pub line_errors: Vec<v1::LineError>,
+    /// All line errors: lines rejected, each counted as failed.
+    pub line_error_count: i64,
+    /// Results of the rejected lines, if any, in line order.
+    pub rejected: Option<RejectedSegment>,
+}
+
+/// The segment of rejected lines; its records belong to no chunk and are all final.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RejectedSegment {
+    /// Names the object.
+    pub id: SegmentId,
+    /// Its size in bytes.
+    pub bytes: i64,
+    /// Records in it: rejected lines (a line with several errors is one record).
+    pub records: i64,
+}
+
+/// Why a batch is rejected as a whole, for `reject`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejected {
+    /// Non-empty lines, as far as they were counted.
+    pub total: i64,
+    /// Stable word.
+    pub reason: String,
+    /// Sentence.
+    pub message: String,
+    /// First line errors.
+    pub line_errors: Vec<v1::LineError>,
+    /// All line errors.
+    pub line_error_count: i64,
+    /// The file with all of them.
+    pub error_file: Option<FileId>,
+}
+
+/// What `cancel` did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cancellation {
+    /// The state now.
+    pub state: State,
+    /// Leases that were removed, with their holders.
+    pub revoked: Vec<(ExecutorId, LeaseId)>,
+}
+
+/// A lane that wants a chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Id for the new lease.
+    pub lease: LeaseId,
+    /// Who asks.
+    pub executor: ExecutorId,
+    /// For which engine.
+    pub engine: String,
+    /// For which lane.
+    pub lane: i32,
+    /// Models of the engine with the largest context of one slot; 0 if not known.
+    pub models: Vec<(String, i64)>,
+    /// Bit of the engine's kind, as in `NewChunk::kinds`.
+    pub kind: i64,
+    /// What the lane is warm for.
+    pub warm: Option<Warm>,
+    /// Time now.
+    pub now: Micros,
+    /// Until when the lease lives.
+    pub deadline: Micros,
+}
+
+/// The prefix that a lane holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Warm {
+    /// The batch.
+    pub batch: BatchId,
+    /// The group in it.
+    pub group: i32,
+    /// The share of that group.
+    pub share: i32,
+}
+
+/// A chunk that was claimed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The batch.
+    pub batch: BatchId,
+    /// The chunk.
+    pub chunk: i32,
+    /// Its group.
+    pub group: i32,
+    /// Its share.
+    pub share: i32,
+    /// Fences the holder.
+    pub epoch: i64,
+    /// Requests of the chunk.
+    pub size: i32,
+    /// Requests that are final already.
+    pub done: Vec<u8>,
+}
+
+/// A lease as its holder names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The lease.
+    pub lease: LeaseId,
+    /// Its epoch.
+    pub epoch: i64,
+    /// Whether its first request was sent.
+    pub started: bool,
+}
+
+/// A lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Its id.
+    pub id: LeaseId,
+    /// The batch.
+    pub batch: BatchId,
+    /// The chunk.
+    pub chunk: i32,
+    /// Fences the holder.
+    pub epoch: i64,
+    /// The holder.
+    pub executor: ExecutorId,
+    /// The holder's engine.
+    pub engine: String,
+    /// The holder's lane.
+    pub lane: i32,
+    /// Lives until then.
+    pub deadline: Micros,
+    /// Whether its first request was sent.
+    pub started: bool,
+    /// Its deadline passed, and nobody has claimed its chunk.
+    pub expired: bool,
+}
+
+/// A segment to commit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewSegment {
+    /// Names the object.
+    pub id: SegmentId,
+    /// Its size in bytes.
+    pub bytes: i64,
+    /// Its records by chunk, in the order of the object.
+    pub pieces: Vec<NewPiece>,
+}
+
+/// Records of one chunk that stand together in a segment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewPiece {
+    /// The chunk.
+    pub chunk: i32,
+    /// First byte in the object.
+    pub offset: i64,
+    /// Bytes.
+    pub bytes: i64,
+    /// The records, in order.
+    pub records: Vec<Record>,
+}
+
+/// What counts of one result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Index into the chunk.
+    pub index: i32,
+    /// Answered.
+    pub succeeded: bool,
+    /// Tokens.
+    pub usage: v1::Usage,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Commit {
+    /// The segment's cursor number, if anything was new.
+    pub number: Option<i64>,
+    /// Results that were new.
+    pub accepted: i64,
+    /// Chunks whose last request this made final.
+    pub chunks_done: Vec<i32>,
+    /// Every request of the batch is final now.
+    pub batch_done: bool,
+}
+
+/// A registered segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    /// Cursor number, from 0, without gaps.
+    pub number: i64,
+    /// Names the object.
+    pub id: SegmentId,
+    /// Its size in bytes.
+    pub bytes: i64,
+    /// Its pieces, those without any final record left out.
+    pub pieces: Vec<Piece>,
+}
+
+/// Records of one chunk in a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The chunk; none for rejected lines.
+    pub chunk: Option<i32>,
+    /// First byte in the object.
+    pub offset: i64,
+    /// Bytes.
+    pub bytes: i64,
+    /// Records.
+    pub records: i64,
+    /// Bit i of byte i/8: record i was made final by this segment. Empty: all of them.
+    pub mask: Vec<u8>,
+}
+
+/// An executor as last seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Executor {
+    /// Its id.
+    pub id: ExecutorId,
+    /// What it said of itself.
+    pub detail: v1::Executor,
+    /// When.
+    pub last_seen: Micros,
+}
+
+/// A calibrated profile.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Profile {
+    /// Its id.
+    pub id: ProfileId,
+    /// What was measured.
+    pub detail: v1::Profile,
+    /// When.
+    pub measured: Micros,
+}

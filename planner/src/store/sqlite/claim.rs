@@ -1,0 +1,142 @@
+//! Giving a chunk to a lane.
+
+use caravan_proto::name::BatchId;
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
+
+use super::{
+    Sqlite,
+    cells::{Cells, blob},
+};
+use crate::store::{Claim, Error, Wanted};
+
+/// Binds: models, kind; batch, group and share that the lane is warm for.
+pub(super) const NEXT_OF_SHARE: &str = "
+    SELECT c.batch, c.number
+    FROM chunks c
+    CROSS JOIN batches b ON b.id = c.batch AND b.state IN (3, 4)
+    CROSS JOIN json_each(?1) w ON w.value ->> 0 = c.model AND (w.value ->> 1 = 0 OR w.value ->> 1 >= c.context)
+    WHERE c.state = 0 AND c.batch = ?3 AND c.plan_group = ?4 AND c.share = ?5 AND (c.kinds & ?2) <> 0
+    ORDER BY c.number LIMIT 1";
+
+/// Binds: models, kind. One step down an index for each claimable batch and model; chunks that the
+/// engine is too small for are passed over inside of the index.
+pub(super) const HEAD_OF_SHARE: &str = "
+    SELECT c.batch, c.number
+    FROM batches b
+    CROSS JOIN json_each(?1) w
+    CROSS JOIN chunks c ON c.rowid = (
+        SELECT q.rowid FROM chunks q
+        WHERE q.state = 0 AND q.share_head = 1 AND q.batch = b.id AND q.model = w.value ->> 0
+          AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
+        ORDER BY q.number LIMIT 1)
+    WHERE b.state IN (3, 4)
+    ORDER BY b.priority DESC, b.id, c.number LIMIT 1";
+
+/// As `HEAD_OF_SHARE`, from the tail.
+pub(super) const LAST_OF_ANY: &str = "
+    SELECT c.batch, c.number
+    FROM batches b
+    CROSS JOIN json_each(?1) w
+    CROSS JOIN chunks c ON c.rowid = (
+        SELECT q.rowid FROM chunks q
+        WHERE q.state = 0 AND q.batch = b.id AND q.model = w.value ->> 0
+          AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
+        ORDER BY q.number DESC LIMIT 1)
+    WHERE b.state IN (3, 4)
+    ORDER BY b.priority DESC, b.id, c.number DESC LIMIT 1";
+
+pub(super) async fn claim(store: &Sqlite, wanted: &Wanted) -> Result<Option<Claim>, Error> {
+    let mut tx = store.begin().await?;
+    let Some((batch, chunk)) = pick(&mut tx, wanted).await? else { return Ok(None) };
+    let Some(claim) = take(&mut tx, batch, chunk).await? else { return Ok(None) };
+    lease(&mut tx, wanted, &claim).await?;
+    run(&mut tx, wanted, batch).await?;
+    tx.commit().await?;
+    Ok(Some(claim))
+}
+
+async fn pick(tx: &mut SqliteConnection, wanted: &Wanted) -> Result<Option<(BatchId, i32)>, Error> {
+    let models = serde_json::json!(wanted.models).to_string();
+    if let Some(warm) = wanted.warm {
+        let next = sqlx::query(NEXT_OF_SHARE)
+            .bind(&models)
+            .bind(wanted.kind)
+            .bind(blob(warm.batch))
+            .bind(warm.group)
+            .bind(warm.share);
+        if let Some(row) = next.fetch_optional(&mut *tx).await? {
+            return place(&row).map(Some);
+        }
+    }
+    for query in [HEAD_OF_SHARE, LAST_OF_ANY] {
+        if let Some(row) = sqlx::query(query).bind(&models).bind(wanted.kind).fetch_optional(&mut *tx).await?
+        {
+            return place(&row).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn place(row: &SqliteRow) -> Result<(BatchId, i32), Error> {
+    let cells = Cells::of("chunks", row);
+    Ok((cells.id("batch")?, cells.get("number")?))
+}
+
+/// The states are said again: a claim must never rest on what was read before.
+async fn take(tx: &mut SqliteConnection, batch: BatchId, chunk: i32) -> Result<Option<Claim>, Error> {
+    const TAKE: &str = "
+        UPDATE chunks SET state = 1, epoch = epoch + 1
+        WHERE batch = ?1 AND number = ?2 AND state = 0
+          AND EXISTS (SELECT 1 FROM batches WHERE id = ?1 AND state IN (3, 4))
+        RETURNING plan_group, share, epoch, size, done";
+
+    let row = sqlx::query(TAKE).bind(blob(batch)).bind(chunk).fetch_optional(tx).await?;
+    let claim = |row: SqliteRow| {
+        let cells = Cells::of("chunks", &row);
+        Ok(Claim {
+            batch,
+            chunk,
+            group: cells.get("plan_group")?,
+            share: cells.get("share")?,
+            epoch: cells.get("epoch")?,
+            size: cells.get("size")?,
+            done: cells.get("done")?,
+        })
+    };
+    row.map(claim).transpose()
+}
+
+/// From now on an expired lease of the chunk cannot be revived.
+async fn lease(tx: &mut SqliteConnection, wanted: &Wanted, claim: &Claim) -> Result<(), Error> {
+    const FORGET: &str = "DELETE FROM leases WHERE batch = ?1 AND chunk = ?2 AND expired = 1";
+    const LEASE: &str = "
+        INSERT INTO leases (id, batch, chunk, epoch, executor, engine, lane, deadline)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
+    sqlx::query(FORGET).bind(blob(claim.batch)).bind(claim.chunk).execute(&mut *tx).await?;
+    sqlx::query(LEASE)
+        .bind(blob(wanted.lease))
+        .bind(blob(claim.batch))
+        .bind(claim.chunk)
+        .bind(claim.epoch)
+        .bind(blob(wanted.executor))
+        .bind(&wanted.engine)
+        .bind(wanted.lane)
+        .bind(wanted.deadline)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// The batch's row is touched by its first lease, and to take back what was said of its waiting; so
+/// claims of a running batch do not meet there.
+async fn run(tx: &mut SqliteConnection, wanted: &Wanted, batch: BatchId) -> Result<(), Error> {
+    const RUN: &str = "
+        UPDATE batches SET
+            state = 4 /* running */, started = COALESCE(started, ?2), provisional = 0, reason = '', message = '',
+            revision = revision + 1
+        WHERE id = ?1 AND (state = 3 /* queued */ OR started IS NULL OR reason <> '' OR message <> '')";
+
+    sqlx::query(RUN).bind(blob(batch)).bind(wanted.now).execute(tx).await?;
+    Ok(())
+}

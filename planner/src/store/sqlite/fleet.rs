@@ -1,0 +1,76 @@
+//! Executors and profiles.
+
+use prost::Message as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::{
+    Sqlite,
+    cells::{Cells, blob},
+};
+use crate::store::{Error, Executor, Micros, Profile};
+
+pub(super) async fn put_executor(store: &Sqlite, executor: &Executor) -> Result<(), Error> {
+    const PUT: &str = "
+        INSERT INTO executors (id, detail, last_seen) VALUES (?1, ?2, ?3)
+        ON CONFLICT (id) DO UPDATE SET detail = excluded.detail, last_seen = excluded.last_seen
+        WHERE excluded.last_seen >= last_seen";
+
+    sqlx::query(PUT)
+        .bind(blob(executor.id))
+        .bind(executor.detail.encode_to_vec())
+        .bind(executor.last_seen)
+        .execute(&store.write)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn executors(store: &Sqlite, since: Micros) -> Result<Vec<Executor>, Error> {
+    const SINCE: &str = "SELECT * FROM executors WHERE last_seen >= ?1 ORDER BY id";
+
+    let executor = |row: &SqliteRow| {
+        let cells = Cells::of("executors", row);
+        Ok(Executor {
+            id: cells.id("id")?,
+            detail: cells.message("detail")?,
+            last_seen: cells.get("last_seen")?,
+        })
+    };
+    sqlx::query(SINCE).bind(since).fetch_all(&store.read).await?.iter().map(executor).collect()
+}
+
+pub(super) async fn put_profile(store: &Sqlite, profile: &Profile) -> Result<(), Error> {
+    const PUT: &str = "
+        INSERT INTO profiles (id, model, digest, engine_kind, engine_version, gpu, detail, measured)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        ON CONFLICT (model, digest, engine_kind, engine_version, gpu)
+        DO UPDATE SET id = excluded.id, detail = excluded.detail, measured = excluded.measured
+        WHERE excluded.measured >= measured";
+
+    let detail = &profile.detail;
+    sqlx::query(PUT)
+        .bind(blob(profile.id))
+        .bind(&detail.model)
+        .bind(&detail.model_digest)
+        .bind(detail.engine_kind)
+        .bind(&detail.engine_version)
+        .bind(&detail.gpu)
+        .bind(detail.encode_to_vec())
+        .bind(profile.measured)
+        .execute(&store.write)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn profiles(store: &Sqlite) -> Result<Vec<Profile>, Error> {
+    const ALL: &str = "SELECT * FROM profiles ORDER BY model, measured DESC";
+
+    let profile = |row: &SqliteRow| {
+        let cells = Cells::of("profiles", row);
+        Ok(Profile {
+            id: cells.id("id")?,
+            detail: cells.message("detail")?,
+            measured: cells.get("measured")?,
+        })
+    };
+    sqlx::query(ALL).fetch_all(&store.read).await?.iter().map(profile).collect()
+}

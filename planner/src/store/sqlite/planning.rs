@@ -1,0 +1,178 @@
+//! What validation and planning leave behind.
+
+use caravan_proto::{name::BatchId, v1};
+use prost::Message as _;
+use sqlx::{Row as _, SqliteConnection};
+
+use super::{
+    Sqlite,
+    cells::blob,
+    messages::LineErrors,
+    results::{Registration, register},
+};
+use crate::store::{Error, Micros, NewChunk, Piece, Planned, Rejected, bits};
+
+/// Where a batch may still be planned anew: nothing of it was ever leased.
+pub(super) async fn reset(store: &Sqlite, id: BatchId) -> Result<bool, Error> {
+    const RESET: &str = "
+        UPDATE batches SET
+            state = CASE state WHEN 3 /* queued */ THEN 2 /* planning */ ELSE state END,
+            reason = '', message = '', total = 0, succeeded = 0, failed = 0, chunks = 0, chunks_done = 0,
+            prompt_tokens = 0, prompt_basis = 0, evaluated_tokens = 0, cached_tokens = 0, cache_basis = 0,
+            completion_tokens = 0, next_segment = 0, provisional = 0, planned = NULL, revision = revision + 1
+        WHERE id = ?1 AND started IS NULL
+          AND (state IN (1 /* validating */, 2) OR state = 3 AND provisional = 1)";
+    const DETAILS: &str = "
+        UPDATE batch_details SET plan = NULL, line_errors = x'', line_error_count = 0 WHERE batch = ?1";
+    const SEGMENTS: &str = "DELETE FROM segments WHERE batch = ?1";
+
+    let mut tx = store.begin().await?;
+    if sqlx::query(RESET).bind(blob(id)).execute(&mut *tx).await?.rows_affected() == 0 {
+        return Ok(false);
+    }
+    drop_chunks(&mut tx, id).await?;
+    sqlx::query(SEGMENTS).bind(blob(id)).execute(&mut *tx).await?;
+    sqlx::query(DETAILS).bind(blob(id)).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// Removes the chunks of a plan that does not stand; their leases go with them.
+pub(super) async fn drop_chunks(tx: &mut SqliteConnection, id: BatchId) -> Result<(), Error> {
+    const CHUNKS: &str = "DELETE FROM chunks WHERE batch = ?1";
+    const COUNT: &str = "UPDATE batches SET chunks = 0, chunks_done = 0 WHERE id = ?1";
+
+    sqlx::query(CHUNKS).bind(blob(id)).execute(&mut *tx).await?;
+    sqlx::query(COUNT).bind(blob(id)).execute(&mut *tx).await?;
+    Ok(())
+}
+
+pub(super) async fn add_chunks(store: &Sqlite, id: BatchId, chunks: &[NewChunk]) -> Result<(), Error> {
+    const COUNT: &str = "
+        UPDATE batches SET chunks = chunks + ?2, revision = revision + 1
+        WHERE id = ?1 AND state = 2 /* planning */";
+    const INSERT: &str = "
+        INSERT INTO chunks (batch, number, plan_group, share, share_head, model, kinds, context, size, done)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+
+    let mut tx = store.begin().await?;
+    let count = i64::try_from(chunks.len()).unwrap_or(i64::MAX);
+    if sqlx::query(COUNT).bind(blob(id)).bind(count).execute(&mut *tx).await?.rows_affected() == 0 {
+        // Cancelled in the meantime: `activate` will say so.
+        return Ok(());
+    }
+    for chunk in chunks {
+        sqlx::query(INSERT)
+            .bind(blob(id))
+            .bind(chunk.number)
+            .bind(chunk.group)
+            .bind(chunk.share)
+            .bind(chunk.share_head)
+            .bind(&chunk.model)
+            .bind(chunk.kinds)
+            .bind(chunk.context)
+            .bind(chunk.size)
+            .bind(bits::clear(usize::try_from(chunk.size).unwrap_or_default()))
+            .execute(&mut *tx)
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+pub(super) async fn activate(
+    store: &Sqlite,
+    id: BatchId,
+    planned: &Planned,
+    now: Micros,
+) -> Result<bool, Error> {
+    const ACTIVATE: &str = "
+        UPDATE batches SET
+            state = CASE chunks WHEN 0 THEN 6 /* finalizing */ ELSE 3 /* queued */ END,
+            reason = '', message = '', total = ?2, failed = ?3, next_segment = ?4, provisional = ?5, planned = ?6,
+            revision = revision + 1
+        WHERE id = ?1 AND state = 2 /* planning */
+        RETURNING chunks";
+
+    let mut tx = store.begin().await?;
+    let row = sqlx::query(ACTIVATE)
+        .bind(blob(id))
+        .bind(planned.total)
+        .bind(planned.rejected.map_or(0, |rejected| rejected.records))
+        .bind(i64::from(planned.rejected.is_some()))
+        .bind(planned.provisional)
+        .bind(now)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let Some(row) = row else { return Ok(false) };
+    let added: i64 = row.try_get("chunks")?;
+    if added != planned.chunks {
+        let what = format!("{added} chunks were added and {} planned", planned.chunks);
+        return Err(Error::Corrupt { table: "batches", what });
+    }
+    if let Some(rejected) = planned.rejected {
+        let pieces = vec![Piece {
+            chunk: None,
+            offset: 0,
+            bytes: rejected.bytes,
+            records: rejected.records,
+            mask: Vec::new(),
+        }];
+        let segment = Registration { batch: id, number: 0, id: rejected.id, bytes: rejected.bytes, pieces };
+        register(&mut tx, segment).await?;
+    }
+    set_details(&mut tx, id, Some(&planned.plan), &planned.line_errors, planned.line_error_count).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+pub(super) async fn reject(
+    store: &Sqlite,
+    id: BatchId,
+    rejected: &Rejected,
+    now: Micros,
+) -> Result<bool, Error> {
+    const REJECT: &str = "
+        UPDATE batches SET
+            state = 8 /* failed */, reason = ?2, message = ?3, total = ?4, error_file = ?5, ended = ?6,
+            revision = revision + 1
+        WHERE id = ?1 AND state IN (1 /* validating */, 2 /* planning */)";
+
+    let mut tx = store.begin().await?;
+    let done = sqlx::query(REJECT)
+        .bind(blob(id))
+        .bind(&rejected.reason)
+        .bind(&rejected.message)
+        .bind(rejected.total)
+        .bind(rejected.error_file.map(blob))
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    drop_chunks(&mut tx, id).await?;
+    set_details(&mut tx, id, None, &rejected.line_errors, rejected.line_error_count).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+async fn set_details(
+    tx: &mut SqliteConnection,
+    id: BatchId,
+    plan: Option<&v1::Plan>,
+    line_errors: &[v1::LineError],
+    line_error_count: i64,
+) -> Result<(), Error> {
+    const DETAILS: &str = "
+        UPDATE batch_details SET plan = ?2, line_errors = ?3, line_error_count = ?4 WHERE batch = ?1";
+
+    sqlx::query(DETAILS)
+        .bind(blob(id))
+        .bind(plan.map(|plan| plan.encode_to_vec()))
+        .bind(LineErrors { values: line_errors.to_vec() }.encode_to_vec())
+        .bind(line_error_count)
+        .execute(tx)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! The laws on SQLite, and what only SQLite can be asked.
+
+use std::path::PathBuf;
+
+use sqlx::{AssertSqlSafe, Row as _};
+use tempfile::TempDir;
+
+use super::{claim, *};
+use crate::store::suite::{self, Backend};
+
+suite::laws!(Database);
+
+/// A database file in a directory of its own.
+struct Database(TempDir);
+
+impl Database {
+    fn path(&self) -> PathBuf {
+        self.0.path().join("caravan.db")
+    }
+}
+
+impl Backend for Database {
+    type Store = Sqlite;
+
+    async fn fresh() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    async fn open(&self) -> Sqlite {
+        Sqlite::open(&self.path()).await.unwrap()
+    }
+}
+
+async fn plan_of(store: &Sqlite, query: &'static str) -> String {
+    let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
+    let mut query = sqlx::query(sql);
+    for _ in 0..5 {
+        query = query.bind("[]");
+    }
+    let rows = query.fetch_all(&store.read).await.unwrap();
+    rows.iter().map(|row| row.get::<String, _>("detail") + "\n").collect()
+}
+
+/// Every way to claim goes down an index and sorts nothing but the models of one batch.
+#[tokio::test]
+async fn claims_search_and_never_scan() {
+    let store = Database::fresh().await;
+    let store = store.open().await;
+    for (query, index) in [
+        (claim::NEXT_OF_SHARE, "chunks_warm (batch=? AND plan_group=? AND share=?)"),
+        (claim::HEAD_OF_SHARE, "chunks_heads (batch=? AND model=?)"),
+        (claim::LAST_OF_ANY, "chunks_queued (batch=? AND model=?)"),
+    ] {
+        let plan = plan_of(&store, query).await;
+        assert!(plan.contains(index), "{plan}");
+        for line in plan.lines().filter(|line| line.contains("SCAN") || line.contains("TEMP B-TREE")) {
+            let fine = ["batches_claimable", "SCAN w ", "LAST TERM"];
+            assert!(fine.iter().any(|fine| line.contains(fine)), "{plan}");
+        }
+    }
+}
+
+/// The files as they stand at a moment, without any closing: what a killed process leaves behind.
+#[tokio::test]
+async fn a_commit_is_on_disk_when_it_returns() {
+    let (db, copy) = (Database::fresh().await, Database::fresh().await);
+    let store = db.open().await;
+    let file = NewFile {
+        id: FileId::now(),
+        upload_id: Some("up".into()),
+        filename: String::new(),
+        purpose: caravan_proto::v1::file::Purpose::Batch,
+        created: 1,
+    };
+    store.open_file(&file).await.unwrap();
+    for part in 0..100 {
+        assert!(store.append_part(file.id, part, 1).await.unwrap());
+    }
+    for suffix in ["", "-wal"] {
+        let name = format!("caravan.db{suffix}");
+        std::fs::copy(db.0.path().join(&name), copy.0.path().join(&name)).unwrap();
+    }
+    let reopened = copy.open().await;
+    assert_eq!(reopened.file_of_upload("up").await.unwrap().unwrap().parts, [1; 100]);
+}
+
+#[tokio::test]
+async fn durability_is_what_acks_need() {
+    let db = Database::fresh().await;
+    let store = db.open().await;
+    let pragma = async |name: &'static str| -> String {
+        let row = sqlx::query(AssertSqlSafe(format!(
+            "SELECT CAST(value AS TEXT) AS value FROM (SELECT {name} AS value FROM pragma_{name})"
+        )));
+        row.fetch_one(&store.write).await.unwrap().get("value")
+    };
+    assert_eq!(pragma("journal_mode").await, "wal");
+    assert_eq!(pragma("synchronous").await, "2", "full");
+    assert_eq!(pragma("foreign_keys").await, "1");
+}

@@ -1,0 +1,162 @@
+//! Which chunk a lane gets.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+
+use super::*;
+
+/// Chunks of two shares of four, in one group.
+fn two_shares() -> Vec<NewChunk> {
+    (0..8)
+        .map(|number| NewChunk { share: number / 4, share_head: number % 4 == 0, ..new_chunk(number, 1) })
+        .collect()
+}
+
+fn warm(batch: BatchId, share: i32) -> Wanted {
+    Wanted { warm: Some(Warm { batch, group: 0, share }), ..wanted(ExecutorId::now()) }
+}
+
+async fn claimed(store: &impl Store, wanted: Wanted) -> Option<i32> {
+    claim_with(store, wanted).await.map(|(_, claim)| claim.chunk)
+}
+
+pub(in crate::store) async fn a_warm_lane_goes_on_with_its_share(db: &impl Backend) {
+    let store = db.open().await;
+    let id = queued_with(&store, &two_shares()).await;
+    for expected in [4, 5, 6, 7] {
+        assert_eq!(claimed(&store, warm(id, 1)).await, Some(expected));
+    }
+    assert_eq!(claimed(&store, warm(id, 1)).await, Some(0), "its share is taken: a fresh one");
+    assert_eq!(claimed(&store, warm(id, 1)).await, Some(3), "no fresh one: from the tail");
+    let other = Wanted { warm: Some(Warm { batch: id, group: 1, share: 0 }), ..wanted(ExecutorId::now()) };
+    assert_eq!(claimed(&store, other).await, Some(2), "the share of another group is another");
+}
+
+pub(in crate::store) async fn a_cold_lane_begins_a_share(db: &impl Backend) {
+    let store = db.open().await;
+    let id = queued_with(&store, &two_shares()).await;
+    let (_, claim) = claim(&store, ExecutorId::now()).await.unwrap();
+    assert_eq!((claim.batch, claim.chunk, claim.group, claim.share), (id, 0, 0, 0));
+    assert_eq!((claim.epoch, claim.size, &*claim.done), (1, 1, &[0][..]));
+    assert_eq!(claimed(&store, wanted(ExecutorId::now())).await, Some(4));
+}
+
+pub(in crate::store) async fn the_tail_is_stolen_last(db: &impl Backend) {
+    let store = db.open().await;
+    queued_with(&store, &two_shares()).await;
+    let mut order = Vec::new();
+    while let Some(chunk) = claimed(&store, wanted(ExecutorId::now())).await {
+        order.push(chunk);
+    }
+    assert_eq!(order, [0, 4, 7, 6, 5, 3, 2, 1]);
+}
+
+pub(in crate::store) async fn priority_then_age_decide(db: &impl Backend) {
+    let store = db.open().await;
+    let mut ids = Vec::new();
+    for priority in [0, -5, 7, 7] {
+        let id = planning_with(&store, |batch| batch.spec.priority = priority).await;
+        activate(&store, id, &[new_chunk(0, 1), new_chunk(1, 1)]).await;
+        ids.push(id);
+    }
+    let mut order = Vec::new();
+    while let Some((_, claim)) = claim(&store, ExecutorId::now()).await {
+        order.push((ids.iter().position(|&id| id == claim.batch).unwrap(), claim.chunk));
+    }
+    assert_eq!(order, [(2, 0), (3, 0), (0, 0), (1, 0), (2, 1), (3, 1), (0, 1), (1, 1)]);
+}
+
+pub(in crate::store) async fn only_qualified_engines_claim(db: &impl Backend) {
+    let store = db.open().await;
+    let id = queued_with(&store, &[NewChunk { kinds: 0b110, ..new_chunk(0, 1) }]).await;
+    let engine = |models: &[(&str, i64)], kind| {
+        let models = models.iter().map(|&(model, context)| (model.into(), context)).collect();
+        Wanted { models, kind, ..warm(id, 0) }
+    };
+    for engine in [engine(&[], 2), engine(&[("x", 0)], 2), engine(&[("m", 99)], 2), engine(&[("m", 100)], 8)]
+    {
+        assert_eq!(claimed(&store, engine.clone()).await, None, "{engine:?}");
+        let cold = Wanted { warm: None, ..engine };
+        assert_eq!(claimed(&store, cold.clone()).await, None, "{cold:?}");
+    }
+    for engine in [engine(&[("m", 0)], 2), engine(&[("x", 1), ("m", 100)], 4), engine(&[("m", 101)], 6)] {
+        for engine in [engine.clone(), Wanted { warm: None, ..engine }] {
+            let (held, claim) = claim_with(&store, engine.clone()).await.unwrap();
+            assert_eq!(claim.chunk, 0);
+            assert!(store.hand_back(engine.executor, held.lease, held.epoch).await.unwrap());
+        }
+    }
+}
+
+pub(in crate::store) async fn only_queued_and_running_batches_are_claimed(db: &impl Backend) {
+    let store = db.open().await;
+    let id = planning(&store).await;
+    store.add_chunks(id, &[new_chunk(0, 1), new_chunk(1, 1), new_chunk(2, 1)]).await.unwrap();
+    assert_eq!(claimed(&store, warm(id, 0)).await, None, "planning");
+    store.activate(id, &planned(3, 3), 8).await.unwrap();
+    assert_eq!(claimed(&store, warm(id, 0)).await, Some(0), "queued");
+    assert_eq!(claimed(&store, warm(id, 0)).await, Some(1), "running");
+    store.advance(id, &[State::Running], State::Paused, 9).await.unwrap();
+    assert_eq!(claimed(&store, warm(id, 0)).await, None, "paused");
+    assert_eq!(claimed(&store, wanted(ExecutorId::now())).await, None, "paused");
+    store.advance(id, &[State::Paused], State::Running, 9).await.unwrap();
+    assert_eq!(claimed(&store, wanted(ExecutorId::now())).await, Some(2), "running again");
+}
+
+pub(in crate::store) async fn the_first_claim_starts_a_batch(db: &impl Backend) {
+    let store = db.open().await;
+    let id = planning(&store).await;
+    store.add_chunks(id, &[new_chunk(0, 1), new_chunk(1, 1)]).await.unwrap();
+    store.activate(id, &Planned { provisional: true, ..planned(2, 2) }, 8).await.unwrap();
+    claim_with(&store, Wanted { now: 60, ..wanted(ExecutorId::now()) }).await.unwrap();
+    claim_with(&store, Wanted { now: 70, ..wanted(ExecutorId::now()) }).await.unwrap();
+    let batch = batch(&store, id).await;
+    assert_eq!((batch.state, batch.started, batch.provisional), (State::Running, Some(60), false));
+    assert_eq!(batch.chunks, v1::ChunkCounts { total: 2, done: 0, running: 2 });
+}
+
+pub(in crate::store) async fn no_chunk_is_claimed_twice(db: &impl Backend) {
+    const CHUNKS: i32 = 200;
+    let store = Arc::new(db.open().await);
+    let id = queued(&*store, &vec![1; usize::try_from(CHUNKS).unwrap()]).await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            let mut mine = Vec::new();
+            while let Some(chunk) = claimed(&*store, warm(id, 0)).await {
+                mine.push(chunk);
+            }
+            mine
+        });
+    }
+    let mut all = tasks.join_all().await.concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..CHUNKS).collect::<Vec<_>>());
+}
+
+/// 20,000 chunks, claimed in all three ways beside 50 batches that the engine cannot serve. The bound
+/// is generous: a claim that reads all queued chunks takes a hundred times as long.
+pub(in crate::store) async fn claims_stay_quick(db: &impl Backend) {
+    const CHUNKS: i32 = 20_000;
+    let store = db.open().await;
+    for _ in 0..50 {
+        queued_with(&store, &[NewChunk { model: "x".into(), ..new_chunk(0, 1) }]).await;
+    }
+    let id = planning(&store).await;
+    let chunks: Vec<_> = (0..CHUNKS)
+        .map(|number| NewChunk { share: number / 100, share_head: number % 100 == 0, ..new_chunk(number, 1) })
+        .collect();
+    for some in chunks.chunks(500) {
+        store.add_chunks(id, some).await.unwrap();
+    }
+    store.activate(id, &planned(chunks.len(), CHUNKS.into()), 8).await.unwrap();
+    let begun = std::time::Instant::now();
+    let mut seen = BTreeSet::new();
+    for round in 0..600 {
+        let lane = if round % 3 == 0 { wanted(ExecutorId::now()) } else { warm(id, round % 7) };
+        assert!(seen.insert(claimed(&store, lane).await.unwrap()));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(20), "600 claims took {:?}", begun.elapsed());
+}

@@ -1,0 +1,40 @@
+//! Executors and profiles.
+
+use caravan_proto::name::ProfileId;
+
+use super::*;
+
+pub(in crate::store) async fn executors_are_remembered(db: &impl Backend) {
+    let store = db.open().await;
+    let seen = |id, host: &str, last_seen| Executor {
+        id,
+        detail: v1::Executor { host: host.into(), ..Default::default() },
+        last_seen,
+    };
+    let (one, two) = (ExecutorId::now(), ExecutorId::now());
+    store.put_executor(&seen(one, "a", 10)).await.unwrap();
+    store.put_executor(&seen(two, "b", 20)).await.unwrap();
+    store.put_executor(&seen(one, "c", 30)).await.unwrap();
+    store.put_executor(&seen(one, "late", 25)).await.unwrap();
+    assert_eq!(store.executors(0).await.unwrap(), [seen(one, "c", 30), seen(two, "b", 20)]);
+    assert_eq!(store.executors(30).await.unwrap(), [seen(one, "c", 30)]);
+    assert_eq!(store.executors(31).await.unwrap(), []);
+}
+
+pub(in crate::store) async fn the_newest_profile_stays(db: &impl Backend) {
+    let store = db.open().await;
+    let profile = |model: &str, gpu: &str, slots, measured| Profile {
+        id: ProfileId::now(),
+        detail: v1::Profile { model: model.into(), gpu: gpu.into(), slots, ..Default::default() },
+        measured,
+    };
+    let (old, new) = (profile("m", "h", 1, 10), profile("m", "h", 2, 20));
+    let (other, first) = (profile("m", "i", 3, 15), profile("a", "h", 4, 1));
+    for profile in [&new, &old, &other, &first] {
+        store.put_profile(profile).await.unwrap();
+    }
+    assert_eq!(store.profiles().await.unwrap(), [first.clone(), new, other.clone()]);
+    let newest = profile("m", "h", 5, 30);
+    store.put_profile(&newest).await.unwrap();
+    assert_eq!(store.profiles().await.unwrap(), [first, newest, other]);
+}
