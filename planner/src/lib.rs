@@ -1,1 +1,21 @@
-//! The planner: the only owner of state.
+//! The planner, Caravan's brain: the only owner of state. It takes uploads, checks and
+//! plans batches, leases chunks to executors, makes results final, and tells who asks.
+
+pub mod api;
+pub mod clock;
+pub mod dispatch;
+pub mod files;
+pub mod intake;
+pub mod metrics;
+pub mod models;
+pub mod objects;
+mod options;
+pub mod prepare;
+pub mod results;
+mod service;
+pub mod signals;
+pub mod store;
+mod upkeep;
+
+pub use options::Options;
+pub use service::{Error, Service};

@@ -10,7 +10,7 @@ use prost_reflect::{
 };
 use serde_json::{Map, Value as Json};
 
-static POOL: LazyLock<DescriptorPool> =
+pub(crate) static POOL: LazyLock<DescriptorPool> =
     LazyLock::new(|| DescriptorPool::decode(super::DESCRIPTORS).unwrap_or_default());
 
 /// `message` as JSON.

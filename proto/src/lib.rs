@@ -1,6 +1,7 @@
 //! The contract `caravan.v1`: generated messages, clients and servers, and what
 //! stands beside them by hand (names, errors, JSON). It holds no behaviour.
 
+pub mod delta;
 pub mod error;
 pub mod json;
 pub mod name;

@@ -74,7 +74,6 @@ pub fn channel(servers: &[Url], options: &Options) -> Result<Channel, Error> {
 ///
 /// # Errors
 /// None; the form is tonic's.
-#[expect(clippy::result_large_err, reason = "the form of tonic's interceptors")]
 pub fn traced(mut request: Request<()>) -> Result<Request<()>, Status> {
     telemetry::inject(request.metadata_mut());
     Ok(request)

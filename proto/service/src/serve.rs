@@ -41,7 +41,7 @@ pub enum Error {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// The services of one server. Set message limits on each before adding it.
+/// The services of one server. Set message limits on each before it goes in.
 #[derive(Debug, Default)]
 pub struct Services {
     routes: RoutesBuilder,
@@ -133,6 +133,7 @@ impl Services {
 
     /// Adds a service; it shows in reflection and health under its name.
     #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "nobody adds servers with a plus sign")]
     pub fn add<S>(mut self, service: S) -> Self
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>

@@ -14,7 +14,8 @@ const PREFILL: f64 = 2_000.0;
 const DECODE: f64 = 50.0;
 
 /// Lanes take chunks: the next of their share, else the lowest (position, number). A lane keeps one prefix.
-fn run(plan: &Plan, input: &Input<'_>, lanes: usize) -> Run {
+/// Lane 0 takes `slowness` times as long as planned.
+fn run(plan: &Plan, input: &Input<'_>, lanes: usize, slowness: f64) -> Run {
     let mut free: Vec<bool> = vec![true; plan.chunks.len()];
     let mut claims: Vec<usize> = (0..plan.chunks.len()).collect();
     claims.sort_by_key(|&number| (plan.chunks[number].position, number));
@@ -50,7 +51,8 @@ fn run(plan: &Plan, input: &Input<'_>, lanes: usize) -> Run {
             answer += request.answer_tokens.map_or(0, |tokens| u64::from(tokens.get()));
         }
         evaluated += prompt;
-        at[lane] = (clock + prompt as f64 / PREFILL + answer as f64 / DECODE, Some(chunk));
+        let time = prompt as f64 / PREFILL + answer as f64 / DECODE;
+        at[lane] = (clock + time * if lane == 0 { slowness } else { 1.0 }, Some(chunk));
     }
     Run { seconds: at.iter().map(|&(clock, _)| clock).fold(0.0, f64::max), evaluated }
 }
@@ -68,7 +70,7 @@ fn both(requests: &[Request], heads: &[Head], fleet: Fleet) -> (Plan, Run, Run) 
     let (policy, lanes) = (Policy::default(), fleet.lanes as usize);
     let fleets = [fleet];
     let plan = planned(requests, heads, &fleets, &policy);
-    let run = run(&plan, &Input { requests, heads, fleets: &fleets, policy: &policy }, lanes);
+    let run = run(&plan, &Input { requests, heads, fleets: &fleets, policy: &policy }, lanes, 1.0);
     (plan, run, floor(requests, heads, lanes))
 }
 
@@ -85,6 +87,16 @@ fn equal_requests_over_8_lanes() {
         assert_eq!(plan.summary.prefix_evaluations, 8);
         assert!(plan.chunks.len() < 8 * 16, "{} chunks", plan.chunks.len());
     }
+}
+
+#[test]
+fn the_tail_of_a_slow_lane_is_shared_out() {
+    let requests = vec![request(0, 200, 1); 2_000];
+    let (heads, fleets, policy) = ([head(100)], [fleet(8)], Policy::default());
+    let plan = planned(&requests, &heads, &fleets, &policy);
+    let input = Input { requests: &requests, heads: &heads, fleets: &fleets, policy: &policy };
+    let ideal = floor(&requests, &heads, 8).seconds * 8.0 / (7.0 + 1.0 / 1.1);
+    assert_near(run(&plan, &input, 8, 1.1).seconds, ideal, "seconds");
 }
 
 #[test]

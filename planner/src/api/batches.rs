@@ -1,0 +1,280 @@
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use caravan_proto::{
+    error::Reason,
+    name::{BatchId, FileId},
+    v1::{self, batch_service_server::BatchService, stream_results_request::Order},
+};
+use futures::Stream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
+
+use super::{
+    page, status, view,
+    watch::{self, Watch},
+};
+use crate::{
+    clock,
+    dispatch::Fleet,
+    objects::Objects,
+    prepare::{self, Preparer},
+    results::{Cursor, Page, Pages},
+    signals::Signals,
+    store::{Batch, Creation, NewBatch, State, Store},
+};
+
+/// A follower of results looks at least this often.
+const LOOK: Duration = Duration::from_secs(1);
+/// A stream of results on which nothing happens says so this often.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// `BatchService`.
+#[derive(Clone)]
+pub struct Batches {
+    /// Rows.
+    pub store: Arc<dyn Store>,
+    /// Bytes.
+    pub objects: Objects,
+    /// For previews.
+    pub preparer: Arc<Preparer>,
+    /// To revoke leases of a batch that is cancelled.
+    pub fleet: Fleet,
+    /// Hints.
+    pub signals: Signals,
+    /// Streams under way.
+    pub tasks: TaskTracker,
+    /// Ends the streams.
+    pub stop: CancellationToken,
+}
+
+type ResultsSender = mpsc::Sender<Result<v1::StreamResultsResponse, Status>>;
+
+// === impl Batches ===
+
+impl Batches {
+    async fn find(&self, name: &str) -> Result<Batch, Status> {
+        let id = parse(name)?;
+        let found = self.store.batch(id).await.map_err(status)?;
+        found.ok_or_else(|| not_found(id))
+    }
+
+    async fn preview(&self, spec: v1::Batch, input: FileId) -> Result<v1::Batch, Status> {
+        let file = self.store.file(input).await.map_err(status)?;
+        let file = file.ok_or_else(|| no_file(input))?;
+        if !file.ready {
+            return Err(Reason::FileNotReady.status("the upload of the input is not complete"));
+        }
+        self.preparer.preview(&spec, &file).await.map_err(|error| match error {
+            prepare::Error::Stopped => Reason::Unavailable.retry_after("the planner goes away", LOOK),
+            error => status(error),
+        })
+    }
+
+    async fn stream(
+        &self,
+        id: BatchId,
+        cursor: Cursor,
+        follow: bool,
+        sender: &ResultsSender,
+    ) -> Result<(), Status> {
+        let mut pages = Pages::new(Arc::clone(&self.store), self.objects.clone(), cursor);
+        let in_order = matches!(cursor, Cursor::Input { .. });
+        let mut silent = tokio::time::Instant::now();
+        loop {
+            let batch = self.store.batch(id).await.map_err(status)?.ok_or_else(|| not_found(id))?;
+            let ended = view::ended(batch.state);
+            // The state is read first: what a final page lacks did not exist when the batch ended.
+            let page = if in_order && !ended {
+                Page { records: Vec::new(), cursor }
+            } else {
+                pages.next().await.map_err(status)?
+            };
+            let more = !page.records.is_empty();
+            let last = !more && (ended || !follow);
+            if more || last || silent.elapsed() >= HEARTBEAT {
+                silent = tokio::time::Instant::now();
+                if sender.send(Ok(response(page, last && ended))).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if last {
+                return Ok(());
+            }
+            if more {
+                continue;
+            }
+            tokio::select! {
+                () = self.signals.until_batch_changes(LOOK) => {}
+                () = sender.closed() => return Ok(()),
+                () = self.stop.cancelled() => {
+                    let message = "the planner goes away: resume with the last cursor";
+                    return Err(Reason::Unavailable.retry_after(message, LOOK));
+                }
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl BatchService for Batches {
+    async fn create_batch(
+        &self,
+        request: Request<v1::CreateBatchRequest>,
+    ) -> Result<Response<v1::Batch>, Status> {
+        let v1::CreateBatchRequest { batch, request_id, validate_only } = request.into_inner();
+        let spec = batch.ok_or_else(|| Reason::InvalidArgument.field("batch", "batch must be set"))?;
+        let input = prepare::check_spec(&spec)?;
+        if request_id.len() > 128 {
+            return Err(Reason::InvalidArgument.field("request_id", "request_id must have at most 128 bytes"));
+        }
+        if validate_only {
+            return Ok(Response::new(self.preview(spec, input).await?));
+        }
+        let request_id = Some(request_id).filter(|id| !id.is_empty());
+        let new = NewBatch { id: BatchId::now(), request_id, spec, input, created: clock::now() };
+        match self.store.create_batch(&new).await.map_err(status)? {
+            Creation::Created(batch) => {
+                tracing::info!(batch = %batch.id, input = %input, "batch created");
+                self.signals.upkeep();
+                Ok(Response::new(view::batch(*batch)))
+            }
+            Creation::Existing(batch) => Ok(Response::new(view::batch(*batch))),
+            Creation::Reused => {
+                let message = "this request_id created another batch before: choose a new one";
+                Err(Reason::RequestIdReused.field("request_id", message))
+            }
+            Creation::NoInput => match self.store.file(input).await.map_err(status)? {
+                Some(_) => Err(Reason::FileNotReady.status("the upload of the input is not complete")),
+                None => Err(no_file(input)),
+            },
+        }
+    }
+
+    async fn get_batch(&self, request: Request<v1::GetBatchRequest>) -> Result<Response<v1::Batch>, Status> {
+        Ok(Response::new(view::batch(self.find(&request.into_inner().name).await?)))
+    }
+
+    async fn list_batches(
+        &self,
+        request: Request<v1::ListBatchesRequest>,
+    ) -> Result<Response<v1::ListBatchesResponse>, Status> {
+        let request = request.into_inner();
+        let limit = page::size(request.page_size)?;
+        let before = page::token(&request.page_token)?;
+        let states: Vec<State> = request.states().filter(|state| *state != State::Unspecified).collect();
+        if states.len() != request.states.len() {
+            return Err(Reason::InvalidArgument.field("states", "states holds a number that is no state"));
+        }
+        let batches = self.store.batches(&states, before, limit).await.map_err(status)?;
+        let next_page_token = page::next(batches.len(), limit, batches.last().map(|batch| batch.id));
+        let batches = batches.into_iter().map(view::short).collect();
+        Ok(Response::new(v1::ListBatchesResponse { batches, next_page_token }))
+    }
+
+    async fn cancel_batch(
+        &self,
+        request: Request<v1::CancelBatchRequest>,
+    ) -> Result<Response<v1::Batch>, Status> {
+        let name = request.into_inner().name;
+        let id = parse(&name)?;
+        let cancelled = self.store.cancel(id, clock::now()).await.map_err(status)?;
+        let cancelled = cancelled.ok_or_else(|| not_found(id))?;
+        self.signals.batch_changed();
+        self.signals.upkeep();
+        self.fleet.revoke(&cancelled.revoked, "cancelled").await;
+        Ok(Response::new(view::batch(self.find(&name).await?)))
+    }
+
+    async fn delete_batch(&self, request: Request<v1::DeleteBatchRequest>) -> Result<Response<()>, Status> {
+        let batch = self.find(&request.into_inner().name).await?;
+        if !self.store.delete_batch(batch.id).await.map_err(status)? {
+            let message = "the batch has not ended: cancel it first, or wait for its end";
+            return Err(Reason::BatchNotEnded.status(message));
+        }
+        self.objects.delete_batch(batch.id).await.map_err(status)?;
+        for file in [batch.outputs.output, batch.outputs.error].into_iter().flatten() {
+            self.store.delete_file(file).await.map_err(status)?;
+            self.objects.delete_file(file).await.map_err(status)?;
+        }
+        Ok(Response::new(()))
+    }
+
+    type WatchBatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchBatchResponse, Status>> + Send>>;
+
+    async fn watch_batch(
+        &self,
+        request: Request<v1::WatchBatchRequest>,
+    ) -> Result<Response<Self::WatchBatchStream>, Status> {
+        let request = request.into_inner();
+        let id = self.find(&request.name).await?.id;
+        let resumed_at = watch::revision(&request.resume_token, id)?;
+        // One message under way: a slow reader gets the latest state, never a queue.
+        let (sender, receiver) = mpsc::channel(1);
+        let (store, signals, stop) = (Arc::clone(&self.store), self.signals.clone(), self.stop.clone());
+        let watch = Watch { id, store, signals, sender, stop };
+        let span = tracing::info_span!("watch", batch = %id);
+        self.tasks.spawn(watch.run(resumed_at).instrument(span));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    type StreamResultsStream = Pin<Box<dyn Stream<Item = Result<v1::StreamResultsResponse, Status>> + Send>>;
+
+    async fn stream_results(
+        &self,
+        request: Request<v1::StreamResultsRequest>,
+    ) -> Result<Response<Self::StreamResultsStream>, Status> {
+        let request = request.into_inner();
+        let id = self.find(&request.name).await?.id;
+        let cursor = place(id, &request)?;
+        // Two pages under way at most, each about 1 MiB.
+        let (sender, receiver) = mpsc::channel(1);
+        let batches = self.clone();
+        let task = async move {
+            if let Err(status) = batches.stream(id, cursor, request.follow, &sender).await {
+                let _gone = sender.send(Err(status)).await;
+            }
+        };
+        self.tasks.spawn(task.instrument(tracing::info_span!("stream_results", batch = %id)));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// Where a stream of results begins.
+fn place(id: BatchId, request: &v1::StreamResultsRequest) -> Result<Cursor, Status> {
+    let start = match request.order() {
+        Order::Unspecified | Order::Committed => Cursor::Committed { batch: id, segment: 0, records: 0 },
+        Order::Input => Cursor::Input { batch: id, line: 0 },
+    };
+    if request.cursor.is_empty() {
+        return Ok(start);
+    }
+    let given: Result<Cursor, _> = request.cursor.parse();
+    let fits = |c: &Cursor| c.batch() == id && std::mem::discriminant(c) == std::mem::discriminant(&start);
+    let wrong = "cursor must be the last one that StreamResults sent for this batch in this order";
+    given.ok().filter(fits).ok_or_else(|| Reason::InvalidCursor.field("cursor", wrong))
+}
+
+fn response(page: Page, last: bool) -> v1::StreamResultsResponse {
+    let results = page.records.into_iter().map(|record| v1::Result {
+        line: record.line,
+        custom_id: record.custom_id,
+        succeeded: record.succeeded,
+        json: record.json,
+    });
+    v1::StreamResultsResponse { results: results.collect(), cursor: page.cursor.to_string(), r#final: last }
+}
+
+fn parse(name: &str) -> Result<BatchId, Status> {
+    name.parse().map_err(|error| Reason::InvalidArgument.field("name", format!("{error}")))
+}
+
+fn not_found(id: BatchId) -> Status {
+    Reason::BatchNotFound.status(format!("there is no {}", id.name()))
+}
+
+fn no_file(id: FileId) -> Status {
+    Reason::FileNotFound.field("batch.input_file", format!("there is no {}: upload it first", id.name()))
+}

@@ -1,0 +1,239 @@
+use std::{pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use caravan_proto::{
+    error::Reason,
+    name::FileId,
+    v1::{self, file_service_server::FileService, upload_file_request::Part},
+};
+use futures::{Stream, StreamExt as _};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{page, status, view};
+use crate::{
+    clock,
+    files::{self, Reader, Writer},
+    objects::Objects,
+    store::{File, FileDeletion, NewFile, Store},
+};
+
+/// Bytes of one message of a download.
+const DOWNLOAD_BYTES: usize = 1 << 20;
+
+/// `FileService`.
+pub struct Files {
+    store: Arc<dyn Store>,
+    objects: Objects,
+    /// Bytes of a file at most.
+    max_bytes: i64,
+}
+
+// === impl Files ===
+
+impl Files {
+    /// Files in `store` and `objects`, of at most `max_bytes` each.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, objects: Objects, max_bytes: i64) -> Self {
+        Self { store, objects, max_bytes }
+    }
+
+    async fn find(&self, name: &str) -> Result<File, Status> {
+        let id: FileId =
+            name.parse().map_err(|error| Reason::InvalidArgument.field("name", format!("{error}")))?;
+        let found = self.store.file(id).await.map_err(status)?;
+        found.ok_or_else(|| Reason::FileNotFound.status(format!("there is no {}", id.name())))
+    }
+
+    async fn start(&self, first: Option<Part>) -> Result<Writer, Status> {
+        let Some(Part::Start(start)) = first else {
+            return Err(Reason::UploadOutOfOrder.field("part", "the first message must be start"));
+        };
+        check_start(&start)?;
+        let new = NewFile {
+            id: FileId::now(),
+            upload_id: Some(start.upload_id),
+            filename: start.filename,
+            purpose: v1::file::Purpose::Batch,
+            created: clock::now(),
+        };
+        let file = self.store.open_file(&new).await.map_err(status)?;
+        if file.ready {
+            let message = format!("this upload is complete: it is {}", file.id.name());
+            return Err(Reason::UploadComplete.metadata(message, [("file", file.id.name())]));
+        }
+        Writer::open(Arc::clone(&self.store), self.objects.clone(), file).await.map_err(failed)
+    }
+
+    async fn chunk(&self, writer: &mut Writer, chunk: &v1::UploadChunk) -> Result<(), Status> {
+        let expected = writer.position();
+        if chunk.offset != expected {
+            let message =
+                format!("the chunk starts at {}, but the upload stands at {expected}", chunk.offset);
+            return Err(Reason::OffsetMismatch.metadata(message, [("expected_offset", expected.to_string())]));
+        }
+        let length = i64::try_from(chunk.data.len()).unwrap_or(i64::MAX);
+        if expected.saturating_add(length) > self.max_bytes {
+            let message = format!("a file may have {} bytes: split the input", self.max_bytes);
+            return Err(Reason::FileTooLarge.field("chunk.data", message));
+        }
+        writer.write(&chunk.data).await.map_err(failed)
+    }
+
+    /// Takes messages until `finish`; gives the checksum that it names.
+    async fn receive(
+        &self,
+        writer: &mut Writer,
+        messages: &mut Streaming<v1::UploadFileRequest>,
+    ) -> Result<String, Status> {
+        loop {
+            let message = messages.message().await?;
+            let Some(message) = message else {
+                let why = "the stream ended without finish: resume from QueryUpload's offset";
+                return Err(Reason::UploadOutOfOrder.status(why));
+            };
+            match message.part {
+                Some(Part::Chunk(chunk)) => self.chunk(writer, &chunk).await?,
+                Some(Part::Finish(finish)) => return Ok(finish.sha256),
+                Some(Part::Start(_)) | None => {
+                    return Err(
+                        Reason::UploadOutOfOrder.field("part", "after start come chunks, then finish")
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl FileService for Files {
+    async fn upload_file(
+        &self,
+        request: Request<Streaming<v1::UploadFileRequest>>,
+    ) -> Result<Response<v1::File>, Status> {
+        let mut messages = request.into_inner();
+        let first = messages.message().await?.and_then(|message| message.part);
+        let mut writer = self.start(first).await?;
+        let received = self.receive(&mut writer, &mut messages).await;
+        // However the stream ended: what came is kept, so that it can be resumed.
+        writer.flush().await.map_err(failed)?;
+        let stated = received?;
+        let counted = writer.sha256();
+        if !stated.is_empty() && !stated.eq_ignore_ascii_case(&counted) {
+            writer.discard().await.map_err(failed)?;
+            let message =
+                "the bytes do not have the SHA-256 that finish names: upload again under a new upload_id";
+            return Err(Reason::ChecksumMismatch.metadata(message, [("sha256", counted)]));
+        }
+        let file = writer.close().await.map_err(failed)?;
+        Ok(Response::new(view::file(&file)))
+    }
+
+    async fn query_upload(
+        &self,
+        request: Request<v1::QueryUploadRequest>,
+    ) -> Result<Response<v1::QueryUploadResponse>, Status> {
+        let upload_id = request.into_inner().upload_id;
+        let file = self.store.file_of_upload(&upload_id).await.map_err(status)?;
+        let file =
+            file.ok_or_else(|| Reason::UploadNotFound.status("there is no upload of this upload_id"))?;
+        let response = v1::QueryUploadResponse {
+            committed_bytes: file.size,
+            file: file.ready.then(|| view::file(&file)),
+        };
+        Ok(Response::new(response))
+    }
+
+    async fn get_file(&self, request: Request<v1::GetFileRequest>) -> Result<Response<v1::File>, Status> {
+        let file = self.find(&request.into_inner().name).await?;
+        Ok(Response::new(view::file(&file)))
+    }
+
+    async fn list_files(
+        &self,
+        request: Request<v1::ListFilesRequest>,
+    ) -> Result<Response<v1::ListFilesResponse>, Status> {
+        let request = request.into_inner();
+        let limit = page::size(request.page_size)?;
+        let before = page::token(&request.page_token)?;
+        let files = self.store.files(before, limit).await.map_err(status)?;
+        let next_page_token = page::next(files.len(), limit, files.last().map(|file| file.id));
+        let files = files.iter().map(view::file).collect();
+        Ok(Response::new(v1::ListFilesResponse { files, next_page_token }))
+    }
+
+    async fn delete_file(&self, request: Request<v1::DeleteFileRequest>) -> Result<Response<()>, Status> {
+        let file = self.find(&request.into_inner().name).await?;
+        match self.store.delete_file(file.id).await.map_err(status)? {
+            FileDeletion::Deleted(_) => {}
+            FileDeletion::NotFound => return Err(Reason::FileNotFound.status("the file is gone already")),
+            FileDeletion::InUse => {
+                let message = "a batch that has not ended reads this file: cancel it, or wait for its end";
+                return Err(Reason::FileInUse.status(message));
+            }
+        }
+        self.objects.delete_file(file.id).await.map_err(status)?;
+        Ok(Response::new(()))
+    }
+
+    type DownloadFileStream = Pin<Box<dyn Stream<Item = Result<v1::DownloadFileResponse, Status>> + Send>>;
+
+    async fn download_file(
+        &self,
+        request: Request<v1::DownloadFileRequest>,
+    ) -> Result<Response<Self::DownloadFileStream>, Status> {
+        let request = request.into_inner();
+        let file = self.find(&request.name).await?;
+        if !file.ready {
+            return Err(Reason::FileNotReady.status("the upload of this file is not complete"));
+        }
+        if request.offset < 0 || request.offset > file.size {
+            let message = format!("offset must be 0 to {}", file.size);
+            return Err(Reason::InvalidOffset.field("offset", message));
+        }
+        let mut offset = request.offset;
+        let blocks = Reader::new(self.objects.clone(), &file).stream(offset.unsigned_abs());
+        let messages = blocks.flat_map(|block| futures::stream::iter(pieces(block))).map(move |piece| {
+            let data = piece.map_err(failed)?;
+            let response = v1::DownloadFileResponse { offset, data };
+            offset += i64::try_from(response.data.len()).unwrap_or_default();
+            Ok(response)
+        });
+        Ok(Response::new(messages.boxed()))
+    }
+}
+
+fn check_start(start: &v1::UploadStart) -> Result<(), Status> {
+    let wrong = |field, message: &str| Err(Reason::InvalidArgument.field(field, message));
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if !(1..=128).contains(&start.upload_id.len()) || !start.upload_id.bytes().all(good) {
+        return wrong("start.upload_id", "upload_id must be 1 to 128 of A-Z a-z 0-9 _ -");
+    }
+    if start.filename.len() > 255 || start.filename.chars().any(char::is_control) {
+        return wrong("start.filename", "filename must have at most 255 bytes, none a control character");
+    }
+    match start.purpose() {
+        v1::file::Purpose::Unspecified | v1::file::Purpose::Batch => Ok(()),
+        v1::file::Purpose::BatchOutput => {
+            wrong("start.purpose", "only files of purpose batch may be uploaded")
+        }
+    }
+}
+
+/// A block of the store in messages of bounded size.
+fn pieces(block: Result<Bytes, files::Error>) -> Vec<Result<Bytes, files::Error>> {
+    match block {
+        Ok(block) => {
+            let starts = (0..block.len()).step_by(DOWNLOAD_BYTES);
+            starts.map(|at| Ok(block.slice(at..block.len().min(at + DOWNLOAD_BYTES)))).collect()
+        }
+        Err(error) => vec![Err(error)],
+    }
+}
+
+fn failed(error: files::Error) -> Status {
+    match error {
+        files::Error::Superseded => Reason::Unavailable
+            .status("another stream of this upload is under way: ask QueryUpload, then resume"),
+        error => status(error),
+    }
+}

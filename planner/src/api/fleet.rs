@@ -1,0 +1,146 @@
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use caravan_proto::{
+    error::Reason,
+    v1::{self, fleet_service_server::FleetService},
+};
+use futures::Stream;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Request, Response, Status};
+
+use super::{page, status};
+use crate::{clock, dispatch, store::Store};
+
+/// How often the fleet is looked at for those who watch it.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// `FleetService`.
+#[derive(Clone)]
+pub struct FleetApi {
+    store: Arc<dyn Store>,
+    lease: dispatch::Options,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+// === impl FleetApi ===
+
+impl FleetApi {
+    /// The fleet in `store`; an executor silent for a lease's time to live is offline.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        lease: dispatch::Options,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { store, lease, tasks, stop }
+    }
+
+    async fn executors(&self, offline_too: bool) -> Result<Vec<v1::Executor>, Status> {
+        let ttl = i64::try_from(self.lease.ttl().as_micros()).unwrap_or(i64::MAX);
+        let alive_since = clock::now().saturating_sub(ttl);
+        let since = if offline_too { 0 } else { alive_since };
+        let found = self.store.executors(since).await.map_err(status)?;
+        let mut executors: Vec<_> = found
+            .into_iter()
+            .map(|executor| {
+                let mut detail = executor.detail;
+                if executor.last_seen < alive_since {
+                    detail.state = v1::executor::State::Offline.into();
+                }
+                detail
+            })
+            .collect();
+        executors.sort_by(|a, b| (&a.host, &a.name).cmp(&(&b.host, &b.name)));
+        Ok(executors)
+    }
+
+    async fn snapshot(&self) -> Result<v1::WatchFleetResponse, Status> {
+        let executors = self.executors(false).await?;
+        let open = self.store.open_batches().await.map_err(status)?;
+        Ok(v1::WatchFleetResponse { executors, open_batches: i32::try_from(open.len()).unwrap_or(i32::MAX) })
+    }
+
+    async fn watch(self, sender: mpsc::Sender<Result<v1::WatchFleetResponse, Status>>) {
+        let mut last = None;
+        loop {
+            let now = self.snapshot().await;
+            let failed = now.is_err();
+            if failed || last.as_ref() != now.as_ref().ok() {
+                last = now.as_ref().ok().cloned();
+                if sender.send(now).await.is_err() || failed {
+                    return;
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = sender.closed() => return,
+                () = self.stop.cancelled() => {
+                    let draining = Reason::Unavailable.retry_after("the planner goes away", LOOK);
+                    let _gone = sender.send(Err(draining)).await;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl FleetService for FleetApi {
+    async fn list_executors(
+        &self,
+        request: Request<v1::ListExecutorsRequest>,
+    ) -> Result<Response<v1::ListExecutorsResponse>, Status> {
+        let request = request.into_inner();
+        let limit = page::size(request.page_size)?;
+        let executors = self.executors(request.show_offline).await?;
+        let key = |executor: &v1::Executor| format!("{}\n{}", executor.host, executor.name);
+        let (executors, next_page_token) = paged(executors, key, &request.page_token, limit);
+        Ok(Response::new(v1::ListExecutorsResponse { executors, next_page_token }))
+    }
+
+    type WatchFleetStream = Pin<Box<dyn Stream<Item = Result<v1::WatchFleetResponse, Status>> + Send>>;
+
+    async fn watch_fleet(
+        &self,
+        _request: Request<v1::WatchFleetRequest>,
+    ) -> Result<Response<Self::WatchFleetStream>, Status> {
+        // One message under way: a slow reader gets the latest state, never a queue.
+        let (sender, receiver) = mpsc::channel(1);
+        self.tasks.spawn(self.clone().watch(sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn list_profiles(
+        &self,
+        request: Request<v1::ListProfilesRequest>,
+    ) -> Result<Response<v1::ListProfilesResponse>, Status> {
+        let request = request.into_inner();
+        let limit = page::size(request.page_size)?;
+        let found = self.store.profiles().await.map_err(status)?;
+        let mut profiles = Vec::new();
+        for profile in found {
+            if request.model.is_empty() || request.model == profile.detail.model {
+                let name = profile.id.name();
+                let measure_time = Some(clock::timestamp(profile.measured));
+                profiles.push(v1::Profile { name, measure_time, ..profile.detail });
+            }
+        }
+        let key = |profile: &v1::Profile| format!("{}\n{}", profile.model, profile.name);
+        let (profiles, next_page_token) = paged(profiles, key, &request.page_token, limit);
+        Ok(Response::new(v1::ListProfilesResponse { profiles, next_page_token }))
+    }
+}
+
+/// One page of a list that is short enough to be at hand: behind the row whose key is `after`.
+fn paged<T>(rows: Vec<T>, key: impl Fn(&T) -> String, after: &str, limit: i64) -> (Vec<T>, String) {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let start = rows.iter().position(|row| key(row) == after).map_or(0, |last| last + 1);
+    let more = rows.len() > start + limit;
+    let page: Vec<T> = rows.into_iter().skip(start).take(limit).collect();
+    let next = page.last().filter(|_| more).map(key).unwrap_or_default();
+    (page, next)
+}

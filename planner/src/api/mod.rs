@@ -1,0 +1,17 @@
+//! The contract's services over the planner's parts: checks what clients send, maps what
+//! happened to statuses, and does nothing else.
+
+mod batches;
+mod files;
+mod fleet;
+mod page;
+mod status;
+mod view;
+mod watch;
+mod work;
+
+pub use batches::Batches;
+pub use files::Files;
+pub use fleet::FleetApi;
+pub use status::status;
+pub use work::Work;

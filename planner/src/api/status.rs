@@ -1,0 +1,14 @@
+use std::{error::Error, time::Duration};
+
+use caravan_proto::error::Reason;
+use tonic::Status;
+
+/// When a client may try again after a failure of database or object store.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The status for a failure that is not the client's: the log has the cause, the client a
+/// time after which to try again.
+pub fn status<E: Error + 'static>(error: E) -> Status {
+    tracing::error!(error = &error as &dyn Error, "a call failed");
+    Reason::Unavailable.retry_after("the planner cannot reach its database or object store; try again", RETRY)
+}

@@ -1,0 +1,57 @@
+//! Rows as the contract has them.
+
+use caravan_proto::v1;
+
+use crate::{
+    clock::timestamp,
+    store::{Batch, File, State},
+};
+
+pub(super) fn file(file: &File) -> v1::File {
+    let state = if file.ready { v1::file::State::Ready } else { v1::file::State::Uploading };
+    v1::File {
+        name: file.id.name(),
+        filename: file.filename.clone(),
+        purpose: file.purpose.into(),
+        state: state.into(),
+        size_bytes: file.size,
+        sha256: file.sha256.clone(),
+        create_time: Some(timestamp(file.created)),
+    }
+}
+
+/// The whole batch.
+pub(super) fn batch(batch: Batch) -> v1::Batch {
+    let Batch { spec, plan, line_errors, .. } = batch;
+    v1::Batch {
+        name: batch.id.name(),
+        state: batch.state.into(),
+        state_reason: batch.reason,
+        state_message: batch.message,
+        requests: Some(batch.requests),
+        chunks: Some(batch.chunks),
+        usage: Some(batch.usage),
+        plan,
+        output_file: batch.outputs.output.map(|id| id.name()).unwrap_or_default(),
+        error_file: batch.outputs.error.map(|id| id.name()).unwrap_or_default(),
+        line_errors,
+        line_error_count: batch.line_error_count,
+        create_time: Some(timestamp(batch.created)),
+        plan_time: batch.planned.map(timestamp),
+        start_time: batch.started.map(timestamp),
+        last_commit_time: batch.last_commit.map(timestamp),
+        end_time: batch.ended.map(timestamp),
+        revision: batch.revision,
+        ..spec
+    }
+}
+
+/// A batch for a list: without what can be long.
+pub(super) fn short(batch: Batch) -> v1::Batch {
+    v1::Batch { plan: None, line_errors: Vec::new(), ..self::batch(batch) }
+}
+
+/// Whether a batch in this state has ended.
+pub(super) fn ended(state: State) -> bool {
+    matches!(state, State::Completed | State::Failed | State::Cancelled | State::Expired)
+}

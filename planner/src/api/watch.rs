@@ -1,0 +1,173 @@
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use caravan_proto::{
+    delta,
+    error::Reason,
+    name::BatchId,
+    v1::{self, watch_batch_response::Event},
+};
+use tokio::{sync::mpsc, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::{status, view};
+use crate::{signals::Signals, store::Store};
+
+/// State is published at most this often, but for a change of `state`.
+const PUBLISH: Duration = Duration::from_millis(500);
+/// A stream on which nothing happens says so this often: below the idle limits of proxies.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+/// Speed is that of the last so many seconds.
+const WINDOW: Duration = Duration::from_secs(15);
+
+/// One watch of one batch. Holds the last state sent and a speed sample a publication.
+pub(super) struct Watch {
+    pub(super) id: BatchId,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) signals: Signals,
+    pub(super) sender: mpsc::Sender<Result<v1::WatchBatchResponse, Status>>,
+    pub(super) stop: CancellationToken,
+}
+
+/// The revision in a resume token of this batch.
+pub(super) fn revision(token: &str, id: BatchId) -> Result<Option<i64>, Status> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let revision =
+        token.strip_prefix(&id.uuid().simple().to_string()).and_then(|rest| rest.strip_prefix('.'));
+    let revision = revision.and_then(|text| text.parse().ok());
+    let wrong = "resume_token must be the last one that a watch of this batch sent";
+    revision.map(Some).ok_or_else(|| Reason::InvalidResumeToken.field("resume_token", wrong))
+}
+
+fn token(id: BatchId, revision: i64) -> String {
+    format!("{}.{revision}", id.uuid().simple())
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// Sends states until the batch ends, the client leaves, or the planner stops.
+    pub(super) async fn run(self, resumed_at: Option<i64>) {
+        if let Err(status) = self.publish(resumed_at).await {
+            let _gone = self.sender.send(Err(status)).await;
+        }
+    }
+
+    async fn publish(&self, resumed_at: Option<i64>) -> Result<(), Status> {
+        let mut last: Option<v1::Batch> = None;
+        let mut speed = Speed::default();
+        let mut published = Instant::now();
+        loop {
+            let mut now = self.load().await?;
+            let ended = view::ended(now.state());
+            now.progress = speed.sample(&now).filter(|_| !ended);
+            let due =
+                last.is_none() || ended || published.elapsed() >= PUBLISH || changed(last.as_ref(), &now);
+            if due {
+                let event = self.event(last.as_ref(), &now, resumed_at, published.elapsed() >= HEARTBEAT);
+                if let Some(event) = event.or_else(|| ended.then_some(Event::Heartbeat(v1::Heartbeat {}))) {
+                    let resume_token = token(self.id, now.revision);
+                    let response =
+                        v1::WatchBatchResponse { resume_token, event: Some(event), r#final: ended };
+                    if self.sender.send(Ok(response)).await.is_err() {
+                        return Ok(());
+                    }
+                    published = Instant::now();
+                    last = Some(now);
+                }
+            }
+            if ended {
+                return Ok(());
+            }
+            if !self.wait(published).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn load(&self) -> Result<v1::Batch, Status> {
+        let found = self.store.batch(self.id).await.map_err(status)?;
+        let gone = || Reason::BatchNotFound.status(format!("there is no {} any more", self.id.name()));
+        found.map(view::batch).ok_or_else(gone)
+    }
+
+    fn event(
+        &self,
+        last: Option<&v1::Batch>,
+        now: &v1::Batch,
+        resumed_at: Option<i64>,
+        silent: bool,
+    ) -> Option<Event> {
+        match last {
+            None if resumed_at == Some(now.revision) => Some(Event::Heartbeat(v1::Heartbeat {})),
+            None => Some(Event::Snapshot(now.clone())),
+            Some(last) => match delta::between(last, now) {
+                Some(delta) => Some(Event::Delta(delta)),
+                None => silent.then_some(Event::Heartbeat(v1::Heartbeat {})),
+            },
+        }
+    }
+
+    /// Waits for a change or for the time to publish one; false if the client has left.
+    async fn wait(&self, published: Instant) -> Result<bool, Status> {
+        let limit = PUBLISH.saturating_sub(published.elapsed());
+        let limit = if limit.is_zero() { PUBLISH } else { limit };
+        tokio::select! {
+            () = self.signals.until_batch_changes(limit) => Ok(true),
+            () = self.sender.closed() => Ok(false),
+            () = self.stop.cancelled() => {
+                let message = "the planner goes away: resume with the last token";
+                Err(Reason::Unavailable.retry_after(message, Duration::from_secs(1)))
+            }
+        }
+    }
+}
+
+fn changed(last: Option<&v1::Batch>, now: &v1::Batch) -> bool {
+    last.is_some_and(|last| last.state != now.state)
+}
+
+/// What was final when, over the last seconds.
+#[derive(Default)]
+struct Speed {
+    samples: VecDeque<(Instant, i64, i64)>,
+}
+
+// === impl Speed ===
+
+impl Speed {
+    fn sample(&mut self, batch: &v1::Batch) -> Option<v1::Progress> {
+        let (requests, usage) = (batch.requests?, batch.usage.unwrap_or_default());
+        let (done, tokens) =
+            (requests.succeeded + requests.failed, usage.prompt_tokens + usage.completion_tokens);
+        let now = Instant::now();
+        if self.samples.back().is_none_or(|last| (last.1, last.2) != (done, tokens)) {
+            self.samples.push_back((now, done, tokens));
+        }
+        while self.samples.len() > 2 && now - self.samples[0].0 > WINDOW {
+            self.samples.pop_front();
+        }
+        let (since, done_then, tokens_then) = *self.samples.front()?;
+        let seconds = (now - since).as_secs_f64();
+        if seconds < PUBLISH.as_secs_f64() {
+            return None;
+        }
+        let requests_per_second = per_second(done - done_then, seconds);
+        let left = per_second(requests.total - done, requests_per_second);
+        Some(v1::Progress {
+            requests_per_second,
+            tokens_per_second: per_second(tokens - tokens_then, seconds),
+            remaining: (requests_per_second > 0.0)
+                .then(|| Duration::try_from_secs_f64(left).ok())
+                .flatten()
+                .and_then(|left| prost_types::Duration::try_from(left).ok()),
+        })
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a speed for people")]
+fn per_second(count: i64, seconds: f64) -> f64 {
+    count as f64 / seconds
+}

@@ -1,0 +1,16 @@
+//! The one place where the planner reads the time.
+
+use crate::store::Micros;
+
+/// Microseconds since 1970, UTC.
+#[must_use]
+pub fn now() -> Micros {
+    jiff::Timestamp::now().as_microsecond()
+}
+
+/// A stored time as the contract has it.
+#[must_use]
+pub fn timestamp(micros: Micros) -> prost_types::Timestamp {
+    let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or_default();
+    prost_types::Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
+}

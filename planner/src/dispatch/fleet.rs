@@ -1,0 +1,138 @@
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use caravan_proto::{
+    name::{ExecutorId, LeaseId},
+    v1::{self, connect_response::Message},
+};
+
+use super::Outgoing;
+
+/// The executors that are connected to this replica. Cheap to clone.
+/// Memory: one entry an executor, one credit a lane.
+#[derive(Debug, Clone, Default)]
+pub struct Fleet {
+    connected: Arc<Mutex<HashMap<ExecutorId, Connected>>>,
+}
+
+#[derive(Debug)]
+struct Connected {
+    outgoing: Outgoing,
+    detail: v1::Executor,
+    credits: Vec<v1::Credit>,
+}
+
+/// A credit with what is known of the lane's engine.
+#[derive(Debug, Clone)]
+pub(super) struct Open {
+    pub(super) executor: ExecutorId,
+    pub(super) credit: v1::Credit,
+    pub(super) engine: v1::Engine,
+    pub(super) outgoing: Outgoing,
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    /// Takes a session in. One that the same executor had before is over.
+    pub(super) fn join(&self, id: ExecutorId, outgoing: Outgoing, detail: v1::Executor) {
+        let before = self.lock().insert(id, Connected { outgoing, detail, credits: Vec::new() });
+        if let Some(before) = before {
+            before.outgoing.close(tonic::Status::aborted("the executor has dialled again"));
+        }
+    }
+
+    /// Takes a session out, unless a newer one of the same executor is in.
+    pub(super) fn leave(&self, id: ExecutorId, outgoing: &Outgoing) {
+        let mut connected = self.lock();
+        if connected.get(&id).is_some_and(|known| known.outgoing.is(outgoing)) {
+            connected.remove(&id);
+        }
+    }
+
+    /// What the executor says of itself now; gives the whole.
+    pub(super) fn update(
+        &self,
+        id: ExecutorId,
+        change: impl FnOnce(&mut v1::Executor),
+    ) -> Option<v1::Executor> {
+        let mut connected = self.lock();
+        let known = connected.get_mut(&id)?;
+        change(&mut known.detail);
+        Some(known.detail.clone())
+    }
+
+    /// Takes credits; a lane has one at most.
+    pub(super) fn credit(&self, id: ExecutorId, credits: Vec<v1::Credit>) {
+        let mut connected = self.lock();
+        let Some(known) = connected.get_mut(&id) else { return };
+        for credit in credits {
+            known.credits.retain(|open| (&open.engine, open.lane) != (&credit.engine, credit.lane));
+            known.credits.push(credit);
+        }
+    }
+
+    /// Forgets the credits of an executor that is going away.
+    pub(super) fn drain(&self, id: ExecutorId) {
+        if let Some(known) = self.lock().get_mut(&id) {
+            known.credits.clear();
+            known.detail.state = v1::executor::State::Draining.into();
+        }
+    }
+
+    /// Every open credit of an engine that serves.
+    pub(super) fn open_credits(&self) -> Vec<Open> {
+        let connected = self.lock();
+        let open = connected.iter().flat_map(|(id, known)| {
+            known.credits.iter().filter_map(|credit| {
+                let engine = known.detail.engines.iter().find(|engine| engine.id == credit.engine)?;
+                (engine.state() == v1::engine::State::Ready).then(|| Open {
+                    executor: *id,
+                    credit: credit.clone(),
+                    engine: engine.clone(),
+                    outgoing: known.outgoing.clone(),
+                })
+            })
+        });
+        open.collect()
+    }
+
+    /// Uses a credit up. False if it is gone: the session is over, or drains.
+    pub(super) fn take(&self, open: &Open) -> bool {
+        let mut connected = self.lock();
+        let Some(known) = connected.get_mut(&open.executor) else { return false };
+        let before = known.credits.len();
+        if known.outgoing.is(&open.outgoing) {
+            known.credits.retain(|credit| *credit != open.credit);
+        }
+        known.credits.len() < before
+    }
+
+    /// Tells executors of this replica to stop leases. Those of other replicas hear it in answer to
+    /// their next heartbeat.
+    pub async fn revoke(&self, leases: &[(ExecutorId, LeaseId)], reason: &str) {
+        for (executor, lease) in leases {
+            let outgoing = self.lock().get(executor).map(|known| known.outgoing.clone());
+            if let Some(outgoing) = outgoing {
+                let (lease_id, reason) = (lease.to_string(), reason.to_owned());
+                let revoke = v1::Revoke { lease_id, unless_started: false, reason };
+                outgoing.send(Message::Revoke(revoke)).await;
+            }
+        }
+    }
+
+    /// Sends every executor away: this replica stops.
+    pub(super) async fn dismiss(&self, message: &v1::Drain) {
+        let all: Vec<_> = self.lock().values().map(|known| known.outgoing.clone()).collect();
+        for outgoing in all {
+            outgoing.send(Message::Drain(*message)).await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ExecutorId, Connected>> {
+        // Nothing panics while it holds this lock, and if it did, every entry is still whole.
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,233 @@
+use std::{collections::HashMap, sync::Arc};
+
+use caravan_proto::{
+    error::Reason,
+    name::{BatchId, ExecutorId, LeaseId},
+    v1::{self, connect_request::Message as FromExecutor, connect_response::Message as ToExecutor},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Status, Streaming};
+use tracing::Instrument as _;
+
+use super::{Fleet, Options, Outgoing};
+use crate::{
+    clock,
+    results::{Arrival, Gatherer},
+    signals::Signals,
+    store::{self, Held, Store},
+};
+
+/// Messages under way to one executor: leases, acks and replies.
+const OUTGOING: usize = 64;
+
+/// Serves the executors that dial in.
+pub struct Sessions {
+    options: Options,
+    store: Arc<dyn Store>,
+    fleet: Fleet,
+    gatherer: Arc<Gatherer>,
+    signals: Signals,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+struct Session {
+    id: ExecutorId,
+    outgoing: Outgoing,
+    shared: Arc<Sessions>,
+}
+
+/// Why a session ends early.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("the executor sent `{field}` = `{value}`, which is no name")]
+    Name { field: &'static str, value: String },
+    #[error("the executor said hello twice")]
+    Hello,
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+// === impl Sessions ===
+
+impl Sessions {
+    /// Sessions for executors; `fleet` knows those that are connected.
+    #[must_use]
+    pub fn new(
+        options: Options,
+        store: Arc<dyn Store>,
+        fleet: Fleet,
+        gatherer: Arc<Gatherer>,
+        signals: Signals,
+    ) -> Self {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        Self { options, store, fleet, gatherer, signals, tasks, stop }
+    }
+
+    /// Takes an executor in: reads its hello, answers, and serves it until one side ends.
+    ///
+    /// # Errors
+    /// If it does not begin with a good hello, or the planner stops.
+    pub async fn connect(
+        self: &Arc<Self>,
+        mut incoming: Streaming<v1::ConnectRequest>,
+    ) -> Result<ReceiverStream<Result<v1::ConnectResponse, Status>>, Status> {
+        let hello = match incoming.message().await?.and_then(|first| first.message) {
+            Some(FromExecutor::Hello(hello)) => hello,
+            _ => return Err(Reason::InvalidArgument.field("message", "the first message must be hello")),
+        };
+        let id: ExecutorId = hello
+            .executor
+            .parse()
+            .map_err(|error| Reason::InvalidArgument.field("hello.executor", format!("{error}")))?;
+        let (sender, receiver) = mpsc::channel(OUTGOING);
+        let broken = self.stop.child_token();
+        let outgoing = Outgoing::new(sender, broken.clone());
+        let session = Session { id, outgoing, shared: Arc::clone(self) };
+        session.welcome(hello).await.map_err(crate::api::status)?;
+        let span = tracing::info_span!("session", executor = %id);
+        self.tasks.spawn(session.run(incoming, broken).instrument(span));
+        Ok(ReceiverStream::new(receiver))
+    }
+
+    /// Sends every executor to another replica and ends.
+    pub async fn stop(&self) {
+        let retry_after = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+        self.fleet.dismiss(&v1::Drain { retry_after }).await;
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+// === impl Session ===
+
+impl Session {
+    async fn welcome(&self, hello: v1::Hello) -> Result<(), store::Error> {
+        let shared = &self.shared;
+        let detail = v1::Executor {
+            name: self.id.name(),
+            host: hello.host,
+            version: hello.version,
+            state: v1::executor::State::Online.into(),
+            engines: hello.engines,
+            ..Default::default()
+        };
+        self.remember(&detail).await?;
+        for profile in hello.profiles {
+            let profile = store::Profile {
+                id: caravan_proto::name::ProfileId::now(),
+                measured: clock::now(),
+                detail: profile,
+            };
+            shared.store.put_profile(&profile).await?;
+        }
+        tracing::info!(executor = %self.id, host = detail.host, engines = detail.engines.len(), "executor connected");
+        shared.fleet.join(self.id, self.outgoing.clone(), detail);
+        let welcome = v1::Welcome {
+            lease_ttl: prost_types::Duration::try_from(shared.options.ttl()).ok(),
+            heartbeat_interval: prost_types::Duration::try_from(shared.options.heartbeat()).ok(),
+        };
+        self.outgoing.send(ToExecutor::Welcome(welcome)).await;
+        shared.signals.upkeep();
+        Ok(())
+    }
+
+    async fn run(self, mut incoming: Streaming<v1::ConnectRequest>, broken: CancellationToken) {
+        loop {
+            let message = tokio::select! {
+                message = incoming.message() => message,
+                () = broken.cancelled() => break,
+            };
+            let message = match message {
+                Ok(Some(message)) => message.message,
+                Ok(None) => break,
+                Err(status) => {
+                    tracing::info!(code = ?status.code(), message = status.message(), "executor lost");
+                    break;
+                }
+            };
+            let Some(message) = message else { continue };
+            if let Err(error) = self.take(message).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "session ends");
+                self.outgoing.close(Reason::Unavailable.status(error.to_string()));
+                break;
+            }
+        }
+        self.shared.fleet.leave(self.id, &self.outgoing);
+        tracing::info!("executor disconnected");
+    }
+
+    async fn take(&self, message: FromExecutor) -> Result<(), Error> {
+        let shared = &self.shared;
+        match message {
+            FromExecutor::Hello(_) => return Err(Error::Hello),
+            FromExecutor::Credits(credits) => {
+                shared.fleet.credit(self.id, credits.credits);
+                shared.signals.work();
+            }
+            FromExecutor::Heartbeat(heartbeat) => self.heartbeat(heartbeat).await?,
+            FromExecutor::Results(results) => self.results(results).await?,
+            FromExecutor::HandBack(back) => {
+                tracing::info!(leases = back.leases.len(), reason = back.reason, "handed back");
+                for held in held(&back.leases)? {
+                    shared.store.hand_back(self.id, held.lease, held.epoch).await?;
+                }
+                shared.signals.work();
+            }
+            FromExecutor::Draining(_) => shared.fleet.drain(self.id),
+        }
+        Ok(())
+    }
+
+    async fn heartbeat(&self, heartbeat: v1::WorkHeartbeat) -> Result<(), Error> {
+        let shared = &self.shared;
+        let leases = held(&heartbeat.leases)?;
+        let lost = shared.store.heartbeat(self.id, &leases, shared.options.deadline()).await?;
+        let reply = v1::HeartbeatReply { lost: lost.iter().map(LeaseId::to_string).collect() };
+        self.outgoing.send(ToExecutor::HeartbeatReply(reply)).await;
+        let detail = shared.fleet.update(self.id, |detail| {
+            detail.engines = heartbeat.engines;
+            detail.gpus = heartbeat.gpus;
+            detail.gpu_unavailable = heartbeat.gpu_unavailable;
+        });
+        if let Some(detail) = detail {
+            self.remember(&detail).await?;
+        }
+        Ok(())
+    }
+
+    async fn results(&self, results: v1::Results) -> Result<(), Error> {
+        let mut by_batch: HashMap<BatchId, Vec<v1::RequestResult>> = HashMap::new();
+        for result in results.results {
+            let batch = name("batch", &result.batch)?;
+            by_batch.entry(batch).or_default().push(result);
+        }
+        for (batch, results) in by_batch {
+            let arrival = Arrival { results, acks: self.outgoing.clone() };
+            self.shared.gatherer.take(batch, arrival).await;
+        }
+        Ok(())
+    }
+
+    async fn remember(&self, detail: &v1::Executor) -> Result<(), store::Error> {
+        let last_seen = clock::now();
+        let mut detail = detail.clone();
+        detail.last_seen = Some(clock::timestamp(last_seen));
+        self.shared.store.put_executor(&store::Executor { id: self.id, detail, last_seen }).await
+    }
+}
+
+fn held(leases: &[v1::LeaseStatus]) -> Result<Vec<Held>, Error> {
+    let each = leases.iter().map(|status| {
+        let lease = name("lease_id", &status.lease_id)?;
+        Ok(Held { lease, epoch: status.epoch, started: status.started })
+    });
+    each.collect()
+}
+
+fn name<T: std::str::FromStr>(field: &'static str, value: &str) -> Result<T, Error> {
+    value.parse().map_err(|_| Error::Name { field, value: value.chars().take(64).collect() })
+}

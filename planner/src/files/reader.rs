@@ -1,0 +1,101 @@
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use caravan_proto::name::FileId;
+use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
+
+use super::Error;
+use crate::{objects::Objects, store::File};
+
+/// Reads a file across its parts.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    objects: Objects,
+    id: FileId,
+    /// Where each part begins, and where the last one ends.
+    bounds: Vec<u64>,
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// A reader of the parts that `file` has now.
+    #[must_use]
+    pub fn new(objects: Objects, file: &File) -> Self {
+        let mut bounds = vec![0];
+        for bytes in &file.parts {
+            bounds.push(bounds[bounds.len() - 1] + u64::try_from(*bytes).unwrap_or_default());
+        }
+        Self { objects, id: file.id, bounds }
+    }
+
+    /// The bytes from an offset on, as they come from the store; one block is held at a time.
+    #[must_use]
+    pub fn stream(self, offset: u64) -> BoxStream<'static, Result<Bytes, Error>> {
+        let first = self.part_of(offset);
+        let parts = self.bounds.len() - 1;
+        stream::iter(first..parts)
+            .then(move |part| {
+                let (from, to) = (self.bounds[part], self.bounds[part + 1]);
+                let (objects, id) = (self.objects.clone(), self.id);
+                async move {
+                    let range = offset.saturating_sub(from)..to - from;
+                    objects.part(id, index(part), range).await.map(|s| s.map_err(Error::from))
+                }
+            })
+            .map_err(Error::from)
+            .try_flatten()
+            .boxed()
+    }
+
+    /// Several ranges of the file, each not longer than a line, in ascending order of their start.
+    ///
+    /// # Errors
+    /// If the parts cannot be read.
+    pub async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
+        let mut out = Vec::with_capacity(ranges.len());
+        let mut rest = ranges;
+        while let Some(range) = rest.first() {
+            let part = self.part_of(range.start);
+            let within = rest.iter().take_while(|r| self.is_within(r, part)).count();
+            if within == 0 {
+                out.push(self.across(range).await?);
+                rest = &rest[1..];
+                continue;
+            }
+            let base = self.bounds[part];
+            let local: Vec<_> = rest[..within].iter().map(|r| r.start - base..r.end - base).collect();
+            out.extend(self.objects.part_ranges(self.id, index(part), &local).await?);
+            rest = &rest[within..];
+        }
+        Ok(out)
+    }
+
+    async fn across(&self, range: &Range<u64>) -> Result<Bytes, Error> {
+        let mut out = BytesMut::new();
+        let mut at = range.start;
+        while at < range.end {
+            let part = self.part_of(at);
+            let (base, end) = (self.bounds[part], self.bounds[part + 1].min(range.end));
+            let local = [at - base..end - base];
+            for bytes in self.objects.part_ranges(self.id, index(part), &local).await? {
+                out.extend_from_slice(&bytes);
+            }
+            at = end;
+        }
+        Ok(out.freeze())
+    }
+
+    fn is_within(&self, range: &Range<u64>, part: usize) -> bool {
+        range.start >= self.bounds[part] && range.end <= self.bounds[part + 1]
+    }
+
+    /// The part that holds the byte at `offset`; the number of parts if it is behind the end.
+    fn part_of(&self, offset: u64) -> usize {
+        self.bounds[1..].partition_point(|end| *end <= offset)
+    }
+}
+
+fn index(part: usize) -> i64 {
+    i64::try_from(part).unwrap_or(i64::MAX)
+}

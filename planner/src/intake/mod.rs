@@ -1,0 +1,8 @@
+//! Intake: every line of an input once, checked and reduced to a record of fixed size.
+//! No I/O here: bytes come in blocks, errors go out one by one.
+
+mod lines;
+mod scan;
+
+pub use lines::{Lines, Piece};
+pub use scan::{Group, Place, Rules, Scan, Scanned};

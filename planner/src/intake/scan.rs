@@ -1,0 +1,218 @@
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroU32,
+};
+
+use caravan_plan::{BytesPerToken, Head, Request, estimate};
+use caravan_request::{Code, Dialect, Endpoint, Kinds, Line, LineError, LinePolicy};
+
+use super::Piece;
+
+/// What lines must comply with.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The endpoint that the batch names.
+    pub endpoint: Option<Endpoint>,
+    /// The model that the batch names.
+    pub model: Option<String>,
+    /// Kinds of engine in the fleet.
+    pub kinds: Kinds,
+    /// Bytes of a line at most.
+    pub max_line_bytes: usize,
+    /// Requests of a file at most.
+    pub max_requests: u64,
+    /// Tokens of a text, while it is not counted.
+    pub bytes_per_token: BytesPerToken,
+    /// Tokens that an image takes, while the model's number is not known.
+    pub image_tokens: u64,
+}
+
+/// Where a request stands in the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// First byte of its line.
+    pub offset: u64,
+    /// Bytes of its line, without the line end.
+    pub length: u32,
+    /// Number of its line, from 1.
+    pub line: u32,
+}
+
+/// What the requests of a group share, beside the head that planning sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Group {
+    /// Index into `Scanned::models`.
+    pub model: u32,
+    /// Endpoint of all of them.
+    pub endpoint: Endpoint,
+    /// Kinds of engine that honour all their fields.
+    pub kinds: Kinds,
+    /// Leading messages that they share.
+    pub shared_messages: u32,
+    /// Hash of the shared part.
+    pub head: u128,
+}
+
+/// What a whole input came to. Memory a request: 20 bytes of record, 16 of place, and
+/// while scanning up to 40 of `custom_id` hashes.
+#[derive(Debug, Default)]
+pub struct Scanned {
+    /// Valid requests, in input order.
+    pub requests: Vec<Request>,
+    /// Where each stands.
+    pub places: Vec<Place>,
+    /// Heads, as planning sees them.
+    pub heads: Vec<Head>,
+    /// The same heads, as payloads need them.
+    pub groups: Vec<Group>,
+    /// Models, in the order of their first request.
+    pub models: Vec<String>,
+    /// Non-empty lines.
+    pub total: u64,
+    /// Of those, lines that are wrong.
+    pub rejected: u64,
+    /// What rejects the file whatever the policy says.
+    pub fatal: Option<LineError>,
+}
+
+/// Reads lines. Give it every line in order, then `finish`.
+pub struct Scan<'a> {
+    rules: &'a Rules,
+    policy: LinePolicy<'a>,
+    out: Scanned,
+    by_group: HashMap<Group, u32>,
+    by_model: HashMap<String, u32>,
+    custom_ids: HashSet<u128>,
+}
+
+// === impl Scan ===
+
+impl<'a> Scan<'a> {
+    /// A scan under `rules`.
+    #[must_use]
+    pub fn new(rules: &'a Rules) -> Self {
+        let policy = LinePolicy {
+            endpoint: rules.endpoint,
+            model: rules.model.as_deref(),
+            kinds: rules.kinds,
+            max_line_bytes: rules.max_line_bytes,
+            ..LinePolicy::default()
+        };
+        let (by_group, by_model, custom_ids) = Default::default();
+        Self { rules, policy, out: Scanned::default(), by_group, by_model, custom_ids }
+    }
+
+    /// Takes the next line; gives what is wrong with it.
+    pub fn line(&mut self, piece: Piece<'_>) -> Vec<LineError> {
+        let bytes = match (piece.number, piece.bytes) {
+            (1, Some(bytes)) => Some(caravan_request::strip_bom(bytes)),
+            (_, bytes) => bytes,
+        };
+        if bytes.is_some_and(caravan_request::is_blank) || self.out.fatal.is_some() {
+            return Vec::new();
+        }
+        self.out.total += 1;
+        if self.out.total > self.rules.max_requests {
+            self.out.fatal = Some(LineError::too_many_requests(piece.number, self.rules.max_requests));
+            return Vec::new();
+        }
+        let errors = match (piece, bytes) {
+            (Piece { number: 1, .. }, Some(bytes)) if caravan_request::looks_compressed(bytes).is_some() => {
+                let format = caravan_request::looks_compressed(bytes).unwrap_or_default();
+                self.out.fatal = Some(LineError::compressed(format));
+                return Vec::new();
+            }
+            (piece, Some(bytes)) => self.request(piece, bytes).err().unwrap_or_default(),
+            (piece, None) => vec![LineError::line_too_long(piece.number, self.rules.max_line_bytes)],
+        };
+        self.out.rejected += u64::from(!errors.is_empty());
+        errors
+    }
+
+    /// The input has ended.
+    #[must_use]
+    pub fn finish(mut self) -> Scanned {
+        if self.out.total == 0 {
+            self.out.fatal = Some(LineError::empty_file());
+        }
+        self.out
+    }
+
+    fn request(&mut self, piece: Piece<'_>, bytes: &[u8]) -> Result<(), Vec<LineError>> {
+        // The policy borrows the rules only; a line borrows its bytes.
+        let policy: LinePolicy<'_> = self.policy;
+        let line = caravan_request::validate(piece.number, bytes, &policy)?;
+        if !self.custom_ids.insert(caravan_request::content_hash(line.custom_id.as_bytes())) {
+            return Err(vec![LineError::duplicate_custom_id(piece.number, &line.custom_id, None)]);
+        }
+        let shared_messages = line.messages.saturating_sub(1);
+        let parts =
+            caravan_request::split(line.body, shared_messages).map_err(|error| unsplit(&line, &error))?;
+        let group = Group {
+            model: self.model(&line.model),
+            endpoint: line.endpoint,
+            kinds: line.kinds,
+            shared_messages: narrow(shared_messages as u64),
+            head: parts.head_hash,
+        };
+        let group = self.group(group, &line, parts.head.len());
+        let text = estimate(line.prompt_bytes, &self.rules.bytes_per_token);
+        let exact = line.prompt_token_ids + line.images * self.rules.image_tokens;
+        let prompt = text.likely.0 + exact;
+        let low = text.low.0 + line.prompt_token_ids;
+        self.out.requests.push(Request {
+            group,
+            prompt_tokens: narrow(prompt.max(1)),
+            prompt_tokens_low: narrow(low.max(1)),
+            answer_tokens: line.max_tokens.and_then(|tokens| NonZeroU32::new(narrow(tokens))),
+            bytes: narrow((parts.own.len() + line.custom_id.len()) as u64),
+        });
+        let (length, line) = (narrow(bytes.len() as u64), narrow(piece.number));
+        // A byte order mark stands before the first line and is no part of it.
+        let offset = piece.offset + (piece.bytes.map_or(0, <[u8]>::len) - bytes.len()) as u64;
+        self.out.places.push(Place { offset, length, line });
+        Ok(())
+    }
+
+    fn model(&mut self, name: &str) -> u32 {
+        if let Some(index) = self.by_model.get(name) {
+            return *index;
+        }
+        let index = narrow(self.out.models.len() as u64);
+        self.out.models.push(name.to_owned());
+        self.by_model.insert(name.to_owned(), index);
+        index
+    }
+
+    fn group(&mut self, group: Group, line: &Line<'_>, head_bytes: usize) -> u32 {
+        let next = narrow(self.out.groups.len() as u64);
+        let index = *self.by_group.entry(group).or_insert(next);
+        if index == next {
+            let shared = line.prompt_bytes.saturating_sub(line.own_bytes);
+            let prefix = estimate(shared, &self.rules.bytes_per_token).likely;
+            self.out.heads.push(Head {
+                model: group.model,
+                prefix_tokens: narrow(prefix.0),
+                bytes: narrow(head_bytes as u64),
+                answers: !line.endpoint.is_embedding(),
+            });
+            self.out.groups.push(group);
+        }
+        index
+    }
+}
+
+fn unsplit(line: &Line<'_>, error: &serde_json::Error) -> Vec<LineError> {
+    let form = if line.endpoint.dialect() == Dialect::OpenAi { "OpenAI's" } else { "Ollama's" };
+    vec![LineError {
+        line: line.number,
+        custom_id: Some(line.custom_id.clone().into_owned()),
+        code: Code::InvalidType,
+        param: Some("body".to_owned()),
+        message: format!("the body is not a request in {form} form: {error}"),
+    }]
+}
+
+fn narrow(wide: u64) -> u32 {
+    u32::try_from(wide).unwrap_or(u32::MAX)
+}

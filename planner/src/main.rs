@@ -1,0 +1,36 @@
+//! `caravan-planner`: the planner as a process of its own.
+
+use std::{process::ExitCode, time::Duration};
+
+use caravan_planner::Options;
+use caravan_service::{Args, Shutdown, config, exit, ready, telemetry};
+use clap::Parser;
+
+/// The brain of Caravan: the only owner of state.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Flags {
+    #[command(flatten)]
+    role: Args,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    exit::report(&run(Flags::parse().role).await)
+}
+
+async fn run(args: Args) -> anyhow::Result<()> {
+    let options: Options = config::load(args.config.as_deref(), "CARAVAN_PLANNER_", ())?;
+    if args.dump_config {
+        print!("{}", config::dump(&options)?);
+        return Ok(());
+    }
+    let _telemetry = telemetry::init("planner", &options.telemetry)?;
+    let shutdown = Shutdown::on_signals(Duration::from_secs(options.drain_seconds))?;
+    let service = options.build().await?;
+    if let Some(file) = &args.ready_file {
+        ready::write(file, &ready::Ready::new(Some(service.url()), None))?;
+    }
+    service.run(shutdown).await?;
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! The planner's metrics: every name in one place.
+
+use std::sync::LazyLock;
+
+use caravan_service::metrics::Metric;
+use opentelemetry::metrics::Counter;
+
+/// Results made final.
+pub const COMMITTED: Metric = Metric::new("caravan.result.committed", "{request}", "Requests made final.");
+/// Bytes of segments.
+pub const SEGMENT_BYTES: Metric = Metric::new("caravan.segment.bytes", "By", "Bytes of segments written.");
+/// Leases given.
+pub const LEASED: Metric = Metric::new("caravan.lease.granted", "{lease}", "Leases given to lanes.");
+/// Leases expired.
+pub const EXPIRED: Metric =
+    Metric::new("caravan.lease.expired", "{lease}", "Leases whose holder fell silent.");
+/// Batches ended.
+pub const ENDED: Metric =
+    Metric::new("caravan.batch.ended", "{batch}", "Batches that reached a final state.");
+
+struct Instruments {
+    committed: Counter<u64>,
+    segment_bytes: Counter<u64>,
+    leased: Counter<u64>,
+    expired: Counter<u64>,
+    ended: Counter<u64>,
+}
+
+static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
+    committed: COMMITTED.counter(),
+    segment_bytes: SEGMENT_BYTES.counter(),
+    leased: LEASED.counter(),
+    expired: EXPIRED.counter(),
+    ended: ENDED.counter(),
+});
+
+pub(crate) fn committed(requests: i64, bytes: u64) {
+    INSTRUMENTS.committed.add(requests.unsigned_abs(), &[]);
+    INSTRUMENTS.segment_bytes.add(bytes, &[]);
+}
+
+pub(crate) fn leased() {
+    INSTRUMENTS.leased.add(1, &[]);
+}
+
+pub(crate) fn expired(leases: u64) {
+    INSTRUMENTS.expired.add(leases, &[]);
+}
+
+pub(crate) fn ended() {
+    INSTRUMENTS.ended.add(1, &[]);
+}

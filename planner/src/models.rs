@@ -1,0 +1,30 @@
+//! Names of models. Ollama lists `name:tag` and takes `name` for `name:latest`.
+
+use caravan_proto::v1;
+
+/// Whether a request for `wanted` means the model that an engine lists as `known`.
+#[must_use]
+pub fn means(wanted: &str, known: &str) -> bool {
+    wanted == known || known.strip_suffix(":latest") == Some(wanted)
+}
+
+/// Every name under which requests may want a model of this engine, with its largest context.
+#[must_use]
+pub fn names(engine: &v1::Engine) -> Vec<(String, i64)> {
+    let each = engine.models.iter().flat_map(|model| {
+        let short = model.name.strip_suffix(":latest").map(str::to_owned);
+        [Some(model.name.clone()), short].into_iter().flatten().map(|name| (name, model.max_context))
+    });
+    each.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_name_means_the_latest() {
+        assert!(means("gemma3", "gemma3:latest") && means("gemma3:latest", "gemma3:latest"));
+        assert!(!means("gemma3", "gemma3:12b") && !means("gemma", "gemma3:latest"));
+    }
+}

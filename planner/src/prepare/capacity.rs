@@ -1,0 +1,104 @@
+use caravan_plan::{Fleet, Origin, Tokens};
+use caravan_proto::v1::{self, engine};
+use caravan_request::{EngineKind, Kinds};
+
+use super::Options;
+use crate::{
+    models,
+    store::{Executor, Profile},
+};
+
+/// What the fleet can do now, for planning.
+#[derive(Debug, Default)]
+pub struct Capacity {
+    engines: Vec<v1::Engine>,
+    profiles: Vec<v1::Profile>,
+}
+
+// === impl Capacity ===
+
+impl Capacity {
+    /// The engines that serve on these executors, and what was calibrated.
+    #[must_use]
+    pub fn of(executors: Vec<Executor>, profiles: Vec<Profile>) -> Self {
+        let online = executors.into_iter().filter(|e| e.detail.state() == v1::executor::State::Online);
+        let engines = online.flat_map(|executor| executor.detail.engines);
+        Self {
+            engines: engines.filter(|engine| engine.state() == engine::State::Ready).collect(),
+            profiles: profiles.into_iter().map(|profile| profile.detail).collect(),
+        }
+    }
+
+    /// Kinds of engine that serve `model`, or any model; all kinds while there is none.
+    #[must_use]
+    pub fn kinds(&self, model: Option<&str>) -> Kinds {
+        let serving =
+            self.engines.iter().filter(|engine| model.is_none_or(|model| has(engine, model).is_some()));
+        let kinds: Kinds = serving.filter_map(|engine| kind(engine.kind())).collect();
+        if kinds.is_empty() { Kinds::ALL } else { kinds }
+    }
+
+    /// Whether some engine has the model.
+    #[must_use]
+    pub fn serves(&self, model: &str) -> bool {
+        self.engines.iter().any(|engine| has(engine, model).is_some())
+    }
+
+    /// The lanes for a model.
+    #[must_use]
+    pub fn fleet(&self, model: &str, options: &Options) -> Fleet {
+        let found: Vec<(&v1::Engine, &v1::Model)> =
+            self.engines.iter().filter_map(|engine| Some((engine, has(engine, model)?))).collect();
+        let lanes: u32 =
+            found.iter().map(|(engine, _)| u32::try_from(engine.slots).unwrap_or_default()).sum();
+        let context = found.iter().filter_map(|(_, model)| u64::try_from(model.max_context).ok()).max();
+        let profile = self.profile(&found);
+        let origin = match (found.is_empty(), profile) {
+            (true, _) => Origin::Configured,
+            (false, Some(_)) => Origin::Profile,
+            (false, None) => Origin::Reported,
+        };
+        let speed = |of: fn(&v1::Profile) -> f64| profile.map(of).filter(|speed| *speed > 0.0);
+        Fleet {
+            lanes: if found.is_empty() { options.default_lanes } else { lanes },
+            lanes_known: !found.is_empty(),
+            context: Tokens(context.filter(|tokens| *tokens > 0).unwrap_or(options.default_context)),
+            prefill_tokens_per_second: speed(|profile| profile.prefill_tokens_per_second),
+            decode_tokens_per_second: speed(|profile| profile.decode_tokens_per_second),
+            origin,
+        }
+    }
+
+    /// The newest profile of one of these models.
+    fn profile(&self, found: &[(&v1::Engine, &v1::Model)]) -> Option<&v1::Profile> {
+        self.profiles.iter().find(|profile| {
+            found.iter().any(|(engine, model)| {
+                profile.model == model.name
+                    && profile.model_digest == model.digest
+                    && profile.engine_kind == engine.kind
+            })
+        })
+    }
+}
+
+fn has<'e>(engine: &'e v1::Engine, model: &str) -> Option<&'e v1::Model> {
+    engine.models.iter().find(|known| models::means(model, &known.name))
+}
+
+fn kind(kind: engine::Kind) -> Option<EngineKind> {
+    match kind {
+        engine::Kind::Ollama => Some(EngineKind::Ollama),
+        engine::Kind::Openai => Some(EngineKind::OpenAi),
+        engine::Kind::Unspecified => None,
+    }
+}
+
+/// A set of kinds as chunks store it: bit `1 << v1::engine::Kind`.
+#[must_use]
+pub(super) fn kind_bits(kinds: Kinds) -> i64 {
+    let number = |kind| match kind {
+        EngineKind::Ollama => engine::Kind::Ollama as i64,
+        EngineKind::OpenAi => engine::Kind::Openai as i64,
+    };
+    kinds.iter().map(|kind| 1 << number(kind)).sum()
+}

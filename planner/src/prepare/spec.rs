@@ -1,0 +1,129 @@
+use caravan_plan::{Policy, StatedTokens, Tokens};
+use caravan_proto::{error::Reason, name::FileId, v1};
+use caravan_request::Endpoint;
+use tonic::Status;
+
+use super::Options;
+
+/// Labels of a batch at most, and their sizes: those of OpenAI's batches.
+const MAX_LABELS: usize = 16;
+const MAX_LABEL_KEY: usize = 64;
+const MAX_LABEL_VALUE: usize = 512;
+
+/// Checks what a client sends to create a batch; gives the input.
+///
+/// # Errors
+/// INVALID_ARGUMENT with the field and the way out.
+pub fn check(spec: &v1::Batch) -> Result<FileId, Status> {
+    let wrong =
+        |field: &str, message: String| Err(Reason::InvalidArgument.field(format!("batch.{field}"), message));
+    let server_set = server_set(spec);
+    if !server_set.is_empty() {
+        return wrong(server_set, format!("{server_set} is set by the server: leave it empty"));
+    }
+    if v1::Strategy::try_from(spec.strategy).is_err() {
+        return wrong("strategy", "strategy must be independent or conversation".into());
+    }
+    if v1::OnInvalid::try_from(spec.on_invalid).is_err() {
+        return wrong("on_invalid", "on_invalid must be reject_batch or reject_line".into());
+    }
+    if !(-100..=100).contains(&spec.priority) {
+        return wrong("priority", "priority must be -100 to 100".into());
+    }
+    if !spec.endpoint.is_empty() && Endpoint::parse(&spec.endpoint).is_none() {
+        let known = Endpoint::ALL.map(Endpoint::as_str).join(", ");
+        return wrong("endpoint", format!("endpoint must be one of {known}"));
+    }
+    if spec.model.len() > 256 {
+        return wrong("model", "model must have at most 256 bytes".into());
+    }
+    if spec.metadata.len() > MAX_LABELS
+        || spec.metadata.iter().any(|(k, v)| k.len() > MAX_LABEL_KEY || v.len() > MAX_LABEL_VALUE)
+    {
+        let bounds =
+            format!("{MAX_LABELS} labels, keys to {MAX_LABEL_KEY} bytes, values to {MAX_LABEL_VALUE}");
+        return wrong("metadata", format!("metadata may hold {bounds}"));
+    }
+    check_numbers(spec)?;
+    let input = spec.input_file.parse();
+    input.map_err(|error| Reason::InvalidArgument.field("batch.input_file", format!("{error}")))
+}
+
+fn check_numbers(spec: &v1::Batch) -> Result<(), Status> {
+    let wrong =
+        |field: &str, message: &str| Err(Reason::InvalidArgument.field(format!("batch.{field}"), message));
+    if let Some(limits) = &spec.chunk_limits {
+        if limits.max_requests < 0 {
+            return wrong("chunk_limits.max_requests", "max_requests must be 1 or more, or 0 for no bound");
+        }
+        if !limits.max_seconds.is_finite() || limits.max_seconds < 0.0 {
+            return wrong("chunk_limits.max_seconds", "max_seconds must be above 0, or 0 for no bound");
+        }
+    }
+    if let Some(stated) = &spec.stated_tokens {
+        for (field, tokens) in [
+            ("stated_tokens.max_context", stated.max_context),
+            ("stated_tokens.system_tokens", stated.system_tokens),
+            ("stated_tokens.exchange_tokens", stated.exchange_tokens),
+            ("stated_tokens.user_tokens", stated.user_tokens),
+        ] {
+            if tokens < 0 {
+                return wrong(field, "a stated number must be 1 or more, or 0 for not stated");
+            }
+        }
+        if stated.user_tokens > 0 && stated.exchange_tokens > 0 && stated.user_tokens > stated.exchange_tokens
+        {
+            let message = "user_tokens is part of exchange_tokens: it cannot be larger";
+            return wrong("stated_tokens.user_tokens", message);
+        }
+    }
+    match &spec.completion_window {
+        Some(window) if window.seconds <= 0 => {
+            wrong("completion_window", "completion_window must be 1 s or more")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first field that only the server may set and that is set; empty if there is none.
+fn server_set(spec: &v1::Batch) -> &'static str {
+    let set = [
+        ("name", !spec.name.is_empty()),
+        ("state", spec.state != 0),
+        ("state_reason", !spec.state_reason.is_empty()),
+        ("requests", spec.requests.is_some()),
+        ("chunks", spec.chunks.is_some()),
+        ("usage", spec.usage.is_some()),
+        ("plan", spec.plan.is_some()),
+        ("output_file", !spec.output_file.is_empty()),
+        ("error_file", !spec.error_file.is_empty()),
+        ("create_time", spec.create_time.is_some()),
+        ("revision", spec.revision != 0),
+    ];
+    set.iter().find(|(_, set)| *set).map_or("", |(field, _)| field)
+}
+
+/// The policy of planning for a batch.
+pub(super) fn policy(spec: &v1::Batch, options: &Options) -> Policy {
+    let stated = spec.stated_tokens.unwrap_or_default();
+    let tokens = |given: i64| u64::try_from(given).ok().filter(|given| *given > 0).map(Tokens);
+    let limits = spec.chunk_limits.unwrap_or_default();
+    let max_time =
+        std::time::Duration::try_from_secs_f64(limits.max_seconds).ok().filter(|time| !time.is_zero());
+    Policy {
+        strategy: match spec.strategy() {
+            v1::Strategy::Conversation => caravan_plan::Strategy::Conversation,
+            v1::Strategy::Independent | v1::Strategy::Unspecified => caravan_plan::Strategy::Independent,
+        },
+        max_requests: u32::try_from(limits.max_requests).ok().and_then(std::num::NonZeroU32::new),
+        max_time: max_time
+            .map(|time| caravan_plan::Micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))),
+        stated: StatedTokens {
+            max_context: tokens(stated.max_context),
+            system: tokens(stated.system_tokens),
+            exchange: tokens(stated.exchange_tokens),
+            user: tokens(stated.user_tokens),
+        },
+        limits: options.limits(),
+    }
+}

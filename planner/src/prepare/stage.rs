@@ -1,0 +1,314 @@
+use std::{collections::BTreeSet, sync::Arc};
+
+use caravan_plan::{Chunk, Fleet, Input, Plan, Policy};
+use caravan_proto::{name::BatchId, v1};
+use caravan_request::{Endpoint, LineError};
+use futures::future::try_join_all;
+use tokio::sync::Semaphore;
+
+use super::{
+    Error, Options, capacity,
+    capacity::Capacity,
+    payload::{self, Frame},
+    preview,
+    reject::Rejects,
+    scan::scan,
+    spec,
+};
+use crate::{
+    clock, dispatch,
+    files::Reader,
+    intake::{Rules, Scanned},
+    objects::Objects,
+    store::{Batch, File, NewChunk, Planned, Rejected, State, Store},
+};
+
+/// Chunk rows written in one transaction.
+const ROWS: usize = 200;
+/// Payloads written at once; each is at most `Limits::max_payload`, or one request if that is longer.
+const PAYLOADS: usize = 4;
+
+/// Prepares batches.
+pub struct Preparer {
+    options: Options,
+    lease: dispatch::Options,
+    store: Arc<dyn Store>,
+    objects: Objects,
+    /// Bounds the inputs whose records are in memory.
+    slots: Semaphore,
+}
+
+/// An input that was scanned and planned.
+struct Drawn {
+    scanned: Scanned,
+    plan: Plan,
+    policy: Policy,
+    input: Reader,
+    fleets: Vec<Fleet>,
+    notes: Vec<String>,
+}
+
+/// What became of drawing up a plan.
+enum Draft {
+    Drawn(Box<Drawn>),
+    /// The file cannot be a batch, whatever the policy says.
+    Fatal {
+        total: u64,
+        error: LineError,
+    },
+    /// Lines are wrong, and the policy rejects the batch for it.
+    Invalid {
+        total: u64,
+    },
+}
+
+// === impl Preparer ===
+
+impl Preparer {
+    /// A preparer under these bounds.
+    #[must_use]
+    pub fn new(options: Options, lease: dispatch::Options, store: Arc<dyn Store>, objects: Objects) -> Self {
+        let slots = Semaphore::new(options.concurrency.max(1));
+        Self { options, lease, store, objects, slots }
+    }
+
+    /// Takes a batch from validating or planning to queued, or to failed.
+    ///
+    /// # Errors
+    /// If store or objects fail; the batch stays where it is and can be prepared again.
+    #[tracing::instrument(skip_all, fields(batch = %batch.id))]
+    pub async fn prepare(&self, batch: &Batch) -> Result<(), Error> {
+        let _slot = self.slots.acquire().await.map_err(|_| Error::Stopped)?;
+        let Some(file) = self.store.file(batch.input).await? else {
+            return self
+                .reject(batch.id, &mut Rejects::counted(), 0, "INPUT_DELETED", "the input was deleted")
+                .await;
+        };
+        let mut rejects = Rejects::of(&self.objects, batch.id);
+        match self.draw(&batch.spec, &file, &mut rejects).await? {
+            Draft::Fatal { total, error } => {
+                let reason = error.code.as_str().to_uppercase();
+                let message = error.message.clone();
+                rejects.line(vec![error]).await?;
+                self.reject(batch.id, &mut rejects, total, &reason, &message).await
+            }
+            Draft::Invalid { total } => {
+                let message = format!("{} of {total} lines are invalid; nothing was run", rejects.lines);
+                self.reject(batch.id, &mut rejects, total, "INVALID_LINES", &message).await
+            }
+            Draft::Drawn(drawn) => self.keep(batch.id, &drawn, &mut rejects).await,
+        }
+    }
+
+    /// The batch as it would be, without creating it.
+    ///
+    /// # Errors
+    /// If store or objects fail.
+    pub async fn preview(&self, spec: &v1::Batch, file: &File) -> Result<v1::Batch, Error> {
+        let _slot = self.slots.acquire().await.map_err(|_| Error::Stopped)?;
+        let mut rejects = Rejects::counted();
+        let draft = self.draw(spec, file, &mut rejects).await?;
+        let mut batch = v1::Batch { line_errors: rejects.shown, ..spec.clone() };
+        batch.line_error_count = signed(rejects.errors);
+        let total = match draft {
+            Draft::Drawn(drawn) => {
+                batch.state = State::Queued.into();
+                batch.plan = Some(preview::plan(&drawn.scanned, &drawn.plan, rejects.lines, drawn.notes));
+                let chunks = signed(drawn.plan.chunks.len() as u64);
+                batch.chunks = Some(v1::ChunkCounts { total: chunks, done: 0, running: 0 });
+                drawn.scanned.total
+            }
+            Draft::Fatal { total, error } => {
+                (batch.state, batch.state_reason) =
+                    (State::Failed.into(), error.code.as_str().to_uppercase());
+                batch.state_message = error.message;
+                batch.line_error_count += 1;
+                total
+            }
+            Draft::Invalid { total } => {
+                (batch.state, batch.state_reason) = (State::Failed.into(), "INVALID_LINES".into());
+                total
+            }
+        };
+        let failed = signed(rejects.lines);
+        batch.requests = Some(v1::RequestCounts { total: signed(total), succeeded: 0, failed });
+        Ok(batch)
+    }
+
+    /// Whether an engine has come for a batch that was planned without one.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn capacity(&self) -> Result<Capacity, Error> {
+        let ttl = i64::try_from(self.lease.ttl().as_micros()).unwrap_or(i64::MAX);
+        let executors = self.store.executors(clock::now().saturating_sub(ttl)).await?;
+        Ok(Capacity::of(executors, self.store.profiles().await?))
+    }
+
+    async fn draw(&self, spec: &v1::Batch, file: &File, rejects: &mut Rejects) -> Result<Draft, Error> {
+        let capacity = self.capacity().await?;
+        let input = Reader::new(self.objects.clone(), file);
+        let model = Some(spec.model.clone()).filter(|model| !model.is_empty());
+        let rules = Rules {
+            endpoint: Endpoint::parse(&spec.endpoint),
+            kinds: capacity.kinds(model.as_deref()),
+            model,
+            max_line_bytes: self.options.max_line_bytes,
+            max_requests: self.options.max_requests,
+            bytes_per_token: self.options.bytes_per_token(),
+            image_tokens: self.options.image_tokens,
+        };
+        let mut scanned = scan(input.clone(), rules, rejects).await?;
+        if let Some(error) = scanned.fatal.take() {
+            return Ok(Draft::Fatal { total: scanned.total, error });
+        }
+        let fleets: Vec<Fleet> =
+            scanned.models.iter().map(|model| capacity.fleet(model, &self.options)).collect();
+        let policy = spec::policy(spec, &self.options);
+        let (scanned, plan) = plan(scanned, fleets.clone(), policy.clone()).await?;
+        rejects.rewind().await?;
+        for rejected in &plan.rejected {
+            let (place, custom_id) = payload::custom_id(&scanned, &input, rejected.ordinal).await?;
+            let planned = scanned.requests.get(rejected.ordinal as usize);
+            let answer = planned.and_then(|request| request.answer_tokens).map_or(1, |n| u64::from(n.get()));
+            let prompt = rejected.needed.0.saturating_sub(answer);
+            let line = u64::from(place.line);
+            let error =
+                LineError::context_length_exceeded(line, &custom_id, prompt, answer, rejected.limit.0);
+            rejects.line(vec![error]).await?;
+        }
+        if rejects.lines > 0 && spec.on_invalid() != v1::OnInvalid::RejectLine {
+            return Ok(Draft::Invalid { total: scanned.total });
+        }
+        let notes = missing(&scanned, &capacity);
+        Ok(Draft::Drawn(Box::new(Drawn { scanned, plan, policy, input, fleets, notes })))
+    }
+
+    async fn keep(&self, id: BatchId, drawn: &Drawn, rejects: &mut Rejects) -> Result<(), Error> {
+        let from = [State::Validating, State::Planning];
+        if !self.store.advance(id, &from, State::Planning, clock::now()).await? {
+            return Ok(());
+        }
+        self.store.reset_plan(id).await?;
+        self.write_chunks(id, drawn).await?;
+        let planned = Planned {
+            total: signed(drawn.scanned.total),
+            chunks: signed(drawn.plan.chunks.len() as u64),
+            plan: preview::plan(&drawn.scanned, &drawn.plan, rejects.lines, drawn.notes.clone()),
+            provisional: drawn.fleets.iter().any(|fleet| !fleet.lanes_known),
+            rejected: rejects.segment().await?,
+            line_errors: std::mem::take(&mut rejects.shown),
+            line_error_count: signed(rejects.errors),
+        };
+        let (chunks, provisional) = (planned.chunks, planned.provisional);
+        if self.store.activate(id, &planned, clock::now()).await? {
+            tracing::info!(chunks, provisional, requests = drawn.scanned.total, "planned");
+        }
+        Ok(())
+    }
+
+    async fn write_chunks(&self, id: BatchId, drawn: &Drawn) -> Result<(), Error> {
+        let frame = Frame {
+            scanned: &drawn.scanned,
+            plan: &drawn.plan,
+            strategy: preview::strategy(drawn.policy.strategy),
+            answer_tokens: answer_tokens(&drawn.policy),
+        };
+        let mut rows = Vec::with_capacity(ROWS);
+        let mut number = 0;
+        for some in drawn.plan.chunks.chunks(PAYLOADS) {
+            let mut writing = Vec::with_capacity(PAYLOADS);
+            for chunk in some {
+                writing.push(self.write_chunk(id, &frame, &drawn.input, number, chunk));
+                number += 1;
+            }
+            rows.extend(try_join_all(writing).await?);
+            if rows.len() >= ROWS {
+                self.store.add_chunks(id, &rows).await?;
+                rows.clear();
+            }
+        }
+        Ok(self.store.add_chunks(id, &rows).await?)
+    }
+
+    async fn write_chunk(
+        &self,
+        id: BatchId,
+        frame: &Frame<'_>,
+        input: &Reader,
+        number: i32,
+        chunk: &Chunk,
+    ) -> Result<NewChunk, Error> {
+        let bytes = payload::payload(frame, input, chunk).await?;
+        self.objects.put_payload(id, number, bytes).await?;
+        Ok(row(frame, number, chunk))
+    }
+
+    async fn reject(
+        &self,
+        id: BatchId,
+        rejects: &mut Rejects,
+        total: u64,
+        reason: &str,
+        message: &str,
+    ) -> Result<(), Error> {
+        let error_file = rejects.error_file(&self.store).await?.error;
+        let rejected = Rejected {
+            total: signed(total),
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            line_errors: std::mem::take(&mut rejects.shown),
+            line_error_count: signed(rejects.errors),
+            error_file,
+        };
+        if self.store.reject(id, &rejected, clock::now()).await? {
+            tracing::info!(reason, lines = rejects.lines, "rejected");
+        }
+        Ok(())
+    }
+}
+
+/// Plans on a thread of its own: it is arithmetic, and may take seconds.
+async fn plan(scanned: Scanned, fleets: Vec<Fleet>, policy: Policy) -> Result<(Scanned, Plan), Error> {
+    let planning = tokio::task::spawn_blocking(move || {
+        let (requests, heads, fleets) = (&scanned.requests, &scanned.heads, &fleets);
+        let plan = caravan_plan::plan(Input { requests, heads, fleets, policy: &policy })?;
+        Ok((scanned, plan))
+    });
+    planning.await.map_err(|_| Error::Stopped)?
+}
+
+fn row(frame: &Frame<'_>, number: i32, chunk: &Chunk) -> NewChunk {
+    let group = frame.scanned.groups.get(chunk.group as usize);
+    let model = group.and_then(|group| frame.scanned.models.get(group.model as usize));
+    NewChunk {
+        number,
+        group: i32::try_from(chunk.group).unwrap_or(i32::MAX),
+        share: i32::try_from(chunk.share).unwrap_or(i32::MAX),
+        share_head: chunk.position == 0,
+        model: model.cloned().unwrap_or_default(),
+        kinds: group.map_or(0, |group| capacity::kind_bits(group.kinds)),
+        context: signed(chunk.context_needed.0),
+        size: i32::try_from(chunk.requests()).unwrap_or(i32::MAX),
+    }
+}
+
+/// What an answer may take where the request does not say: under a conversation its budget, else
+/// whatever the context leaves.
+fn answer_tokens(policy: &Policy) -> i64 {
+    let stated = policy.stated;
+    match (policy.strategy, stated.exchange, stated.user) {
+        (caravan_plan::Strategy::Independent, ..) => 0,
+        (_, Some(exchange), Some(user)) if exchange > user => signed(exchange.0 - user.0),
+        _ => signed(policy.limits.reserved_answer_tokens.0),
+    }
+}
+
+fn missing(scanned: &Scanned, capacity: &Capacity) -> Vec<String> {
+    let models: BTreeSet<&String> = scanned.models.iter().filter(|model| !capacity.serves(model)).collect();
+    models.into_iter().map(|model| format!("No engine has the model {model} now.")).collect()
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

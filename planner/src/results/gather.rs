@@ -1,0 +1,223 @@
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use caravan_proto::{name::BatchId, v1};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::{Instant, sleep_until},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
+
+use super::{Error, segment::segment};
+use crate::{clock, dispatch::Outgoing, metrics, objects::Objects, signals::Signals, store::Store};
+
+/// When the results of a batch are committed.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Oldest uncommitted result, in milliseconds. Default 1000: what a crash of planner and executor
+    /// together may repeat, against rows that grow by one a tick.
+    pub tick_ms: u64,
+    /// Uncommitted bytes of a batch. Default 4 MiB.
+    pub bytes: usize,
+    /// Uncommitted results of a batch. Default 512: keeps fast engines from waiting for acks.
+    pub results: usize,
+}
+
+/// Results of one executor for one batch, and where to say that they are safe.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The results, all of one batch.
+    pub results: Vec<v1::RequestResult>,
+    /// The executor's session.
+    pub acks: Outgoing,
+}
+
+/// Gathers the results of all lanes of a batch and commits them together: the segment first,
+/// then one transaction, then the acks. Memory a batch: `Options::bytes`, twice.
+pub struct Gatherer {
+    options: Options,
+    store: Arc<dyn Store>,
+    objects: Objects,
+    signals: Signals,
+    batches: Mutex<HashMap<BatchId, mpsc::Sender<Arrival>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+struct Batch {
+    id: BatchId,
+    options: Options,
+    store: Arc<dyn Store>,
+    objects: Objects,
+    signals: Signals,
+    pending: Vec<Arrival>,
+    bytes: usize,
+    results: usize,
+    /// Requests that were not final at the last commit: when so many are pending, nothing is waited for.
+    open: i64,
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { tick_ms: 1000, bytes: 4 << 20, results: 512 }
+    }
+}
+
+// === impl Gatherer ===
+
+impl Gatherer {
+    /// A gatherer that commits to `store`.
+    #[must_use]
+    pub fn new(options: Options, store: Arc<dyn Store>, objects: Objects, signals: Signals) -> Self {
+        let (batches, tasks, stop) = (Mutex::default(), TaskTracker::new(), CancellationToken::new());
+        Self { options, store, objects, signals, batches, tasks, stop }
+    }
+
+    /// Takes results; waits while the batch's are being committed and its buffer is full.
+    pub async fn take(&self, batch: BatchId, arrival: Arrival) {
+        let sender = self.batches.lock().await.entry(batch).or_insert_with(|| self.start(batch)).clone();
+        if let Err(mpsc::error::SendError(arrival)) = sender.send(arrival).await {
+            // Its task went idle in this moment: the results start a new one.
+            let fresh = self.start(batch);
+            self.batches.lock().await.insert(batch, fresh.clone());
+            // A task that has just begun takes what it is sent, unless all stop: then they come again.
+            let _stopping = fresh.send(arrival).await;
+        }
+    }
+
+    /// Commits what is pending and ends.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.batches.lock().await.clear();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    fn start(&self, id: BatchId) -> mpsc::Sender<Arrival> {
+        let (sender, arrivals) = mpsc::channel(8);
+        let batch = Batch {
+            id,
+            options: self.options,
+            store: Arc::clone(&self.store),
+            objects: self.objects.clone(),
+            signals: self.signals.clone(),
+            pending: Vec::new(),
+            bytes: 0,
+            results: 0,
+            open: 0,
+        };
+        let span = tracing::info_span!("gather", batch = %id);
+        self.tasks.spawn(batch.run(arrivals, self.stop.clone()).instrument(span));
+        sender
+    }
+}
+
+// === impl Batch ===
+
+impl Batch {
+    /// A batch without results for so long needs no task.
+    const IDLE: Duration = Duration::from_secs(60);
+
+    async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>, stop: CancellationToken) {
+        loop {
+            let idle = Instant::now() + Self::IDLE;
+            let first = tokio::select! {
+                arrival = arrivals.recv() => arrival,
+                () = sleep_until(idle) => { arrivals.close(); arrivals.recv().await }
+            };
+            let Some(first) = first else { return };
+            let due = Instant::now() + Duration::from_millis(self.options.tick_ms);
+            self.add(first);
+            self.learn_open().await;
+            while !self.is_full() {
+                tokio::select! {
+                    next = arrivals.recv() => match next { Some(next) => self.add(next), None => break },
+                    () = sleep_until(due) => break,
+                    () = stop.cancelled() => break,
+                }
+            }
+            if !self.commit_until_done(&stop).await {
+                return;
+            }
+        }
+    }
+
+    fn add(&mut self, arrival: Arrival) {
+        self.results += arrival.results.len();
+        self.bytes += arrival.results.iter().map(prost::Message::encoded_len).sum::<usize>();
+        self.pending.push(arrival);
+    }
+
+    fn is_full(&self) -> bool {
+        let all = i64::try_from(self.results).is_ok_and(|results| self.open > 0 && results >= self.open);
+        self.bytes >= self.options.bytes || self.results >= self.options.results || all
+    }
+
+    async fn learn_open(&mut self) {
+        if let Ok(Some(batch)) = self.store.batch(self.id).await {
+            self.open = batch.requests.total - batch.requests.succeeded - batch.requests.failed;
+        }
+    }
+
+    /// False if it was stopped before the store took the results: they are not acked, so they come again.
+    async fn commit_until_done(&mut self, stop: &CancellationToken) -> bool {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match self.commit().await {
+                Ok(()) => return true,
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "results are not committed; trying again"
+                    );
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
+                () = stop.cancelled() => return false,
+            }
+        }
+    }
+
+    async fn commit(&mut self) -> Result<(), Error> {
+        let results = self.pending.iter().flat_map(|arrival| &arrival.results).collect();
+        let (bytes, segment) = segment(self.id, results);
+        let size = bytes.len() as u64;
+        self.objects.put_segment(self.id, segment.id, bytes).await?;
+        let commit = self.store.commit(self.id, &segment, clock::now()).await?;
+        metrics::committed(commit.accepted, size);
+        tracing::debug!(
+            number = commit.number,
+            accepted = commit.accepted,
+            results = self.results,
+            "committed"
+        );
+        self.signals.batch_changed();
+        if commit.batch_done || !commit.chunks_done.is_empty() {
+            self.signals.upkeep();
+        }
+        self.ack().await;
+        Ok(())
+    }
+
+    async fn ack(&mut self) {
+        for arrival in self.pending.drain(..) {
+            let mut chunks: HashMap<i32, Vec<i32>> = HashMap::new();
+            for result in &arrival.results {
+                chunks.entry(result.chunk).or_default().push(result.index);
+            }
+            let batch = self.id.name();
+            let chunks = chunks
+                .into_iter()
+                .map(|(chunk, indexes)| v1::ChunkAck { batch: batch.clone(), chunk, indexes })
+                .collect();
+            // A session that is gone sends the results again; they are final by then and acked at once.
+            arrival.acks.send(v1::connect_response::Message::Ack(v1::Ack { chunks })).await;
+        }
+        (self.bytes, self.results) = (0, 0);
+    }
+}

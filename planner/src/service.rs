@@ -1,0 +1,188 @@
+use std::{fs::File, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use caravan_proto::{
+    MAX_MESSAGE_BYTES,
+    v1::{
+        batch_service_server::BatchServiceServer, file_service_server::FileServiceServer,
+        fleet_service_server::FleetServiceServer, work_service_server::WorkServiceServer,
+    },
+};
+use caravan_service::{
+    Shutdown,
+    listen::{self, Bound},
+    serve::{self, Services, serve},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    Options,
+    api::{Batches, Files, FleetApi, Work},
+    dispatch::{Fleet, Lessor, Sessions},
+    objects::{self, Objects},
+    prepare::Preparer,
+    results::Gatherer,
+    signals::Signals,
+    store::{self, Sqlite, Store},
+    upkeep::Upkeep,
+};
+
+/// Why the planner cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A key of the configuration.
+    #[error("{0}")]
+    Configuration(String),
+    /// The data directory.
+    #[error("cannot use the data directory {}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another planner has the data directory.
+    #[error("the data directory {} is in use by another process: stop it, or choose another directory", path.display())]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The port.
+    #[error(transparent)]
+    Listen(#[from] listen::Error),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The object store.
+    #[error(transparent)]
+    Objects(#[from] objects::Error),
+    /// The server.
+    #[error(transparent)]
+    Serve(#[from] serve::Error),
+}
+
+/// A planner that is ready to run.
+pub struct Service {
+    options: Options,
+    bound: Bound,
+    store: Arc<dyn Store>,
+    objects: Objects,
+    /// Held for as long as the data directory is in use.
+    _lock: File,
+}
+
+// === impl Options ===
+
+impl Options {
+    /// Takes the data directory and the port, and brings the database up to date.
+    ///
+    /// # Errors
+    /// If one of them cannot be had.
+    pub async fn build(self) -> Result<Service, Error> {
+        let (database, objects) = self
+            .database()
+            .and_then(|database| Ok((database, self.objects()?)))
+            .map_err(Error::Configuration)?;
+        let lock = lock(&self.data_dir)?;
+        let bound = listen::bind(&self.listen).await?;
+        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&database).await?);
+        let objects = Objects::local(&objects)?;
+        Ok(Service { options: self, bound, store, objects, _lock: lock })
+    }
+}
+
+fn lock(directory: &std::path::Path) -> Result<File, Error> {
+    let failed = |source| Error::Directory { path: directory.to_owned(), source };
+    std::fs::create_dir_all(directory).map_err(failed)?;
+    let file = File::options().create(true).write(true).truncate(false).open(directory.join("lock"));
+    let file = file.map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::InUse { path: directory.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+// === impl Service ===
+
+impl Service {
+    /// The address in force.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.bound.local_addr()
+    }
+
+    /// Where clients find it, `http://host:port`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.bound.url()
+    }
+
+    /// Serves until `shutdown`.
+    ///
+    /// # Errors
+    /// If the server fails.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
+        let Self { options, bound, store, objects, _lock } = self;
+        let (signals, fleet, tasks) = (Signals::default(), Fleet::default(), TaskTracker::new());
+        let gatherer =
+            Arc::new(Gatherer::new(options.commit, Arc::clone(&store), objects.clone(), signals.clone()));
+        let sessions = Arc::new(Sessions::new(
+            options.lease,
+            Arc::clone(&store),
+            fleet.clone(),
+            Arc::clone(&gatherer),
+            signals.clone(),
+        ));
+        let preparer = Arc::new(Preparer::new(
+            options.prepare.clone(),
+            options.lease,
+            Arc::clone(&store),
+            objects.clone(),
+        ));
+        let stop = CancellationToken::new();
+        let lessor =
+            Lessor::new(options.lease, Arc::clone(&store), objects.clone(), fleet.clone(), signals.clone());
+        let upkeep = Upkeep::new(
+            options.lease,
+            Arc::clone(&store),
+            objects.clone(),
+            Arc::clone(&preparer),
+            signals.clone(),
+        );
+        tasks.spawn(lessor.run(stop.clone()));
+        tasks.spawn(upkeep.run(stop.clone()));
+
+        let streams = shutdown.token();
+        let batches = Batches {
+            store: Arc::clone(&store),
+            objects: objects.clone(),
+            preparer,
+            fleet,
+            signals,
+            tasks: tasks.clone(),
+            stop: streams.clone(),
+        };
+        let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes);
+        let fleet_api = FleetApi::new(store, options.lease, tasks.clone(), streams);
+        let services = Services::new()
+            .add(FileServiceServer::new(files).max_decoding_message_size(MAX_MESSAGE_BYTES))
+            .add(BatchServiceServer::new(batches).max_encoding_message_size(MAX_MESSAGE_BYTES))
+            .add(FleetServiceServer::new(fleet_api))
+            .add(
+                WorkServiceServer::new(Work::new(Arc::clone(&sessions)))
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                    .max_encoding_message_size(MAX_MESSAGE_BYTES),
+            );
+        let leaving = async {
+            shutdown.cancelled().await;
+            sessions.stop().await;
+        };
+        let (served, ()) = tokio::join!(serve(bound, services, &options.serve, shutdown.clone()), leaving);
+        stop.cancel();
+        gatherer.stop().await;
+        tasks.close();
+        tasks.wait().await;
+        Ok(served?)
+    }
+}
