@@ -13,8 +13,8 @@ use tonic::{Status, Streaming};
 
 use crate::upstream::{failure, leaving};
 
-/// A server stream of the planner's. Ends when it ends, and at shutdown with UNAVAILABLE
-/// and RetryInfo.
+/// A server stream of the planner's. Ends when it ends, and at shutdown, as soon as it has
+/// nothing to say, with UNAVAILABLE and RetryInfo.
 pub(crate) struct Relay<T> {
     upstream: Option<Streaming<T>>,
     shutdown: Pin<Box<WaitForCancellationFutureOwned>>,

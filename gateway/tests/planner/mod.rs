@@ -121,7 +121,7 @@ impl BatchService for Planner {
     }
 
     async fn delete_batch(&self, _: Request<DeleteBatchRequest>) -> Result<Response<()>, Status> {
-        Ok(Response::new(Default::default()))
+        Ok(Response::new(()))
     }
 }
 
@@ -165,7 +165,7 @@ impl FileService for Planner {
     }
 
     async fn delete_file(&self, _: Request<DeleteFileRequest>) -> Result<Response<()>, Status> {
-        Ok(Response::new(Default::default()))
+        Ok(Response::new(()))
     }
 
     async fn download_file(
