@@ -1,0 +1,24 @@
+//! `caravan cancel BATCH`
+
+use caravan_proto::{name::BatchId, v1::CancelBatchRequest};
+
+use super::{Context, get};
+use crate::{exit::Exit, failure::Failure, progress::state, server::Server, stderr, stdout};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The batch, e.g. batch_0190….
+    batch: BatchId,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let server = Server::connect(&context.server).await?;
+    let request = CancelBatchRequest { name: args.batch.name() };
+    let batch = server.call(request, async |request| server.batches().cancel_batch(request).await).await?;
+    if context.json {
+        stdout::line(get::json(&batch))?;
+    } else {
+        stderr::note(format_args!("{} {}", args.batch, state(batch.state())));
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,115 @@
+//! The command line: one module a command.
+
+mod cancel;
+mod delete;
+mod fleet;
+mod get;
+mod list;
+mod plan;
+mod results;
+mod submit;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{exit::Exit, failure::Failure, server, stderr};
+
+/// Runs large batches of LLM requests on a fleet of GPU hosts.
+///
+/// Data goes to stdout, everything else to stderr. Exit codes: 0 all answered, 1 other
+/// failure, 2 usage, 3 batch rejected, 4 ended with failed requests, 5 server not reached,
+/// 6 cancelled or expired, 7 denied or over quota, 64 bad configuration, 130 interrupted
+/// (the batch goes on).
+#[derive(Debug, Parser)]
+#[command(name = "caravan", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    context: Context,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, clap::Args)]
+struct Context {
+    #[command(flatten)]
+    server: server::Options,
+    /// Print JSON: one object, or one a line where there are many.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Upload a file and run it as a batch
+    Submit(submit::Args),
+    /// Watch a batch until it ends
+    Watch(watch::Args),
+    /// Stream the results of a batch
+    Results(results::Args),
+    /// Show what would run, without running it
+    Plan(plan::Args),
+    /// Show one batch
+    Get(get::Args),
+    /// List batches, newest first
+    List(list::Args),
+    /// Cancel a batch; what is finished is kept
+    Cancel(cancel::Args),
+    /// Delete an ended batch with its results
+    Delete(delete::Args),
+    /// Show executors, engines, lanes and GPUs
+    Fleet(fleet::Args),
+}
+
+// === impl Cli ===
+
+impl Cli {
+    /// Runs the command to its end.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let runtime = match tokio::runtime::Runtime::new() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                stderr::note(format_args!("error: no runtime: {error}"));
+                return Exit::Other.into();
+            }
+        };
+        let result = runtime.block_on(self.command.run(&self.context));
+        // A read of stdin that nobody waits for must not hold up the end.
+        runtime.shutdown_background();
+        match result {
+            Ok(exit) => exit.into(),
+            Err(failure) => report(&failure).into(),
+        }
+    }
+}
+
+// === impl Command ===
+
+impl Command {
+    async fn run(self, context: &Context) -> Result<Exit, Failure> {
+        match self {
+            Self::Submit(args) => Box::pin(submit::run(args, context)).await,
+            Self::Watch(args) => Box::pin(watch::run(args, context)).await,
+            Self::Results(args) => Box::pin(results::run(args, context)).await,
+            Self::Plan(args) => Box::pin(plan::run(args, context)).await,
+            Self::Get(args) => get::run(args, context).await,
+            Self::List(args) => list::run(args, context).await,
+            Self::Cancel(args) => cancel::run(args, context).await,
+            Self::Delete(args) => delete::run(args, context).await,
+            Self::Fleet(args) => fleet::run(args, context).await,
+        }
+    }
+}
+
+fn report(failure: &Failure) -> Exit {
+    match failure {
+        // The reader has what it wanted: `caravan list | head`.
+        Failure::OutputClosed => {}
+        Failure::Interrupted(_) => stderr::note(failure),
+        _ => stderr::note(format_args!("error: {failure}")),
+    }
+    failure.exit()
+}

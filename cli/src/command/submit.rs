@@ -1,0 +1,82 @@
+//! `caravan submit FILE`
+
+use std::path::PathBuf;
+
+use caravan_proto::{
+    name::BatchId,
+    v1::{Batch, CreateBatchRequest, File},
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::{Context, get, watch};
+use crate::{
+    batch_options::BatchOptions, delivery::Delivery, exit::Exit, failure::Failure, input::Input, interrupt,
+    progress::Transfer, server::Server, stderr, stdout, upload::upload,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// JSONL file, one request a line; `-` reads stdin.
+    file: PathBuf,
+    #[command(flatten)]
+    options: BatchOptions,
+    /// Key that makes this submission idempotent: the same key returns the same batch.
+    #[arg(long, value_name = "KEY")]
+    request_id: Option<String>,
+    /// Watch the batch until it ends; the exit code says how it ended.
+    #[arg(long)]
+    watch: bool,
+    #[command(flatten)]
+    delivery: Delivery,
+}
+
+pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    args.delivery.check()?;
+    let submit = async {
+        // First the server: stdin is not read to its end for nobody.
+        let server = Server::connect(&context.server).await?;
+        let (file, batch) = create(&server, &args).await?;
+        Ok((server, file, batch))
+    };
+    let (server, file, batch) =
+        interrupt::guard(Box::pin(submit), || "nothing was submitted".to_owned()).await?;
+    let id = batch_id(&batch)?;
+    announce(id, &file, &batch, context.json)?;
+    if args.watch || args.delivery.is_wanted() {
+        return watch::to_the_end(&server, id, &args.delivery, context.json).await;
+    }
+    stderr::note(format_args!("watch it with: caravan watch {id}"));
+    Ok(Exit::Done)
+}
+
+async fn create(server: &Server, args: &Args) -> Result<(File, Batch), Failure> {
+    let input = Input::open(&args.file).await?;
+    let file = {
+        let transfer = Transfer::new(input.size());
+        upload(server, &input, &transfer).await?
+    };
+    let request = CreateBatchRequest {
+        batch: Some(args.options.batch(file.name.clone())),
+        // A repeated call after a lost answer must not make a second batch.
+        request_id: args.request_id.clone().unwrap_or_else(|| Uuid::now_v7().simple().to_string()),
+        validate_only: false,
+    };
+    let batch = server.call(request, async |request| server.batches().create_batch(request).await).await?;
+    Ok((file, batch))
+}
+
+fn batch_id(batch: &Batch) -> Result<BatchId, Failure> {
+    batch.name.parse().map_err(|error| Failure::Unexpected(format!("{error}")))
+}
+
+fn announce(id: BatchId, file: &File, batch: &Batch, as_json: bool) -> Result<(), Failure> {
+    if !as_json {
+        return stdout::line(id);
+    }
+    let mut line = get::json(batch);
+    line["event"] = json!("submitted");
+    line["file"] = json!(file.name);
+    line["bytes"] = json!(file.size_bytes);
+    stdout::line(line)
+}

@@ -1,0 +1,81 @@
+//! The input of a batch: a file, or stdin.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::failure::Failure;
+
+/// An input that can be read again from any offset.
+#[derive(Debug)]
+pub(crate) struct Input {
+    file: File,
+    path: PathBuf,
+    filename: String,
+    size: u64,
+}
+
+// === impl Input ===
+
+impl Input {
+    /// Opens `path`. `-` is stdin: it goes to an unnamed temporary file first, since an
+    /// upload that breaks is resumed from an offset; memory does not grow with it.
+    pub(crate) async fn open(path: &Path) -> Result<Self, Failure> {
+        let path = path.to_owned();
+        let unread = path.clone();
+        tokio::task::spawn_blocking(move || {
+            if path.as_os_str() == "-" {
+                return spool().map_err(|source| Failure::read(Path::new("stdin"), source));
+            }
+            open(&path).map_err(|source| Failure::read(&path, source))
+        })
+        .await
+        .unwrap_or_else(|ended| Err(Failure::read(&unread, io::Error::other(ended))))
+    }
+
+    /// A second handle, for one attempt of an upload.
+    pub(crate) fn reader(&self) -> Result<File, Failure> {
+        self.file.try_clone().map_err(|source| self.unread(source))
+    }
+
+    /// The name to give the file on the server.
+    pub(crate) fn filename(&self) -> &str {
+        &self.filename
+    }
+
+    /// Bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// It could not be read.
+    pub(crate) fn unread(&self, source: io::Error) -> Failure {
+        Failure::read(&self.path, source)
+    }
+}
+
+fn open(path: &Path) -> io::Result<Input> {
+    let file = File::open(path)?;
+    let about = file.metadata()?;
+    if about.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let filename = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if !about.is_file() {
+        // A pipe cannot be read again: as with stdin.
+        return keep(file, path, &filename);
+    }
+    Ok(Input { file, path: path.to_owned(), filename, size: about.len() })
+}
+
+fn spool() -> io::Result<Input> {
+    keep(io::stdin().lock(), Path::new("stdin"), "stdin.jsonl")
+}
+
+fn keep(mut from: impl io::Read, path: &Path, filename: &str) -> io::Result<Input> {
+    let mut file = tempfile::tempfile()?;
+    let size = io::copy(&mut from, &mut file)?;
+    Ok(Input { file, path: path.to_owned(), filename: filename.to_owned(), size })
+}

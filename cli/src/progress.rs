@@ -1,0 +1,189 @@
+//! Progress, on stderr: a bar on a terminal, else a line every few seconds.
+
+use std::{
+    io::{self, IsTerminal as _},
+    time::{Duration, Instant},
+};
+
+use caravan_proto::{
+    json,
+    v1::{Batch, batch::State},
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    figures::{bytes, cached_share, count, span},
+    stderr,
+};
+
+/// Between two lines where there is no terminal; a change of state is said at once.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Progress of a batch.
+pub(crate) struct Progress {
+    form: Form,
+}
+
+enum Form {
+    Bar(ProgressBar),
+    Lines { last: Option<(Instant, State)> },
+    Silent,
+}
+
+/// Progress of an upload; shown on a terminal only.
+pub(crate) struct Transfer {
+    bar: ProgressBar,
+}
+
+// === impl Progress ===
+
+impl Progress {
+    /// `json`: stdout tells it already, so lines would say it twice.
+    pub(crate) fn new(json: bool) -> Self {
+        let form = match (io::stderr().is_terminal(), json) {
+            (true, _) => Form::Bar(bar("{bar:20} {wide_msg}")),
+            (false, false) => Form::Lines { last: None },
+            (false, true) => Form::Silent,
+        };
+        Self { form }
+    }
+
+    /// Shows where the batch stands.
+    pub(crate) fn show(&mut self, batch: &Batch) {
+        match &mut self.form {
+            Form::Bar(bar) => {
+                let requests = batch.requests.unwrap_or_default();
+                bar.set_length(requests.total.unsigned_abs());
+                bar.set_position((requests.succeeded + requests.failed).unsigned_abs());
+                bar.set_message(text(batch));
+            }
+            Form::Lines { last } => {
+                let now = (Instant::now(), batch.state());
+                let due = last.is_none_or(|(at, state)| at.elapsed() >= LINE_INTERVAL || state != now.1);
+                if due {
+                    stderr::note(text(batch));
+                    *last = Some(now);
+                }
+            }
+            Form::Silent => {}
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Form::Bar(bar) = &self.form {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+// === impl Transfer ===
+
+impl Transfer {
+    /// An upload of `size` bytes.
+    pub(crate) fn new(size: u64) -> Self {
+        let bar = bar("{bar:20} uploading {wide_msg}");
+        bar.set_length(size);
+        Self { bar }
+    }
+
+    /// So many bytes are sent.
+    pub(crate) fn at(&self, offset: u64) {
+        self.bar.set_position(offset);
+        self.bar.set_message(bytes(i64::try_from(offset).unwrap_or(i64::MAX)));
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// indicatif draws nothing where stderr is no terminal.
+fn bar(template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("━╸ "));
+    }
+    bar
+}
+
+/// A state as JSON has it.
+pub(crate) fn state(state: State) -> String {
+    json::enum_text(state.as_str_name(), "State")
+}
+
+/// Where a batch stands, in one line.
+fn text(batch: &Batch) -> String {
+    let (requests, chunks) = (batch.requests.unwrap_or_default(), batch.chunks.unwrap_or_default());
+    let mut parts = vec![state(batch.state())];
+    if batch.state() != State::Running && !batch.state_message.is_empty() {
+        parts.push(batch.state_message.clone());
+    }
+    if chunks.total > 0 {
+        let at = (chunks.done + chunks.running).min(chunks.total);
+        parts.push(format!("chunk {} of {}", count(at), count(chunks.total)));
+    }
+    if requests.total > 0 {
+        let done = requests.succeeded + requests.failed;
+        let failed =
+            if requests.failed > 0 { format!(", {} failed", count(requests.failed)) } else { String::new() };
+        parts.push(format!("{} of {} requests{failed}", count(done), count(requests.total)));
+    }
+    let progress = batch.progress.unwrap_or_default();
+    if progress.tokens_per_second > 0.0 {
+        parts.push(format!("{:.0} tokens/s", progress.tokens_per_second));
+    }
+    if let Some(cached) = batch.usage.as_ref().and_then(cached_share) {
+        parts.push(format!("{cached} of prompts from cache"));
+    }
+    if let Some(remaining) = progress.remaining.and_then(|left| Duration::try_from(left).ok()) {
+        parts.push(format!("{} left", span(remaining)));
+    }
+    parts.join(" · ")
+}
+
+#[cfg(test)]
+mod tests {
+    use caravan_proto::v1::{self, Basis, ChunkCounts, RequestCounts, Usage};
+
+    use super::*;
+
+    #[test]
+    fn one_line_says_it_all() {
+        let batch = Batch {
+            state: State::Running.into(),
+            chunks: Some(ChunkCounts { total: 57, done: 2, running: 1 }),
+            requests: Some(RequestCounts { total: 5_000, succeeded: 1_200, failed: 3 }),
+            progress: Some(v1::Progress {
+                requests_per_second: 12.0,
+                tokens_per_second: 940.4,
+                remaining: Some(prost_types::Duration { seconds: 312, nanos: 0 }),
+            }),
+            usage: Some(Usage {
+                prompt_tokens: 1_000,
+                cached_tokens: 782,
+                cache_basis: Basis::Measured.into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        assert_eq!(
+            text(&batch),
+            "running · chunk 3 of 57 · 1,203 of 5,000 requests, 3 failed · 940 tokens/s · \
+             78.2 % of prompts from cache · 5 min 12 s left"
+        );
+    }
+
+    #[test]
+    fn a_waiting_batch_says_why() {
+        let batch = Batch {
+            state: State::Queued.into(),
+            state_message: "no engine has the model llama9".into(),
+            ..Default::default()
+        };
+        assert_eq!(text(&batch), "queued · no engine has the model llama9");
+    }
+}

@@ -1,0 +1,127 @@
+//! The server that the client commands talk to.
+
+use std::{io, time::Duration};
+
+use caravan_proto::{
+    MAX_MESSAGE_BYTES,
+    v1::{
+        batch_service_client::BatchServiceClient, file_service_client::FileServiceClient,
+        fleet_service_client::FleetServiceClient,
+    },
+};
+use caravan_service::client;
+use tokio::net::TcpStream;
+use tonic::{Response, Status, transport::Channel};
+use url::Url;
+
+use crate::{failure::Failure, patience::Patience, span};
+
+/// Which server, and how long to wait for it.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    /// URL of the server's gRPC address.
+    #[arg(long, global = true, env = "CARAVAN_SERVER", default_value = "http://127.0.0.1:4081",
+        value_name = "URL", value_parser = parse_url, help_heading = "Server")]
+    server: Url,
+    /// How long to go on without an answer once the server was reached, e.g. 60s or 15m.
+    #[arg(long, global = true, env = "CARAVAN_PATIENCE", default_value = "60s",
+        value_name = "TIME", value_parser = span::parse, help_heading = "Server")]
+    patience: Duration,
+}
+
+/// A server that was reached; the connection is made anew as often as needed.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    url: String,
+    channel: Channel,
+    patience: Duration,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Reaches the server, once and without patience: a wrong address is told at once.
+    pub(crate) async fn connect(options: &Options) -> Result<Self, Failure> {
+        let dial = client::Options::default();
+        let channel = client::channel(std::slice::from_ref(&options.server), &dial)
+            .map_err(|error| Failure::Usage(error.to_string()))?;
+        let url = options.server.to_string().trim_end_matches('/').to_owned();
+        let accepted = accepted(&options.server, Duration::from_secs(dial.connect_timeout_seconds)).await;
+        accepted.map_err(|error| Failure::NotReached { server: url.clone(), reason: error.to_string() })?;
+        Ok(Self { url, channel, patience: options.patience })
+    }
+
+    /// Files.
+    pub(crate) fn files(&self) -> FileServiceClient<Channel> {
+        FileServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Batches.
+    pub(crate) fn batches(&self) -> BatchServiceClient<Channel> {
+        BatchServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// The fleet.
+    pub(crate) fn fleet(&self) -> FleetServiceClient<Channel> {
+        FleetServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// Patience for a new undertaking.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience::new(self.url.clone(), self.patience)
+    }
+
+    /// The longest silence of a stream that sends signs of life.
+    pub(crate) fn longest_silence(&self) -> Duration {
+        self.patience
+    }
+
+    /// Makes one call that may be repeated, until it is answered or patience ends.
+    pub(crate) async fn call<Q: Clone, T>(
+        &self,
+        request: Q,
+        send: impl AsyncFn(Q) -> Result<Response<T>, Status>,
+    ) -> Result<T, Failure> {
+        let mut patience = self.patience();
+        loop {
+            match send(request.clone()).await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) => patience.wait(status).await?,
+            }
+        }
+    }
+}
+
+/// Takes `http://host:port` and `host:port`.
+fn parse_url(text: &str) -> Result<Url, String> {
+    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url = Url::parse(&url).map_err(|error| format!("not a URL: {error}"))?;
+    if url.scheme() == "http" && url.host().is_some() {
+        Ok(url)
+    } else {
+        Err("give it as http://host:port".to_owned())
+    }
+}
+
+/// Whether anybody listens there.
+async fn accepted(url: &Url, limit: Duration) -> io::Result<()> {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let port = url.port_or_known_default().unwrap_or(80);
+    tokio::time::timeout(limit, TcpStream::connect((host, port)))
+        .await
+        .map_err(|_| io::ErrorKind::TimedOut)??;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_may_leave_out_its_scheme() {
+        assert_eq!(parse_url("localhost:4081").map(String::from), Ok("http://localhost:4081/".into()));
+        for bad in ["ftp://localhost", "http://", "https://localhost"] {
+            assert!(parse_url(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Uploads an input, and goes on where it stood when the connection breaks.
+
+use std::io::SeekFrom;
+
+use caravan_proto::{
+    error::{self, Reason},
+    v1::{
+        File, QueryUploadRequest, QueryUploadResponse, UploadChunk, UploadFileRequest, UploadFinish,
+        UploadStart,
+        file::{Purpose, State},
+        upload_file_request::Part,
+    },
+};
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncSeekExt as _},
+    sync::mpsc,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{failure::Failure, input::Input, patience::Patience, progress::Transfer, server::Server};
+
+/// The size that the contract calls good.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Chunks read ahead of the connection: with the connection's own window the bound on memory.
+const CHUNKS_AHEAD: usize = 4;
+
+/// Uploads `input` and returns the file on the server.
+pub(crate) async fn upload(server: &Server, input: &Input, transfer: &Transfer) -> Result<File, Failure> {
+    let upload = Upload { server, input, transfer, id: Uuid::now_v7().simple().to_string() };
+    upload.run().await
+}
+
+struct Upload<'a> {
+    server: &'a Server,
+    input: &'a Input,
+    transfer: &'a Transfer,
+    /// The key for resuming.
+    id: String,
+}
+
+/// The hash of the bytes up to an offset, kept over attempts so that no byte is hashed twice.
+#[derive(Default)]
+struct Hash {
+    sha256: Sha256,
+    upto: u64,
+}
+
+// === impl Upload ===
+
+impl Upload<'_> {
+    async fn run(&self) -> Result<File, Failure> {
+        let mut hash = Hash::default();
+        let mut offset = 0;
+        let mut patience = self.server.patience();
+        loop {
+            let status = match self.attempt(offset, &mut hash).await? {
+                Ok(file) if file.state() == State::Ready => return Ok(file),
+                Ok(_) => Status::unavailable("the upload ended before its last byte"),
+                Err(status) => status,
+            };
+            patience.wait(resumable(status)).await?;
+            let stored = self.query(&mut patience).await?;
+            if let Some(file) = stored.file.filter(|file| file.state() == State::Ready) {
+                return Ok(file);
+            }
+            let committed = u64::try_from(stored.committed_bytes).unwrap_or_default();
+            if committed > offset {
+                patience.answered();
+            }
+            offset = committed;
+            self.transfer.at(offset);
+        }
+    }
+
+    /// Sends everything from `offset` on. The outer error is the input's, the inner one the call's.
+    async fn attempt(&self, offset: u64, hash: &mut Hash) -> Result<Result<File, Status>, Failure> {
+        let (sender, parts) = mpsc::channel(CHUNKS_AHEAD);
+        let mut files = self.server.files();
+        let (answer, sent) =
+            tokio::join!(files.upload_file(ReceiverStream::new(parts)), self.send(offset, hash, sender));
+        sent?;
+        Ok(answer.map(tonic::Response::into_inner))
+    }
+
+    /// Ends early, without an error, when the call has ended: its status says why.
+    async fn send(
+        &self,
+        mut offset: u64,
+        hash: &mut Hash,
+        parts: mpsc::Sender<UploadFileRequest>,
+    ) -> Result<(), Failure> {
+        let send = async |part| parts.send(UploadFileRequest { part: Some(part) }).await.is_ok();
+        let start = UploadStart {
+            upload_id: self.id.clone(),
+            filename: self.input.filename().to_owned(),
+            purpose: Purpose::Batch.into(),
+        };
+        if !send(Part::Start(start)).await {
+            return Ok(());
+        }
+        let unread = |source| self.input.unread(source);
+        let mut file = tokio::fs::File::from_std(self.input.reader()?);
+        file.seek(SeekFrom::Start(offset)).await.map_err(unread)?;
+        loop {
+            let mut data = Vec::with_capacity(CHUNK_BYTES);
+            (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut data).await.map_err(unread)?;
+            if data.is_empty() {
+                break;
+            }
+            hash.take(offset, &data);
+            let at = i64::try_from(offset).unwrap_or(i64::MAX);
+            offset += data.len() as u64;
+            if !send(Part::Chunk(UploadChunk { offset: at, data: data.into() })).await {
+                return Ok(());
+            }
+            self.transfer.at(offset);
+        }
+        send(Part::Finish(UploadFinish { sha256: hash.hex() })).await;
+        Ok(())
+    }
+
+    /// How much the server has; nothing, if the upload's start never reached it.
+    async fn query(&self, patience: &mut Patience) -> Result<QueryUploadResponse, Failure> {
+        loop {
+            let request = QueryUploadRequest { upload_id: self.id.clone() };
+            match self.server.files().query_upload(request).await {
+                Ok(response) => return Ok(response.into_inner()),
+                Err(status) if is(&status, Reason::UploadNotFound) => {
+                    return Ok(QueryUploadResponse::default());
+                }
+                Err(status) => patience.wait(status).await?,
+            }
+        }
+    }
+}
+
+// === impl Hash ===
+
+impl Hash {
+    /// Takes what of `data`, which begins at `offset`, was not taken before.
+    fn take(&mut self, offset: u64, data: &[u8]) {
+        let known = usize::try_from(self.upto.saturating_sub(offset)).unwrap_or(usize::MAX).min(data.len());
+        self.sha256.update(&data[known..]);
+        self.upto = self.upto.max(offset + data.len() as u64);
+    }
+
+    fn hex(&self) -> String {
+        self.sha256.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What only says that both sides differ on how far the upload is passes with a query.
+fn resumable(status: Status) -> Status {
+    let differs = is(&status, Reason::OffsetMismatch)
+        || is(&status, Reason::UploadComplete)
+        || is(&status, Reason::UploadOutOfOrder);
+    if differs { Status::unavailable(status.message()) } else { status }
+}
+
+fn is(status: &Status, reason: Reason) -> bool {
+    error::reason(status).as_deref() == Some(reason.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_sent_again_are_hashed_once() {
+        let mut hash = Hash::default();
+        hash.take(0, b"cara");
+        hash.take(2, b"ra");
+        hash.take(2, b"ravan");
+        let mut whole = Hash::default();
+        whole.take(0, b"caravan");
+        assert_eq!(hash.hex(), whole.hex());
+        assert_eq!(hash.upto, 7);
+    }
+}
