@@ -94,7 +94,7 @@ struct Waiter {
 enum Turn {
     Slot(Grant),
     Loaded,
-    Load { after_death: bool },
+    Load(Duration),
     Died,
 }
 
@@ -196,10 +196,9 @@ impl Scheduler {
                 Ok(Turn::Slot(grant)) => return Ok(Some(Lease { scheduler: self.clone(), grant })),
                 Ok(Turn::Loaded) => return Ok(None),
                 Ok(Turn::Died) => return Err(Failure::no_longer_running(self.v0_33)),
-                Ok(Turn::Load { after_death }) => {
+                Ok(Turn::Load(time)) => {
                     let loading = Loading { scheduler: self };
-                    tokio::time::sleep(self.load + if after_death { self.recovery } else { Duration::ZERO })
-                        .await;
+                    tokio::time::sleep(time).await;
                     let (turn, told) = oneshot::channel();
                     let waiter = Waiter { set: set.clone(), prompt: prompt.clone(), keep_alive, turn };
                     waiting.told = told;
@@ -238,11 +237,13 @@ impl Scheduler {
                 Some(runner) if !runner.is_idle() => return state.pending.push_front(next),
                 runner => {
                     *runner = None;
-                    let after_death = std::mem::take(&mut state.died);
-                    if self.load.is_zero() && !(after_death && !self.recovery.is_zero()) {
+                    let recovery =
+                        if std::mem::take(&mut state.died) { self.recovery } else { Duration::ZERO };
+                    let time = self.load + recovery;
+                    if time.is_zero() {
                         self.install(state, next);
                     } else {
-                        state.loading = next.turn.send(Turn::Load { after_death }).is_ok();
+                        state.loading = next.turn.send(Turn::Load(time)).is_ok();
                     }
                 }
             }
@@ -356,7 +357,7 @@ impl Drop for Waiting {
         self.told.close();
         match self.told.try_recv() {
             Ok(Turn::Slot(mut grant)) => self.scheduler.give_back(&mut grant),
-            Ok(Turn::Load { .. }) => drop(Loading { scheduler: &self.scheduler }),
+            Ok(Turn::Load(_)) => drop(Loading { scheduler: &self.scheduler }),
             _ => {}
         }
     }

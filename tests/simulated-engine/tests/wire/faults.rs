@@ -1,11 +1,9 @@
 //! Every fault, seen from outside; what killed runners said in the recordings is said here too.
 
-mod client;
-
 use std::time::Duration;
 
+use crate::client::Client;
 use caravan_simulated_engine::{Emulate, Fault, Options, Rule, SimulatedEngine, answer_for};
-use client::Client;
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
 //! A small client for the tests: one call a request.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its client fails")]
 
 use std::time::Duration;
 

@@ -1,9 +1,7 @@
 //! Slots, their caches, the queue and reloads, seen from outside.
 
-mod client;
-
+use crate::client::Client;
 use caravan_simulated_engine::{Emulate, Fault, Options, Rule, answer_for, text_of};
-use client::Client;
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
@@ -35,7 +33,8 @@ async fn an_answer_says_whose_it_is_and_what_it_took() {
 
 #[tokio::test]
 async fn a_prefix_is_evaluated_once_a_slot() {
-    let client = Client::start(Options { answer_ms: 20, ..Options::default() });
+    // All of the first burst wait for the load, so each of them gets a cold slot.
+    let client = Client::start(Options { load_ms: 300, ..Options::default() });
     let system = text_of("rule", 600);
     let bodies: Vec<Value> =
         (0..16).map(|n| Client::chat(&system, &text_of(&format!("own{n}"), 10))).collect();
@@ -146,7 +145,7 @@ async fn loads_and_unloads_on_request() {
 
 #[tokio::test]
 async fn too_many_for_a_load_are_refused() {
-    let client = Client::start(Options { load_ms: 200, max_queue: 2, ..Options::default() });
+    let client = Client::start(Options { load_ms: 500, max_queue: 2, ..Options::default() });
     let body = Client::chat("", "hello");
     let answers = join_all((0..12).map(|_| client.ask(&body))).await;
     let refused = answers.iter().filter(|(status, _)| *status == 503).count();

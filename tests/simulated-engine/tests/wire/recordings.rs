@@ -27,13 +27,13 @@ fn replay(line: &str, case: &str) -> Replay {
         ("v0.33", "chat_format_json") => Replay::With(Fault::Repeat),
         (_, "load_failed_corrupt_model") => Replay::With(Fault::LoadDamaged),
         (_, "server_busy_503") => Replay::With(Fault::Busy),
-        (_, "runner_frozen") => Replay::Never("a frozen runner: `Fault::Hang`, tests/faults.rs"),
+        (_, "runner_frozen") => Replay::Never("a frozen runner: `Fault::Hang`, faults.rs"),
         (
             _,
             "runner_killed_during_chat"
             | "runner_killed_during_chat_stream"
             | "runner_killed_with_ten_in_flight",
-        ) => Replay::Never("a runner killed from outside: `Running::crash`, tests/faults.rs"),
+        ) => Replay::Never("a runner killed from outside: `Running::crash`, faults.rs"),
         _ => Replay::As,
     }
 }
@@ -209,6 +209,7 @@ fn read(line: &str, case: &str) -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(&text)?)
 }
 
+#[expect(clippy::unwrap_used, reason = "the body of three tests")]
 async fn replay_all(line: &str, at_least: usize) {
     let mut wrong = Vec::new();
     let mut cases = 0;
