@@ -52,5 +52,5 @@ pub(super) async fn crash(State(engine): State<Arc<Engine>>) -> StatusCode {
 /// Kills the process; there is no answer.
 pub(super) async fn exit(State(engine): State<Arc<Engine>>) -> StatusCode {
     engine.process.die();
-    StatusCode::NO_CONTENT
+    std::future::pending().await
 }
