@@ -21,6 +21,7 @@ mod stderr;
 mod stdout;
 mod summary;
 mod table;
+mod up;
 mod upload;
 mod watch;
 

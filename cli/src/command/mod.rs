@@ -8,6 +8,7 @@ mod list;
 mod plan;
 mod results;
 mod submit;
+mod up;
 mod watch;
 
 use std::process::ExitCode;
@@ -43,6 +44,8 @@ struct Context {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run all roles in one process, with embedded state
+    Up(up::Args),
     /// Upload a file and run it as a batch
     Submit(submit::Args),
     /// Watch a batch until it ends
@@ -91,6 +94,7 @@ impl Cli {
 impl Command {
     async fn run(self, context: &Context) -> Result<Exit, Failure> {
         match self {
+            Self::Up(args) => Box::pin(up::run(args, context)).await,
             Self::Submit(args) => Box::pin(submit::run(args, context)).await,
             Self::Watch(args) => Box::pin(watch::run(args, context)).await,
             Self::Results(args) => Box::pin(results::run(args, context)).await,

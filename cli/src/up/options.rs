@@ -1,0 +1,52 @@
+use std::path::PathBuf;
+
+use caravan_executor::EngineOptions;
+use caravan_service::{shutdown, telemetry};
+use serde::{Deserialize, Serialize};
+
+/// Configuration of `caravan up`; keys as in its TOML file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Options {
+    /// `HOST:PORT` of the gRPC server; port 0 for any free one.
+    pub(crate) listen: String,
+    /// `HOST:PORT` of the HTTP server; port 0 for any free one.
+    pub(crate) http_listen: String,
+    /// Where all state is kept.
+    pub(crate) data_dir: PathBuf,
+    /// From the wish to stop to the end of the process, at most, in seconds.
+    pub(crate) drain_seconds: u64,
+    /// The engines of this host; none: the Ollama of this host.
+    pub(crate) engines: Vec<EngineOptions>,
+    /// Lines on stderr, traces and metrics, of all roles.
+    pub(crate) telemetry: telemetry::Options,
+    /// Everything else of each role. Addresses, planner, engines, data directory, drain
+    /// and telemetry are those above.
+    pub(crate) roles: RoleOptions,
+}
+
+/// The roles' own configurations.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RoleOptions {
+    pub(crate) planner: caravan_planner::Options,
+    pub(crate) executor: caravan_executor::Options,
+    pub(crate) gateway: caravan_gateway::Options,
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        let gateway = caravan_gateway::Options::default();
+        Self {
+            listen: gateway.listen,
+            http_listen: gateway.http_listen,
+            data_dir: caravan_planner::Options::default().data_dir,
+            drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
+            engines: Vec::new(),
+            telemetry: telemetry::Options::default(),
+            roles: RoleOptions::default(),
+        }
+    }
+}
