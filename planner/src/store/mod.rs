@@ -59,7 +59,8 @@ pub trait Store: Send + Sync + 'static {
 
     // === batches ===
 
-    /// Creates a batch in state validating, if its input is ready; the same `request_id` again gives the first one.
+    /// Creates a batch in state validating, if its input is ready; the same `request_id` again gives
+    /// the first one.
     async fn create_batch(&self, batch: &NewBatch) -> Result<Creation, Error>;
     /// One batch.
     async fn batch(&self, id: BatchId) -> Result<Option<Batch>, Error>;
@@ -72,11 +73,11 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Batch>, Error>;
     /// (id, state, revision) of every batch that has not ended, oldest first: what a replica has to look after.
     async fn open_batches(&self) -> Result<Vec<OpenBatch>, Error>;
-    /// Moves a batch from one of `from` to `to`. False if it was in none of them.
+    /// Moves a batch from one of `from` to `to`; where that is an end, its leases are removed.
+    /// False if it was in none of them.
     async fn advance(&self, id: BatchId, from: &[State], to: State, now: Micros) -> Result<bool, Error>;
     /// Sets the reason that goes with the state, if it differs and the batch has not ended. Grows the
-    /// revision only then. The next change of state
-    /// and the next claim clear it.
+    /// revision only then. The next change of state and the next claim clear it.
     async fn explain(&self, id: BatchId, reason: &str, message: &str) -> Result<(), Error>;
     /// Removes chunks, segments and counters of a batch that is planned anew: one that is validating or
     /// planning, or queued on a provisional plan (it goes back to planning), and nothing of which was
@@ -107,7 +108,7 @@ pub trait Store: Send + Sync + 'static {
     /// engine qualifies for, of batches that are queued or running; a queued batch becomes running.
     async fn claim(&self, wanted: &Wanted) -> Result<Option<Claim>, Error>;
     /// Renews leases of `executor`, and revives those that expired but that nobody claimed since.
-    /// Gives those that it holds no longer.
+    /// Never shortens one. Gives those that it holds no longer.
     async fn heartbeat(
         &self,
         executor: ExecutorId,
@@ -116,7 +117,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<LeaseId>, Error>;
     /// Gives back a lease; its chunk is queued again if this was its newest lease. False if it was not held.
     async fn hand_back(&self, executor: ExecutorId, lease: LeaseId, epoch: i64) -> Result<bool, Error>;
-    /// Queues the chunks of leases whose deadline has passed. The lease rows stay, marked, until
+    /// Queues the chunks of leases whose deadline is `now` or has passed. The lease rows stay, marked, until
     /// somebody claims the chunk. Gives the number of leases that expired.
     async fn expire(&self, now: Micros) -> Result<u64, Error>;
     /// Leases in force, of one batch or of all.

@@ -22,10 +22,10 @@ pub(super) const NEXT_OF_SHARE: &str = "
 /// engine is too small for are passed over inside of the index.
 pub(super) const HEAD_OF_SHARE: &str = "
     SELECT c.batch, c.number
-    FROM batches b
+    FROM batches b INDEXED BY batches_claimable
     CROSS JOIN json_each(?1) w
     CROSS JOIN chunks c ON c.rowid = (
-        SELECT q.rowid FROM chunks q
+        SELECT q.rowid FROM chunks q INDEXED BY chunks_heads
         WHERE q.state = 0 AND q.share_head = 1 AND q.batch = b.id AND q.model = w.value ->> 0
           AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
         ORDER BY q.number LIMIT 1)
@@ -35,10 +35,10 @@ pub(super) const HEAD_OF_SHARE: &str = "
 /// As `HEAD_OF_SHARE`, from the tail.
 pub(super) const LAST_OF_ANY: &str = "
     SELECT c.batch, c.number
-    FROM batches b
+    FROM batches b INDEXED BY batches_claimable
     CROSS JOIN json_each(?1) w
     CROSS JOIN chunks c ON c.rowid = (
-        SELECT q.rowid FROM chunks q
+        SELECT q.rowid FROM chunks q INDEXED BY chunks_queued
         WHERE q.state = 0 AND q.batch = b.id AND q.model = w.value ->> 0
           AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
         ORDER BY q.number DESC LIMIT 1)

@@ -73,7 +73,7 @@ pub(super) async fn chunks(store: &Sqlite, id: BatchId, from: i32, limit: i64) -
 
 pub(super) async fn uncompacted(store: &Sqlite, limit: i64) -> Result<Vec<(BatchId, Chunk)>, Error> {
     const UNCOMPACTED: &str = "
-        SELECT c.* FROM batches b
+        SELECT c.* FROM batches b INDEXED BY batches_open
         CROSS JOIN chunks c ON c.batch = b.id AND c.state = 2 AND c.compacted IS NULL
         WHERE b.ended IS NULL ORDER BY b.id, c.number LIMIT ?1";
 

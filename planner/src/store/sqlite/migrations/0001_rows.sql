@@ -85,10 +85,12 @@ CREATE TABLE chunks (
     CHECK ((state = 2) = (done_count = size))
 ) STRICT;
 
--- For claims: each finds its chunk at the first entry that the engine qualifies for.
+-- For claims: each finds its chunk at the first entry that the engine qualifies for, and passes over
+-- the others without reading their rows, for which the constant columns are there too.
 CREATE INDEX chunks_warm ON chunks (batch, plan_group, share, number) WHERE state = 0;
-CREATE INDEX chunks_heads ON chunks (batch, model, number, kinds, context) WHERE state = 0 AND share_head = 1;
-CREATE INDEX chunks_queued ON chunks (batch, model, number, kinds, context) WHERE state = 0;
+CREATE INDEX chunks_heads ON chunks (batch, model, number, kinds, context, state, share_head)
+    WHERE state = 0 AND share_head = 1;
+CREATE INDEX chunks_queued ON chunks (batch, model, number, kinds, context, state) WHERE state = 0;
 -- For compaction.
 CREATE INDEX chunks_uncompacted ON chunks (batch, number) WHERE state = 2 AND compacted IS NULL;
 
