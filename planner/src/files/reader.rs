@@ -77,7 +77,7 @@ impl Reader {
         while at < range.end {
             let part = self.part_of(at);
             let (base, end) = (self.bounds[part], self.bounds[part + 1].min(range.end));
-            let local = [at - base..end - base];
+            let local = vec![Range { start: at - base, end: end - base }];
             for bytes in self.objects.part_ranges(self.id, index(part), &local).await? {
                 out.extend_from_slice(&bytes);
             }

@@ -26,7 +26,7 @@ use crate::{
 /// Chunk rows written in one transaction.
 const ROWS: usize = 200;
 /// Payloads written at once; each is at most `Limits::max_payload`, or one request if that is longer.
-const PAYLOADS: usize = 4;
+const PAYLOADS: usize = 2;
 
 /// Prepares batches.
 pub struct Preparer {

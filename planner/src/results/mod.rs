@@ -9,6 +9,8 @@ mod output;
 mod record;
 mod segment;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use close::close;
 pub use compact::compact;

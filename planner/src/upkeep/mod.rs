@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_secs(1);
 const COMPACTIONS: i64 = 16;
 
 /// Keeps batches moving.
-pub struct Upkeep {
+pub(crate) struct Upkeep {
     steps: Steps,
     expiry: Expiry,
     /// Batches with a step under way on this replica.
@@ -45,7 +45,7 @@ pub struct Upkeep {
 impl Upkeep {
     /// Upkeep of `store` and `objects`.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         lease: dispatch::Options,
         store: Arc<dyn Store>,
         objects: Objects,
@@ -57,7 +57,7 @@ impl Upkeep {
     }
 
     /// Keeps up until stopped; steps under way are dropped then, and begun anew by the next process.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let round = self.round(&stop).await;
             if let Err(error) = &round {
