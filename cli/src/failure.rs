@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, io, path::Path};
 
-use caravan_proto::error;
+use caravan_proto::error::{self, Reason};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -76,6 +76,11 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::Read { .. } => Exit::Usage,
             Self::NotReached { .. } => Exit::NotReached,
+            Self::Refused(status)
+                if error::reason(status).as_deref() == Some(Reason::FileTooLarge.as_str()) =>
+            {
+                Exit::Rejected
+            }
             Self::Refused(status) => match status.code() {
                 Code::InvalidArgument => Exit::Usage,
                 Code::Unauthenticated | Code::PermissionDenied | Code::ResourceExhausted => Exit::Denied,
@@ -112,8 +117,6 @@ fn refusal(status: &Status) -> String {
 
 #[cfg(test)]
 mod tests {
-    use caravan_proto::error::Reason;
-
     use super::*;
 
     #[test]
@@ -128,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn denied_and_over_quota_have_a_code_of_their_own() {
+    fn denied_over_quota_and_too_large_have_codes_of_their_own() {
         for status in [
             Status::permission_denied("no"),
             Status::unauthenticated("who"),
@@ -136,6 +139,7 @@ mod tests {
         ] {
             assert_eq!(Failure::from(status).exit(), Exit::Denied);
         }
+        assert_eq!(Failure::from(Reason::FileTooLarge.status("64 GiB at most")).exit(), Exit::Rejected);
         assert_eq!(Failure::from(Reason::BatchNotFound.status("no such batch")).exit(), Exit::Other);
     }
 }

@@ -9,7 +9,7 @@ use caravan_proto::{
     json,
     v1::{Batch, batch::State},
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::{
     figures::{bytes, cached_share, count, span},
@@ -41,7 +41,7 @@ impl Progress {
     /// `json`: stdout tells it already, so lines would say it twice.
     pub(crate) fn new(json: bool) -> Self {
         let form = match (io::stderr().is_terminal(), json) {
-            (true, _) => Form::Bar(bar("{bar:20} {wide_msg}")),
+            (true, _) => Form::Bar(stderr::bar("{wide_bar} {percent:>3} %\n{wide_msg}")),
             (false, false) => Form::Lines { last: None },
             (false, true) => Form::Silent,
         };
@@ -83,7 +83,7 @@ impl Drop for Progress {
 impl Transfer {
     /// An upload of `size` bytes.
     pub(crate) fn new(size: u64) -> Self {
-        let bar = bar("{bar:20} uploading {wide_msg}");
+        let bar = stderr::bar("{bar:20} uploading {wide_msg}");
         bar.set_length(size);
         Self { bar }
     }
@@ -99,15 +99,6 @@ impl Drop for Transfer {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
-}
-
-/// indicatif draws nothing where stderr is no terminal.
-fn bar(template: &str) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("━╸ "));
-    }
-    bar
 }
 
 /// A state as JSON has it.

@@ -2,13 +2,27 @@
 
 use std::{
     fmt::Display,
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, Write as _},
+    sync::LazyLock,
 };
 
-/// Writes one line. A closed stderr is no reason to stop.
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// The bars that stand on the terminal now. indicatif draws none where stderr is no terminal.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Writes one line, above the bars. A closed stderr is no reason to stop.
 pub(crate) fn note(text: impl Display) {
-    let mut err = io::stderr().lock();
-    // On a terminal a progress bar may stand on the line: clear it, it is drawn again.
-    let clear = if err.is_terminal() { "\r\x1b[2K" } else { "" };
-    let _ = writeln!(err, "{clear}{text}");
+    BARS.suspend(|| {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    });
+}
+
+/// A bar of this form (indicatif's template).
+pub(crate) fn bar(template: &str) -> ProgressBar {
+    let bar = BARS.add(ProgressBar::new(0));
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("━╸ "));
+    }
+    bar
 }

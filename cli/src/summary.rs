@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use caravan_proto::v1::{Basis, Batch, LineError};
+use caravan_proto::v1::{Basis, Batch, LineError, Strategy, Usage};
 use prost_types::Timestamp;
 
 use crate::{
@@ -37,7 +37,7 @@ pub(crate) fn text(batch: &Batch) -> String {
             ));
         }
         lines.push(format!("answer tokens {}", count(usage.completion_tokens)));
-        lines.extend(savings(batch, usage.evaluated_tokens, usage.cache_basis()));
+        lines.extend(savings(batch, &usage));
     }
     lines.extend(time(batch));
     lines.join("\n  ")
@@ -79,12 +79,23 @@ fn heading(batch: &Batch) -> String {
     text
 }
 
-/// Against every request sent alone, as the plan counted it.
-fn savings(batch: &Batch, evaluated: i64, cache_basis: Basis) -> Option<String> {
-    let alone = batch.plan.as_ref()?.prompt_tokens_without;
-    (alone > 0 && cache_basis != Basis::Unspecified).then(|| {
-        let saved = share((alone - evaluated).max(0), alone);
-        format!("savings {saved} of the {} prompt tokens of every request alone", count(alone))
+/// Against every request sent alone. Independent requests are: their prompts are what was
+/// counted. A conversation's prompts hold the exchanges before: there the plan's number counts.
+fn savings(batch: &Batch, usage: &Usage) -> Option<String> {
+    let (alone, alone_basis) = match batch.strategy() {
+        Strategy::Conversation => {
+            let plan = batch.plan.as_ref()?;
+            (plan.prompt_tokens_without, plan.token_basis())
+        }
+        Strategy::Independent | Strategy::Unspecified => (usage.prompt_tokens, usage.prompt_basis()),
+    };
+    (alone > 0 && usage.cache_basis() != Basis::Unspecified).then(|| {
+        let saved = share((alone - usage.evaluated_tokens).max(0), alone);
+        format!(
+            "savings {saved} of {} prompt tokens of every request alone ({})",
+            count(alone),
+            basis(alone_basis)
+        )
     })
 }
 
@@ -102,14 +113,14 @@ fn between(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use caravan_proto::v1::{Plan, RequestCounts, Usage, batch::State};
+    use caravan_proto::v1::{Plan, RequestCounts, batch::State};
 
     use super::*;
 
     #[test]
     fn the_end_of_a_batch_is_told_with_its_savings() {
         let at = |seconds| Some(Timestamp { seconds, nanos: 0 });
-        let batch = Batch {
+        let mut batch = Batch {
             name: "batches/batch_1".into(),
             state: State::Completed.into(),
             requests: Some(RequestCounts { total: 60, succeeded: 58, failed: 2 }),
@@ -121,7 +132,6 @@ mod tests {
                 cache_basis: Basis::Estimated.into(),
                 completion_tokens: 1_200,
             }),
-            plan: Some(Plan { prompt_tokens_without: 50_000, ..Default::default() }),
             create_time: at(100),
             start_time: at(110),
             last_commit_time: at(220),
@@ -132,8 +142,19 @@ mod tests {
             text(&batch),
             "batch_1 completed\n  answered 58 of 60, failed 2\n  prompt tokens 50,000 (measured)\n  \
              evaluated 10,000, from cache 40,000 (80.0 %, estimated)\n  answer tokens 1,200\n  \
-             savings 80.0 % of the 50,000 prompt tokens of every request alone\n  \
+             savings 80.0 % of 50,000 prompt tokens of every request alone (measured)\n  \
              time 2 min 10 s, 1 min 50 s of it running"
+        );
+
+        batch.strategy = Strategy::Conversation.into();
+        batch.plan = Some(Plan {
+            prompt_tokens_without: 40_000,
+            token_basis: Basis::Estimated.into(),
+            ..Default::default()
+        });
+        assert!(
+            text(&batch)
+                .contains("savings 75.0 % of 40,000 prompt tokens of every request alone (estimated)")
         );
     }
 

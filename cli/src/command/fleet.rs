@@ -90,7 +90,8 @@ fn print(executors: &[Executor], json: bool) -> Result<(), Failure> {
         let executors: Vec<_> = executors.iter().map(to_value).collect();
         return stdout::line(json!({"executors": executors}));
     }
-    let mut engines = with_heading(["HOST", "EXECUTOR", "ENGINE", "STATE", "LANES", "TOKENS/S", "MODELS"]);
+    let mut engines =
+        with_heading(["HOST", "EXECUTOR", "ENGINE", "ENGINE STATE", "LANES AT WORK", "TOKENS/S", "MODELS"]);
     for executor in executors {
         for engine in &executor.engines {
             engines.add_row(engine_row(executor, engine));

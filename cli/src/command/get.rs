@@ -52,8 +52,8 @@ pub(super) fn print(batch: &Batch, as_json: bool) -> Result<(), Failure> {
     row("answered", count(requests.succeeded));
     row("failed", count(requests.failed));
     row("chunks", format!("{} of {} done", count(chunks.done), count(chunks.total)));
-    row("strategy", enum_text(batch.strategy().as_str_name(), "Strategy"));
-    row("on invalid", enum_text(batch.on_invalid().as_str_name(), "OnInvalid"));
+    row("strategy", stated(batch.strategy, batch.strategy().as_str_name(), "Strategy"));
+    row("on invalid", stated(batch.on_invalid, batch.on_invalid().as_str_name(), "OnInvalid"));
     row("model", batch.model.clone());
     row("endpoint", batch.endpoint.clone());
     row("priority", batch.priority.to_string());
@@ -64,6 +64,11 @@ pub(super) fn print(batch: &Batch, as_json: bool) -> Result<(), Failure> {
     row("started", time(batch.start_time));
     row("ended", time(batch.end_time));
     stdout::line(table.trim_fmt())
+}
+
+/// An enum value in a word; empty, and so not shown, where the server's default is in force.
+fn stated(value: i32, value_name: &str, enum_name: &str) -> String {
+    if value == 0 { String::new() } else { enum_text(value_name, enum_name) }
 }
 
 /// A batch as scripts read it: the counts are always there, and `batch` is the bare id.

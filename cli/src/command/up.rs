@@ -12,7 +12,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     stderr, stdout,
-    up::{Options, Roles, explain, ollama, parse_engine},
+    up::{Options, Roles, misconfigured, ollama, parse_engine},
 };
 
 /// Environment variables of the configuration begin so.
@@ -103,9 +103,4 @@ fn options(args: &Args) -> Result<Options, Failure> {
 fn engines(engines: &[EngineOptions]) -> String {
     let urls: Vec<_> = engines.iter().map(|engine| engine.url.as_str()).collect();
     format!("{} {}", if urls.len() == 1 { "engine" } else { "engines" }, urls.join(", "))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "the form of map_err")]
-fn misconfigured(error: impl std::error::Error) -> Failure {
-    Failure::Configuration(explain(&error))
 }

@@ -89,12 +89,12 @@ impl Roles {
 }
 
 /// What cannot be built is not to be had as configured: a directory, a port, a URL.
-fn misconfigured(error: impl std::error::Error) -> Failure {
+pub(crate) fn misconfigured(error: impl std::error::Error) -> Failure {
     Failure::Configuration(explain(&error))
 }
 
 /// An error with its causes.
-pub(crate) fn explain(error: &dyn std::error::Error) -> String {
+fn explain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
