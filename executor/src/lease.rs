@@ -54,6 +54,22 @@ pub(crate) enum Malformed {
 // === impl Lease ===
 
 impl Lease {
+    /// The same without what to run, for as long as only its results matter.
+    pub(crate) fn spent(&self) -> Self {
+        Self {
+            id: self.id.clone(),
+            epoch: self.epoch,
+            batch: self.batch.clone(),
+            chunk: self.chunk,
+            warmth: self.warmth.clone(),
+            lane: self.lane.clone(),
+            endpoint: self.endpoint,
+            payload: ChunkPayload::default(),
+            open: Vec::new(),
+            stopped: self.stopped.clone(),
+        }
+    }
+
     /// A request of the payload.
     pub(crate) fn request(&self, index: i32) -> Option<&PayloadRequest> {
         self.payload.requests.get(usize::try_from(index).ok()?)

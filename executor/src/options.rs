@@ -1,11 +1,17 @@
 //! How an executor is configured.
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+mod limits;
+mod slots;
+
+use std::{path::PathBuf, sync::Arc};
 
 use caravan_request::EngineKind;
 use caravan_service::{client, config, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 use url::Url;
+
+pub use limits::Limits;
+pub use slots::Slots;
 
 use crate::{
     engine::{self, Engine, ollama::Ollama, openai::OpenAi},
@@ -54,60 +60,6 @@ pub struct EngineOptions {
     /// Largest context of one slot to ask for, in tokens; absent: what its model can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_context: Option<u64>,
-}
-
-/// How many lanes drive an engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "SlotsText", into = "SlotsText")]
-pub enum Slots {
-    /// As many as it says when it first answers; 1 if it does not say.
-    #[default]
-    Auto,
-    /// So many: 1 to 256, the most sequences that llama.cpp runs.
-    Fixed(NonZeroU32),
-}
-
-/// As written.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
-enum SlotsText {
-    Number(u32),
-    Word(String),
-}
-
-/// Bounds of waiting and of memory.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Limits {
-    /// The next chunk is asked for when this one is about to last no longer, in
-    /// milliseconds: a round trip, a claim and the transfer of a payload, with room.
-    pub prefetch_millis: u64,
-    /// Tries of a request whose failures are worth another one: peers allow 2 or 3.
-    pub tries: u32,
-    /// First pause between tries and probes, in milliseconds.
-    pub first_pause_millis: u64,
-    /// Longest pause between tries, probes and dials, in milliseconds.
-    pub longest_pause_millis: u64,
-    /// Results that may be unacked: what 2,500 requests a second leave in one commit
-    /// interval of a planner, several times over.
-    pub unacked_results: usize,
-    /// Bytes of those.
-    pub unacked_bytes: usize,
-    /// While connected, not more than two results a lane stay unacked for longer than
-    /// this, in milliseconds: a planner commits once a second, and takes its time.
-    pub ack_millis: u64,
-    /// Bytes of results in one message; a larger result travels alone.
-    pub message_bytes: usize,
-    /// A model that an engine could not run is not asked for again so long, in seconds.
-    pub refuse_model_seconds: u64,
-    /// Engines that answer are asked this often what they have, in milliseconds.
-    pub refresh_millis: u64,
-    /// GPUs are read this often, in milliseconds.
-    pub gpu_millis: u64,
-    /// After draining, acks of the last results are waited for so long, in milliseconds.
-    pub last_acks_millis: u64,
-    /// Lives of leases until a planner says its own, in seconds.
-    pub lease_ttl_seconds: u64,
 }
 
 // === impl Options ===
@@ -174,116 +126,10 @@ impl EngineOptions {
     }
 }
 
-// === impl Slots ===
-
-impl Slots {
-    /// The number, given what the engine says.
-    pub(crate) fn or(self, said: Option<u32>) -> u32 {
-        match self {
-            Self::Fixed(slots) => slots.get(),
-            Self::Auto => said.unwrap_or(1).clamp(1, MOST_SLOTS),
-        }
-    }
-}
-
-/// llama.cpp's `LLAMA_MAX_SEQ`.
-const MOST_SLOTS: u32 = 256;
-
-impl TryFrom<SlotsText> for Slots {
-    type Error = String;
-
-    fn try_from(text: SlotsText) -> Result<Self, String> {
-        match text {
-            SlotsText::Word(word) if word == "auto" => Ok(Self::Auto),
-            SlotsText::Number(slots) if slots <= MOST_SLOTS => {
-                NonZeroU32::new(slots).map(Self::Fixed).ok_or_else(|| "slots must be at least 1".into())
-            }
-            SlotsText::Number(slots) => Err(format!("slots must be at most {MOST_SLOTS}, not {slots}")),
-            SlotsText::Word(word) => Err(format!("slots must be a number or `auto`, not `{word}`")),
-        }
-    }
-}
-
-impl From<Slots> for SlotsText {
-    fn from(slots: Slots) -> Self {
-        match slots {
-            Slots::Auto => Self::Word("auto".into()),
-            Slots::Fixed(slots) => Self::Number(slots.get()),
-        }
-    }
-}
-
-impl std::str::FromStr for Slots {
-    type Err = String;
-
-    /// As on a command line: a number, or `auto`.
-    fn from_str(text: &str) -> Result<Self, String> {
-        text.parse().map_or_else(|_| SlotsText::Word(text.into()), SlotsText::Number).try_into()
-    }
-}
-
-// === impl Limits ===
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            prefetch_millis: 1_000,
-            tries: 3,
-            first_pause_millis: 100,
-            longest_pause_millis: 5_000,
-            unacked_results: 16_384,
-            unacked_bytes: 64 << 20,
-            ack_millis: 2_000,
-            message_bytes: 1 << 20,
-            refuse_model_seconds: 600,
-            refresh_millis: 10_000,
-            gpu_millis: 1_000,
-            last_acks_millis: 1_500,
-            lease_ttl_seconds: 30,
-        }
-    }
-}
-
-impl Limits {
-    pub(crate) fn prefetch(&self) -> Duration {
-        Duration::from_millis(self.prefetch_millis)
-    }
-
-    pub(crate) fn first_pause(&self) -> Duration {
-        Duration::from_millis(self.first_pause_millis)
-    }
-
-    pub(crate) fn longest_pause(&self) -> Duration {
-        Duration::from_millis(self.longest_pause_millis)
-    }
-
-    pub(crate) fn ack_within(&self) -> Duration {
-        Duration::from_millis(self.ack_millis)
-    }
-
-    pub(crate) fn refuse_model(&self) -> Duration {
-        Duration::from_secs(self.refuse_model_seconds)
-    }
-
-    pub(crate) fn refresh(&self) -> Duration {
-        Duration::from_millis(self.refresh_millis)
-    }
-
-    pub(crate) fn gpu(&self) -> Duration {
-        Duration::from_millis(self.gpu_millis)
-    }
-
-    pub(crate) fn last_acks(&self) -> Duration {
-        Duration::from_millis(self.last_acks_millis)
-    }
-
-    pub(crate) fn lease_ttl(&self) -> Duration {
-        Duration::from_secs(self.lease_ttl_seconds)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
     fn parse(text: &str) -> Result<Options, toml::de::Error> {

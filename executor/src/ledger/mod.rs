@@ -1,6 +1,7 @@
 //! What this process owes the planner and holds of it: leases, credits, results.
 
 mod outbox;
+mod state;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,13 +10,12 @@ use std::{
     time::Duration,
 };
 
-use caravan_proto::v1::{
-    self, Credit, Credits, Draining, HandBack, LeaseStatus, RequestResult, Results, connect_request::Message,
-};
+use caravan_proto::v1::{self, LeaseStatus, RequestResult, connect_request::Message};
 use tokio::sync::Notify;
 
 use crate::lease::{LaneId, Lease, Warmth};
 use outbox::Outbox;
+use state::{Held, State};
 
 /// The books between lanes and planner. A lane holds at most a running and a fetched
 /// chunk, and results are bounded by [`Bounds`], so all of it is.
@@ -46,45 +46,6 @@ pub(crate) struct Bounds {
     pub(crate) ack_within: Duration,
     /// Bytes of results in one message, except for a single result that is larger.
     pub(crate) message_bytes: usize,
-}
-
-#[derive(Debug)]
-struct State {
-    lanes: BTreeMap<LaneId, Place>,
-    leases: HashMap<String, Held>,
-    down: Vec<Arc<str>>,
-    outbox: Outbox,
-    hand_backs: Vec<(LeaseStatus, String)>,
-    connected: bool,
-    draining: bool,
-    draining_told: bool,
-    /// A heartbeat should go out at once.
-    report: bool,
-    ttl: Duration,
-}
-
-/// The planner's side of a lane.
-#[derive(Debug, Default)]
-struct Place {
-    fetched: Option<Arc<Lease>>,
-    credit: Option<OpenCredit>,
-    filled: Arc<Notify>,
-}
-
-#[derive(Debug)]
-struct OpenCredit {
-    warmth: Warmth,
-    sent: bool,
-}
-
-#[derive(Debug)]
-struct Held {
-    lease: Arc<Lease>,
-    started: bool,
-    /// Its lane is through with it; it is held until its results are acked.
-    ended: bool,
-    unacked: usize,
-    done: usize,
 }
 
 /// A chunk at work, for the heartbeat.
@@ -199,6 +160,8 @@ impl Ledger {
         let mut state = self.lock();
         if let Some(held) = state.leases.get_mut(&lease.id) {
             held.ended = true;
+            // Payloads are large, and many chunks may wait for their acks.
+            held.lease = Arc::new(held.lease.spent());
             if held.unacked == 0 {
                 state.leases.remove(&lease.id);
             }
@@ -337,7 +300,7 @@ impl Ledger {
         self.lock().has_next()
     }
 
-    /// The next message to send, if there is one: what others wait for first.
+    /// The next message to send, if there is one: what lanes and planner wait for first.
     pub(crate) fn next(&self) -> Option<Message> {
         self.lock().next(self.bounds.message_bytes)
     }
@@ -369,141 +332,5 @@ impl Ledger {
         let state = self.lock();
         let running = state.leases.values().filter(|held| held.started && !held.ended);
         running.map(Held::at_work).collect()
-    }
-}
-
-// === impl State ===
-
-impl State {
-    fn want(&mut self, lane: &LaneId, warmth: &Warmth) -> bool {
-        let draining = self.draining;
-        let place = self.lanes.entry(lane.clone()).or_default();
-        if draining || place.fetched.is_some() || place.credit.is_some() {
-            return false;
-        }
-        place.credit = Some(OpenCredit { warmth: warmth.clone(), sent: false });
-        true
-    }
-
-    fn has_room(&self, bounds: &Bounds) -> bool {
-        let (results, bytes) = (self.outbox.len(), self.outbox.bytes());
-        let late = self.connected
-            && results >= 2 * self.lanes.len()
-            && self.outbox.oldest().is_some_and(|ended| ended.elapsed() > bounds.ack_within);
-        results < bounds.results && bytes < bounds.bytes && !late
-    }
-
-    fn place(&mut self, lease: Arc<Lease>) -> Result<(), String> {
-        if self.draining {
-            return Err("drain".into());
-        }
-        let place = self.lanes.get_mut(&lease.lane).ok_or("unknown_lane")?;
-        if place.fetched.is_some() {
-            return Err("no_credit".into());
-        }
-        place.credit = None;
-        place.fetched = Some(Arc::clone(&lease));
-        place.filled.notify_one();
-        let held = Held { started: false, ended: false, unacked: 0, done: 0, lease };
-        self.leases.insert(held.lease.id.clone(), held);
-        Ok(())
-    }
-
-    fn remove(&mut self, id: &str) -> Option<Held> {
-        let held = self.leases.remove(id)?;
-        held.lease.stopped.cancel();
-        if let Some(place) = self.lanes.get_mut(&held.lease.lane)
-            && place.fetched.as_ref().is_some_and(|fetched| fetched.id == id)
-        {
-            place.fetched = None;
-            // An idle lane asks again.
-            place.filled.notify_one();
-        }
-        Some(held)
-    }
-
-    fn hand_back(&mut self, id: &str, reason: &str) {
-        if let Some(held) = self.remove(id) {
-            tracing::info!(lease = id, reason, "lease handed back");
-            self.hand_backs.push((held.status(), reason.to_owned()));
-        }
-    }
-
-    fn forget_result(&mut self, id: &str) {
-        if let Some(held) = self.leases.get_mut(id) {
-            held.unacked = held.unacked.saturating_sub(1);
-            if held.ended && held.unacked == 0 {
-                self.leases.remove(id);
-            }
-        }
-    }
-
-    fn has_next(&self) -> bool {
-        self.report
-            || (self.draining && !self.draining_told)
-            || !self.hand_backs.is_empty()
-            || self.sendable_credits().next().is_some()
-            || self.outbox.has_unsent()
-    }
-
-    fn sendable_credits(&self) -> impl Iterator<Item = &LaneId> {
-        let open = self.lanes.iter().filter(|(_, place)| place.credit.as_ref().is_some_and(|c| !c.sent));
-        open.map(|(lane, _)| lane).filter(|lane| !self.down.contains(&lane.engine))
-    }
-
-    fn next(&mut self, message_bytes: usize) -> Option<Message> {
-        if self.draining && !mem::replace(&mut self.draining_told, true) {
-            return Some(Message::Draining(Draining {}));
-        }
-        if let Some((_, reason)) = self.hand_backs.first().cloned() {
-            let told = self.hand_backs.extract_if(.., |(_, other)| *other == reason);
-            return Some(Message::HandBack(HandBack {
-                leases: told.map(|(lease, _)| lease).collect(),
-                reason,
-            }));
-        }
-        let credits = self.credits();
-        if !credits.is_empty() {
-            return Some(Message::Credits(Credits { credits }));
-        }
-        let results = self.outbox.send(message_bytes);
-        (!results.is_empty()).then_some(Message::Results(Results { results }))
-    }
-
-    fn credits(&mut self) -> Vec<Credit> {
-        let lanes: Vec<LaneId> = self.sendable_credits().cloned().collect();
-        let mut credits = Vec::new();
-        for lane in lanes {
-            let Some(open) = self.lanes.get_mut(&lane).and_then(|place| place.credit.as_mut()) else {
-                continue;
-            };
-            open.sent = true;
-            credits.push(Credit {
-                engine: lane.engine.to_string(),
-                lane: i32::try_from(lane.index).unwrap_or(i32::MAX),
-                warm_batch: open.warmth.batch.clone(),
-                warm_group: open.warmth.group,
-                warm_share: open.warmth.share,
-            });
-        }
-        credits
-    }
-}
-
-// === impl Held ===
-
-impl Held {
-    fn status(&self) -> LeaseStatus {
-        LeaseStatus { lease_id: self.lease.id.clone(), epoch: self.lease.epoch, started: self.started }
-    }
-
-    fn at_work(&self) -> AtWork {
-        AtWork {
-            lane: self.lease.lane.clone(),
-            batch: self.lease.batch.clone(),
-            chunk: self.lease.chunk,
-            done: self.done,
-            total: self.lease.open.len(),
-        }
     }
 }

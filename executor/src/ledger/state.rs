@@ -1,0 +1,190 @@
+//! The ledger's books: every change of them is one function, made under one lock.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
+
+use caravan_proto::v1::{
+    Credit, Credits, Draining, HandBack, LeaseStatus, Results, connect_request::Message,
+};
+use tokio::sync::Notify;
+
+use super::{AtWork, Bounds, outbox::Outbox};
+use crate::lease::{LaneId, Lease, Warmth};
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) lanes: BTreeMap<LaneId, Place>,
+    pub(super) leases: HashMap<String, Held>,
+    pub(super) down: Vec<Arc<str>>,
+    pub(super) outbox: Outbox,
+    pub(super) hand_backs: Vec<(LeaseStatus, String)>,
+    pub(super) connected: bool,
+    pub(super) draining: bool,
+    pub(super) draining_told: bool,
+    /// A heartbeat should go out at once.
+    pub(super) report: bool,
+    pub(super) ttl: Duration,
+}
+
+/// The planner's side of a lane.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    pub(super) fetched: Option<Arc<Lease>>,
+    pub(super) credit: Option<OpenCredit>,
+    pub(super) filled: Arc<Notify>,
+}
+
+#[derive(Debug)]
+pub(super) struct OpenCredit {
+    pub(super) warmth: Warmth,
+    pub(super) sent: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) lease: Arc<Lease>,
+    pub(super) started: bool,
+    /// Its lane is through with it; it is held until its results are acked.
+    pub(super) ended: bool,
+    pub(super) unacked: usize,
+    pub(super) done: usize,
+}
+
+// === impl State ===
+
+impl State {
+    pub(super) fn want(&mut self, lane: &LaneId, warmth: &Warmth) -> bool {
+        let draining = self.draining;
+        let place = self.lanes.entry(lane.clone()).or_default();
+        if draining || place.fetched.is_some() || place.credit.is_some() {
+            return false;
+        }
+        place.credit = Some(OpenCredit { warmth: warmth.clone(), sent: false });
+        true
+    }
+
+    pub(super) fn has_room(&self, bounds: &Bounds) -> bool {
+        let (results, bytes) = (self.outbox.len(), self.outbox.bytes());
+        let late = self.connected
+            && results >= 2 * self.lanes.len()
+            && self.outbox.oldest().is_some_and(|ended| ended.elapsed() > bounds.ack_within);
+        results < bounds.results && bytes < bounds.bytes && !late
+    }
+
+    pub(super) fn place(&mut self, lease: Arc<Lease>) -> Result<(), String> {
+        if self.draining {
+            return Err("drain".into());
+        }
+        let place = self.lanes.get_mut(&lease.lane).ok_or("unknown_lane")?;
+        if place.fetched.is_some() {
+            return Err("no_credit".into());
+        }
+        place.credit = None;
+        place.fetched = Some(Arc::clone(&lease));
+        place.filled.notify_one();
+        let held = Held { started: false, ended: false, unacked: 0, done: 0, lease };
+        self.leases.insert(held.lease.id.clone(), held);
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, id: &str) -> Option<Held> {
+        let held = self.leases.remove(id)?;
+        held.lease.stopped.cancel();
+        if let Some(place) = self.lanes.get_mut(&held.lease.lane)
+            && place.fetched.as_ref().is_some_and(|fetched| fetched.id == id)
+        {
+            place.fetched = None;
+            // An idle lane asks again.
+            place.filled.notify_one();
+        }
+        Some(held)
+    }
+
+    pub(super) fn hand_back(&mut self, id: &str, reason: &str) {
+        if let Some(held) = self.remove(id) {
+            tracing::info!(lease = id, reason, "lease handed back");
+            self.hand_backs.push((held.status(), reason.to_owned()));
+        }
+    }
+
+    pub(super) fn forget_result(&mut self, id: &str) {
+        if let Some(held) = self.leases.get_mut(id) {
+            held.unacked = held.unacked.saturating_sub(1);
+            if held.ended && held.unacked == 0 {
+                self.leases.remove(id);
+            }
+        }
+    }
+
+    pub(super) fn has_next(&self) -> bool {
+        self.report
+            || (self.draining && !self.draining_told)
+            || !self.hand_backs.is_empty()
+            || self.sendable_credits().next().is_some()
+            || self.outbox.has_unsent()
+    }
+
+    pub(super) fn sendable_credits(&self) -> impl Iterator<Item = &LaneId> {
+        let open = self.lanes.iter().filter(|(_, place)| place.credit.as_ref().is_some_and(|c| !c.sent));
+        open.map(|(lane, _)| lane).filter(|lane| !self.down.contains(&lane.engine))
+    }
+
+    pub(super) fn next(&mut self, message_bytes: usize) -> Option<Message> {
+        if self.draining && !mem::replace(&mut self.draining_told, true) {
+            return Some(Message::Draining(Draining {}));
+        }
+        let credits = self.credits();
+        if !credits.is_empty() {
+            return Some(Message::Credits(Credits { credits }));
+        }
+        let results = self.outbox.send(message_bytes);
+        if !results.is_empty() {
+            return Some(Message::Results(Results { results }));
+        }
+        // After the results, so that fewer of them run again elsewhere.
+        let (_, reason) = self.hand_backs.first().cloned()?;
+        let told = self.hand_backs.extract_if(.., |(_, other)| *other == reason);
+        Some(Message::HandBack(HandBack { leases: told.map(|(lease, _)| lease).collect(), reason }))
+    }
+
+    pub(super) fn credits(&mut self) -> Vec<Credit> {
+        let lanes: Vec<LaneId> = self.sendable_credits().cloned().collect();
+        let mut credits = Vec::new();
+        for lane in lanes {
+            let Some(open) = self.lanes.get_mut(&lane).and_then(|place| place.credit.as_mut()) else {
+                continue;
+            };
+            open.sent = true;
+            credits.push(Credit {
+                engine: lane.engine.to_string(),
+                lane: i32::try_from(lane.index).unwrap_or(i32::MAX),
+                warm_batch: open.warmth.batch.clone(),
+                warm_group: open.warmth.group,
+                warm_share: open.warmth.share,
+            });
+        }
+        credits
+    }
+}
+
+// === impl Held ===
+
+impl Held {
+    pub(super) fn status(&self) -> LeaseStatus {
+        LeaseStatus { lease_id: self.lease.id.clone(), epoch: self.lease.epoch, started: self.started }
+    }
+
+    pub(super) fn at_work(&self) -> AtWork {
+        AtWork {
+            lane: self.lease.lane.clone(),
+            batch: self.lease.batch.clone(),
+            chunk: self.lease.chunk,
+            done: self.done,
+            total: self.lease.open.len(),
+        }
+    }
+}
