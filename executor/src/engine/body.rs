@@ -1,10 +1,27 @@
 //! Reading a client's body: null is absent, and a wrong type is the request's failure with the
 //! path of the field.
 
-use caravan_request::{Dialect, EngineKind};
+use caravan_request::{EngineKind, honours};
 use serde_json::{Map, Value};
 
-use super::{Call, Failure, NOT_SENT, OPTIONS, fields};
+use super::{Call, Failure};
+
+/// Keys of a native body's `options` that both drivers honour. Those that decide how a model is
+/// loaded belong to the reload set, not to a request.
+pub(super) const OPTIONS: &[&str] = &[
+    "num_predict",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "typical_p",
+    "seed",
+    "stop",
+    "repeat_last_n",
+    "repeat_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+];
 
 /// An object of a body and where it stands in it.
 #[derive(Debug, Clone)]
@@ -17,37 +34,33 @@ pub(super) struct Body<'a> {
 // === impl Body ===
 
 impl<'a> Body<'a> {
-    /// The body of `call`, after every field was found to be one that `kind` honours.
+    /// The body of `call`, after every field was found to be one that `kind` honours: an engine
+    /// ignores what it does not know without a word.
     pub(super) fn of(call: &Call<'a>, kind: EngineKind) -> Result<Self, Failure> {
         let body = Self { map: call.body, path: String::new() };
-        let not_sent = if call.endpoint.dialect() == Dialect::OpenAi { NOT_SENT } else { &[] };
-        body.only(&[fields(kind, call.endpoint), not_sent])?;
+        body.each(|field| honours(kind, call.endpoint, field))?;
         body.only_value("stream", &Value::Bool(false))?;
         Ok(body)
     }
 
-    /// The `options` of a native body, the keys checked likewise. `context` is what a slot has,
-    /// 0 if that is not known: what a request asks of `num_ctx` has to fit into it.
-    pub(super) fn native_options(&self, context: u64) -> Result<Option<Self>, Failure> {
-        let Some(found) = self.object("options")? else { return Ok(None) };
-        found.only(&[OPTIONS])?;
-        match found.count("num_ctx")? {
-            Some(asked) if context > 0 && asked > context => {
-                Err(found.unsupported("num_ctx", &format!("the model is loaded with {context}")))
-            }
-            _ => Ok(Some(found)),
-        }
+    /// The `options` of a native body, the keys checked likewise.
+    pub(super) fn native_options(&self) -> Result<Option<Self>, Failure> {
+        let found = self.object("options")?;
+        found.as_ref().map_or(Ok(()), |found| found.only(OPTIONS))?;
+        Ok(found)
     }
 
-    /// Every field that is not null is in one of the lists.
-    pub(super) fn only(&self, known: &[&[&str]]) -> Result<(), Failure> {
-        let present = self.map.iter().filter(|(_, value)| !value.is_null());
-        for (field, _) in present {
-            if !known.iter().any(|list| list.contains(&field.as_str())) {
-                return Err(self.unsupported(field, "this kind of engine does not honour it"));
-            }
+    /// Every field that is not null is one of these.
+    pub(super) fn only(&self, known: &[&str]) -> Result<(), Failure> {
+        self.each(|field| known.contains(&field))
+    }
+
+    fn each(&self, is_known: impl Fn(&str) -> bool) -> Result<(), Failure> {
+        let mut present = self.map.iter().filter(|(_, value)| !value.is_null());
+        match present.find(|(field, _)| !is_known(field)) {
+            Some((field, _)) => Err(self.unsupported(field, "this kind of engine does not honour it")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// `field` is absent or exactly this.

@@ -9,7 +9,8 @@ mod classify;
 mod connection;
 mod failure;
 mod guard;
-mod honours;
+#[cfg(test)]
+mod honoured;
 mod image;
 pub mod ollama;
 pub mod openai;
@@ -18,7 +19,6 @@ mod render;
 mod replay;
 
 pub use connection::{Error, Options};
-pub use honours::{NOT_SENT, OPTIONS, fields};
 
 use std::fmt;
 

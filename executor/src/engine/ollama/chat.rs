@@ -47,7 +47,7 @@ fn message<'a>(from: &Body<'a>, tools: &mut HashMap<&'a str, &'a str>) -> Result
         "tool" => &["role", "content", "tool_call_id", "name"],
         _ => &["role", "content"],
     };
-    from.only(&[known])?;
+    from.only(known)?;
     let (text, images) = content(from)?;
     let mut to = Map::new();
     to.insert("role".to_owned(), json!(role));

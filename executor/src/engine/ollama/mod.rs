@@ -4,7 +4,7 @@
 mod chat;
 #[cfg(test)]
 mod recordings;
-mod request;
+pub(super) mod request;
 mod response;
 #[cfg(test)]
 mod tests;

@@ -9,15 +9,15 @@ use serde_json::{Map, Value, json};
 
 use super::{chat, wire};
 use crate::engine::body::{self, Body};
-use crate::engine::{Call, Failure, OPTIONS, ReloadSet};
+use crate::engine::{Call, Failure, ReloadSet};
 
 /// One HTTP request.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Request {
-    pub(super) path: &'static str,
-    pub(super) body: Value,
+pub(in crate::engine) struct Request {
+    pub(in crate::engine) path: &'static str,
+    pub(in crate::engine) body: Value,
     /// Tokens that prompt and answer may come to, where that is known: sets the deadline.
-    pub(super) tokens: u64,
+    pub(in crate::engine) tokens: u64,
 }
 
 /// What an endpoint's fields come to, before the part that is the same for all.
@@ -30,15 +30,15 @@ pub(super) struct Parts {
 }
 
 /// `context` is what a slot has, in tokens; 0 if that is not known.
-pub(super) fn translate(call: &Call<'_>, context: u64) -> Result<Request, Failure> {
+pub(in crate::engine) fn translate(call: &Call<'_>, context: u64) -> Result<Request, Failure> {
     let body = Body::of(call, EngineKind::Ollama)?;
     let (path, parts) = match call.endpoint {
         Endpoint::ChatCompletions => ("/api/chat", chat::translate(&body)?),
         Endpoint::Completions => ("/api/generate", completion(&body)?),
         Endpoint::Embeddings => ("/api/embed", embeddings(&body)?),
-        Endpoint::OllamaChat => ("/api/chat", native(&body, context, NATIVE_CHAT)?),
-        Endpoint::OllamaGenerate => ("/api/generate", native(&body, context, NATIVE_GENERATE)?),
-        Endpoint::OllamaEmbed => ("/api/embed", native(&body, context, NATIVE_EMBED)?),
+        Endpoint::OllamaChat => ("/api/chat", native(&body, NATIVE_CHAT)?),
+        Endpoint::OllamaGenerate => ("/api/generate", native(&body, NATIVE_GENERATE)?),
+        Endpoint::OllamaEmbed => ("/api/embed", native(&body, NATIVE_EMBED)?),
     };
     Ok(seal(call, context, path, parts))
 }
@@ -106,7 +106,6 @@ const NATIVE_GENERATE: &[&str] = &[
     "system",
     "template",
     "raw",
-    "context",
     "think",
     "logprobs",
     "top_logprobs",
@@ -114,16 +113,13 @@ const NATIVE_GENERATE: &[&str] = &[
 const NATIVE_EMBED: &[&str] = &["input", "dimensions"];
 
 /// A native body: its fields as they are, without those that `seal` sets.
-fn native(body: &Body<'_>, context: u64, copied: &[&str]) -> Result<Parts, Failure> {
-    body.only_value("truncate", &json!(false))?;
-    body.only_value("shift", &json!(false))?;
+fn native(body: &Body<'_>, copied: &[&str]) -> Result<Parts, Failure> {
     let mut parts = Parts::default();
     body.copy(copied, &mut parts.fields);
-    let options = body.native_options(context)?;
+    let options = body.native_options()?;
     parts.limit = body::stated_num_predict(options.as_ref())?;
     if let Some(options) = options {
-        options.copy(OPTIONS, &mut parts.options);
-        parts.options.remove("num_ctx");
+        options.copy(body::OPTIONS, &mut parts.options);
         parts.options.remove("num_predict");
     }
     Ok(parts)

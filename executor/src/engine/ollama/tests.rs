@@ -140,8 +140,8 @@ fn completions_are_raw() {
 fn native_bodies_keep_their_fields() {
     let body = json!({
         "prompt": "p", "system": "s", "template": "t", "images": ["x"], "format": "json", "think": true,
-        "keep_alive": "5m", "truncate": false, "shift": false, "stream": false,
-        "options": { "num_ctx": 1024, "num_predict": 9, "top_k": 3, "repeat_last_n": 4 },
+        "stream": false,
+        "options": { "num_predict": 9, "top_k": 3, "repeat_last_n": 4 },
     });
     let expected = json!({
         "model": "m", "prompt": "p", "system": "s", "template": "t", "images": ["x"], "format": "json",
@@ -200,8 +200,9 @@ fn refuses_what_it_cannot_honour() {
     let native = |body: Value| refused(Endpoint::OllamaGenerate, &body).1;
     assert_eq!(native(json!({ "prompt": "p", "options": { "num_gpu": 1 } })), "options.num_gpu");
     assert_eq!(native(json!({ "prompt": "p", "options": { "num_ctx": 4096 } })), "options.num_ctx");
-    assert_eq!(native(json!({ "prompt": "p", "truncate": true })), "truncate");
-    assert_eq!(native(json!({ "prompt": "p", "shift": true })), "shift");
+    for field in ["truncate", "shift", "keep_alive", "context", "_debug_render_only"] {
+        assert_eq!(native(json!({ "prompt": "p", field: true })), field);
+    }
     assert_eq!(refused(Endpoint::Completions, &json!({ "prompt": ["a", "b"] })).1, "prompt");
     assert_eq!(refused(Endpoint::Embeddings, &json!({ "input": [1, 2] })).1, "input");
 }

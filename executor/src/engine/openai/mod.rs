@@ -2,7 +2,7 @@
 //! fixed at their start, so loading only checks.
 
 mod native;
-mod request;
+pub(super) mod request;
 pub(super) mod response;
 #[cfg(test)]
 mod tests;

@@ -10,11 +10,8 @@ use crate::engine::{Failure, image};
 /// The endpoint that serves a native body, its fields, and the answer tokens that it states.
 pub(super) type Translated = (Endpoint, Map<String, Value>, Option<u64>);
 
-/// `context` is what a slot has, 0 if not known.
-pub(super) fn translate(endpoint: Endpoint, body: &Body<'_>, context: u64) -> Result<Translated, Failure> {
-    body.only_value("truncate", &json!(false))?;
-    body.only_value("shift", &json!(false))?;
-    let options = body.native_options(context)?;
+pub(super) fn translate(endpoint: Endpoint, body: &Body<'_>) -> Result<Translated, Failure> {
+    let options = body.native_options()?;
     let limit = body::stated_num_predict(options.as_ref())?;
     let raw = body.flag("raw")?.unwrap_or_default();
     let (to, mut fields) = match endpoint {
@@ -120,7 +117,7 @@ struct Ids {
 
 fn message(from: &Body<'_>, ids: &mut Ids) -> Result<Value, Failure> {
     let known = ["role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id"];
-    from.only(&[&known])?;
+    from.only(&known)?;
     let role = from.text("role")?.map(str::to_lowercase).unwrap_or_default();
     if !["system", "user", "assistant", "tool"].contains(&role.as_str()) {
         return Err(from.invalid("role", "must be system, user, assistant or tool"));

@@ -10,22 +10,22 @@ use crate::engine::{Call, Failure, image};
 
 /// One HTTP request.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Request {
-    pub(super) path: &'static str,
-    pub(super) body: Value,
+pub(in crate::engine) struct Request {
+    pub(in crate::engine) path: &'static str,
+    pub(in crate::engine) body: Value,
     /// Tokens that prompt and answer may come to, where that is known: sets the deadline.
-    pub(super) tokens: u64,
+    pub(in crate::engine) tokens: u64,
 }
 
 /// `context` is what a slot has, in tokens; 0 if that is not known.
-pub(super) fn translate(call: &Call<'_>, context: u64) -> Result<Request, Failure> {
+pub(in crate::engine) fn translate(call: &Call<'_>, context: u64) -> Result<Request, Failure> {
     let body = Body::of(call, EngineKind::OpenAi)?;
     let (endpoint, fields, stated) = match call.endpoint {
         Endpoint::ChatCompletions => (call.endpoint, chat(&body)?, body::stated_limit(&body)?),
         Endpoint::Completions => (call.endpoint, completion(&body)?, body::stated_limit(&body)?),
         Endpoint::Embeddings => (call.endpoint, embeddings(&body)?, None),
         Endpoint::OllamaChat | Endpoint::OllamaGenerate | Endpoint::OllamaEmbed => {
-            native::translate(call.endpoint, &body, context)?
+            native::translate(call.endpoint, &body)?
         }
     };
     Ok(seal(call, context, endpoint, fields, stated))
@@ -125,7 +125,7 @@ fn messages(body: &Body<'_>) -> Result<Value, Failure> {
     body.objects("messages")?
         .iter()
         .map(|message| {
-            message.only(&[&known])?;
+            message.only(&known)?;
             if message.get("content").is_some_and(Value::is_array) {
                 message.objects("content")?.iter().try_for_each(part)?;
             }

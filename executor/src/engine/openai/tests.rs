@@ -78,8 +78,8 @@ fn native_chat_becomes_openai() {
               "tool_calls": [{ "function": { "name": "look", "arguments": { "at": 1 } } }] },
             { "role": "tool", "content": "a cat", "tool_name": "look" },
         ],
-        "format": { "type": "object" }, "think": "high", "logprobs": true, "top_logprobs": 1, "keep_alive": "5m",
-        "options": { "num_ctx": 2048, "num_predict": 7, "seed": 1, "top_k": 3, "repeat_penalty": 1.1, "stop": ["E"] },
+        "format": { "type": "object" }, "think": "high", "logprobs": true, "top_logprobs": 1,
+        "options": { "num_predict": 7, "seed": 1, "top_k": 3, "repeat_penalty": 1.1, "stop": ["E"] },
     });
     let parts = json!([
         { "type": "text", "text": "what?" },
