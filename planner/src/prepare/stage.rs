@@ -189,7 +189,10 @@ impl Preparer {
         if !self.store.advance(id, &from, State::Planning, clock::now()).await? {
             return Ok(());
         }
-        self.store.reset_plan(id).await?;
+        // A plan that runs is never written again.
+        if !self.store.reset_plan(id).await? {
+            return Ok(());
+        }
         self.write_chunks(id, drawn).await?;
         let planned = Planned {
             total: signed(drawn.scanned.total),

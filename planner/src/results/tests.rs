@@ -174,7 +174,8 @@ async fn closing_and_compacting_give_outputs_in_input_order() {
     for id in [outputs.output, outputs.error] {
         let file = world.store.file(id.unwrap()).await.unwrap().unwrap();
         let size = file.size.unsigned_abs();
-        let bytes = Reader::new(world.objects.clone(), &file).ranges(&[0..size]).await.unwrap();
+        let bytes =
+            Reader::new(world.objects.clone(), &file).ranges(std::slice::from_ref(&(0..size))).await.unwrap();
         let text = String::from_utf8(bytes.concat()).unwrap();
         let line = |text: &str| {
             text.split(r#""id":"batch_req_"#).nth(1).unwrap()[33..].split('"').next().unwrap().to_owned()

@@ -102,9 +102,9 @@ pub trait Store: Send + Sync + 'static {
 
     // === leases ===
 
-    /// Leases the best queued chunk for one lane: the next of the warm share, else the first of a
-    /// share that nobody has begun, else the last of any (a theft from the tail). Among those:
-    /// higher priority first, then older batches, then lower chunk numbers. Only chunks that the
+    /// Leases the best queued chunk for one lane. Of the highest priority that has any: the next of the
+    /// warm share, else the first of a share that nobody has begun, else the last of any (a theft
+    /// from the tail); among those of older batches first, then by chunk number. Only chunks that the
     /// engine qualifies for, of batches that are queued or running; a queued batch becomes running.
     async fn claim(&self, wanted: &Wanted) -> Result<Option<Claim>, Error>;
     /// Renews leases of `executor`, and revives those that expired but that nobody claimed since.

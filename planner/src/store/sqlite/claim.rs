@@ -9,16 +9,16 @@ use super::{
 };
 use crate::store::{Claim, Error, Wanted};
 
-/// Binds: models, kind; batch, group and share that the lane is warm for.
+/// Binds: models, kind; batch, group and share that the lane is warm for; least priority.
 pub(super) const NEXT_OF_SHARE: &str = "
     SELECT c.batch, c.number
     FROM chunks c
-    CROSS JOIN batches b ON b.id = c.batch AND b.state IN (3, 4)
+    CROSS JOIN batches b ON b.id = c.batch AND b.state IN (3, 4) AND b.priority >= ?6
     CROSS JOIN json_each(?1) w ON w.value ->> 0 = c.model AND (w.value ->> 1 = 0 OR w.value ->> 1 >= c.context)
     WHERE c.state = 0 AND c.batch = ?3 AND c.plan_group = ?4 AND c.share = ?5 AND (c.kinds & ?2) <> 0
     ORDER BY c.number LIMIT 1";
 
-/// Binds: models, kind. One step down an index for each claimable batch and model; chunks that the
+/// Binds: models, kind, least priority. One step down an index for each claimable batch and model; chunks that the
 /// engine is too small for are passed over inside of the index.
 pub(super) const HEAD_OF_SHARE: &str = "
     SELECT c.batch, c.number
@@ -29,12 +29,12 @@ pub(super) const HEAD_OF_SHARE: &str = "
         WHERE q.state = 0 AND q.share_head = 1 AND q.batch = b.id AND q.model = w.value ->> 0
           AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
         ORDER BY q.number LIMIT 1)
-    WHERE b.state IN (3, 4)
+    WHERE b.state IN (3, 4) AND b.priority >= ?3
     ORDER BY b.priority DESC, b.id, c.number LIMIT 1";
 
-/// As `HEAD_OF_SHARE`, from the tail.
+/// Binds: models, kind. As `HEAD_OF_SHARE`, from the tail; tells the highest priority that is queued.
 pub(super) const LAST_OF_ANY: &str = "
-    SELECT c.batch, c.number
+    SELECT c.batch, c.number, b.priority
     FROM batches b INDEXED BY batches_claimable
     CROSS JOIN json_each(?1) w
     CROSS JOIN chunks c ON c.rowid = (
@@ -57,24 +57,25 @@ pub(super) async fn claim(store: &Sqlite, wanted: &Wanted) -> Result<Option<Clai
 
 async fn pick(tx: &mut SqliteConnection, wanted: &Wanted) -> Result<Option<(BatchId, i32)>, Error> {
     let models = serde_json::json!(wanted.models).to_string();
+    let last = sqlx::query(LAST_OF_ANY).bind(&models).bind(wanted.kind).fetch_optional(&mut *tx).await?;
+    let Some(last) = last else { return Ok(None) };
+    // A warm lane saves a prefix; that is no reason to let a higher priority wait.
+    let priority: i64 = Cells::of("batches", &last).get("priority")?;
     if let Some(warm) = wanted.warm {
         let next = sqlx::query(NEXT_OF_SHARE)
             .bind(&models)
             .bind(wanted.kind)
             .bind(blob(warm.batch))
             .bind(warm.group)
-            .bind(warm.share);
+            .bind(warm.share)
+            .bind(priority);
         if let Some(row) = next.fetch_optional(&mut *tx).await? {
             return place(&row).map(Some);
         }
     }
-    for query in [HEAD_OF_SHARE, LAST_OF_ANY] {
-        if let Some(row) = sqlx::query(query).bind(&models).bind(wanted.kind).fetch_optional(&mut *tx).await?
-        {
-            return place(&row).map(Some);
-        }
-    }
-    Ok(None)
+    let head = sqlx::query(HEAD_OF_SHARE).bind(&models).bind(wanted.kind).bind(priority);
+    let head = head.fetch_optional(&mut *tx).await?;
+    place(head.as_ref().unwrap_or(&last)).map(Some)
 }
 
 fn place(row: &SqliteRow) -> Result<(BatchId, i32), Error> {

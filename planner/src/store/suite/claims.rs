@@ -64,7 +64,21 @@ pub(in crate::store) async fn priority_then_age_decide(db: &impl Backend) {
     while let Some((_, claim)) = claim(&store, ExecutorId::now()).await {
         order.push((ids.iter().position(|&id| id == claim.batch).unwrap(), claim.chunk));
     }
-    assert_eq!(order, [(2, 0), (3, 0), (0, 0), (1, 0), (2, 1), (3, 1), (0, 1), (1, 1)]);
+    assert_eq!(order, [(2, 0), (3, 0), (2, 1), (3, 1), (0, 0), (0, 1), (1, 0), (1, 1)]);
+}
+
+pub(in crate::store) async fn a_warm_lane_yields_to_priority(db: &impl Backend) {
+    let store = db.open().await;
+    let mut ids = Vec::new();
+    for priority in [0, 1] {
+        let id = planning_with(&store, |batch| batch.spec.priority = priority).await;
+        activate(&store, id, &[new_chunk(0, 1), new_chunk(1, 1)]).await;
+        ids.push(id);
+    }
+    for wanted in [ids[1], ids[1], ids[0], ids[0]] {
+        let claim = claim_with(&store, warm(ids[0], 0)).await;
+        assert_eq!(claim.map(|(_, claim)| claim.batch), Some(wanted));
+    }
 }
 
 pub(in crate::store) async fn only_qualified_engines_claim(db: &impl Backend) {
