@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands: `bash tests/run.sh`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n== %s\n' "$*"; }
+
+say "format"
+cargo fmt --all --check
+
+say "no source file over 500 lines (generated code excepted)"
+long=$(git ls-files '*.rs' '*.py' '*.sh' '*.proto' '*.sql' | grep -v '/generated/' |
+    xargs wc -l | awk '$1 > 500 && $2 != "total"')
+if [ -n "$long" ]; then
+    echo "$long" >&2
+    exit 1
+fi
+
+say "lints"
+cargo clippy --locked --workspace --all-targets -- --deny warnings
+
+say "documentation"
+RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --quiet
+
+say "tests"
+# The programs too: tests run them as processes.
+cargo build --locked --workspace --all-targets
+cargo test --locked --workspace
+
+say "a client in Python, configuration examples"
+bash deploy/venv.sh tests/python/requirements.txt
+PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -p no:cacheprovider tests/python
