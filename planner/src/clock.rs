@@ -8,6 +8,12 @@ pub fn now() -> Micros {
     jiff::Timestamp::now().as_microsecond()
 }
 
+/// A time of the contract as stored.
+#[must_use]
+pub fn micros(timestamp: prost_types::Timestamp) -> Micros {
+    timestamp.seconds.saturating_mul(1_000_000).saturating_add(i64::from(timestamp.nanos / 1_000))
+}
+
 /// A stored time as the contract has it.
 #[must_use]
 pub fn timestamp(micros: Micros) -> prost_types::Timestamp {

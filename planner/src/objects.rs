@@ -35,20 +35,22 @@ impl Objects {
         Ok(Self { store: Arc::new(store) })
     }
 
-    /// Keeps one part of a file.
+    /// Keeps one part of a file. Its name holds its size, so that a stream of the same upload that
+    /// was given up, and stores a shorter part late, harms nothing.
     pub async fn put_part(&self, file: FileId, part: i64, bytes: Bytes) -> Result<(), Error> {
-        self.put(part_key(file, part), bytes).await
+        let key = part_key(file, part, bytes.len() as u64);
+        self.put(key, bytes).await
     }
 
-    /// The bytes of one part of a file from an offset on, as they come.
+    /// The bytes of one part of a file of `size` bytes, from an offset on, as they come.
     pub async fn part(
         &self,
         file: FileId,
-        part: i64,
+        (part, size): (i64, u64),
         range: Range<u64>,
     ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
         let options = object_store::GetOptions { range: Some(range.into()), ..Default::default() };
-        let found = self.store.get_opts(&part_key(file, part), options).await?;
+        let found = self.store.get_opts(&part_key(file, part, size), options).await?;
         Ok(found.into_stream().map_err(Error).boxed())
     }
 
@@ -56,10 +58,10 @@ impl Objects {
     pub async fn part_ranges(
         &self,
         file: FileId,
-        part: i64,
+        (part, size): (i64, u64),
         ranges: &[Range<u64>],
     ) -> Result<Vec<Bytes>, Error> {
-        Ok(self.store.get_ranges(&part_key(file, part), ranges).await?)
+        Ok(self.store.get_ranges(&part_key(file, part, size), ranges).await?)
     }
 
     /// Removes the parts of a file. A part that is gone already is no error.
@@ -118,8 +120,8 @@ impl Objects {
     }
 }
 
-fn part_key(file: FileId, part: i64) -> Key {
-    Key::from(format!("files/{file}/{part:06}"))
+fn part_key(file: FileId, part: i64, size: u64) -> Key {
+    Key::from(format!("files/{file}/{part:06}-{size}"))
 }
 
 fn payload_key(batch: BatchId, chunk: i32) -> Key {

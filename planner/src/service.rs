@@ -1,4 +1,4 @@
-use std::{fs::File, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{fs::File, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use caravan_proto::{
     MAX_MESSAGE_BYTES,
@@ -25,6 +25,9 @@ use crate::{
     store::{self, Sqlite, Store},
     upkeep::Upkeep,
 };
+
+/// How long streams and steps may take to end once nobody is served any more.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// Why the planner cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -176,13 +179,17 @@ impl Service {
             );
         let leaving = async {
             shutdown.cancelled().await;
-            sessions.stop().await;
+            // No further lease, then no executor, then the last commits.
+            stop.cancel();
+            tokio::select! {
+                () = async { tokio::join!(sessions.stop(), gatherer.stop()); } => {}
+                () = shutdown.expired() => {}
+            }
         };
         let (served, ()) = tokio::join!(serve(bound, services, &options.serve, shutdown.clone()), leaving);
-        stop.cancel();
-        gatherer.stop().await;
         tasks.close();
-        tasks.wait().await;
+        // Whatever still runs then is dropped with the process, and begun anew by the next one.
+        let _late = tokio::time::timeout(CLOSING, tasks.wait()).await;
         Ok(served?)
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     prepare::{self, Preparer},
     results::{Cursor, Page, Pages},
     signals::Signals,
-    store::{Batch, Creation, NewBatch, State, Store},
+    store::{Batch, Creation, FileDeletion, NewBatch, State, Store},
 };
 
 /// A follower of results looks at least this often.
@@ -87,7 +87,9 @@ impl Batches {
             let batch = self.store.batch(id).await.map_err(status)?.ok_or_else(|| not_found(id))?;
             let ended = view::ended(batch.state);
             // The state is read first: what a final page lacks did not exist when the batch ended.
-            let page = if in_order && !ended {
+            // A plan that may be made anew has no results that will last.
+            let settled = !batch.provisional && !matches!(batch.state, State::Validating | State::Planning);
+            let page = if !settled || (in_order && !ended) {
                 Page { records: Vec::new(), cursor }
             } else {
                 pages.next().await.map_err(status)?
@@ -96,8 +98,9 @@ impl Batches {
             let last = !more && (ended || !follow);
             if more || last || silent.elapsed() >= HEARTBEAT {
                 silent = tokio::time::Instant::now();
-                if sender.send(Ok(response(page, last && ended))).await.is_err() {
-                    return Ok(());
+                tokio::select! {
+                    sent = sender.send(Ok(response(page, last && ended))) => if sent.is_err() { return Ok(()) },
+                    () = self.stop.cancelled() => return Err(leaving()),
                 }
             }
             if last {
@@ -109,10 +112,7 @@ impl Batches {
             tokio::select! {
                 () = self.signals.until_batch_changes(LOOK) => {}
                 () = sender.closed() => return Ok(()),
-                () = self.stop.cancelled() => {
-                    let message = "the planner goes away: resume with the last cursor";
-                    return Err(Reason::Unavailable.retry_after(message, LOOK));
-                }
+                () = self.stop.cancelled() => return Err(leaving()),
             }
         }
     }
@@ -126,7 +126,7 @@ impl BatchService for Batches {
     ) -> Result<Response<v1::Batch>, Status> {
         let v1::CreateBatchRequest { batch, request_id, validate_only } = request.into_inner();
         let spec = batch.ok_or_else(|| Reason::InvalidArgument.field("batch", "batch must be set"))?;
-        let input = prepare::check_spec(&spec)?;
+        let (spec, input) = prepare::check_spec(spec)?;
         if request_id.len() > 128 {
             return Err(Reason::InvalidArgument.field("request_id", "request_id must have at most 128 bytes"));
         }
@@ -190,15 +190,18 @@ impl BatchService for Batches {
 
     async fn delete_batch(&self, request: Request<v1::DeleteBatchRequest>) -> Result<Response<()>, Status> {
         let batch = self.find(&request.into_inner().name).await?;
-        if !self.store.delete_batch(batch.id).await.map_err(status)? {
+        if !view::ended(batch.state) {
             let message = "the batch has not ended: cancel it first, or wait for its end";
             return Err(Reason::BatchNotEnded.status(message));
         }
-        self.objects.delete_batch(batch.id).await.map_err(status)?;
+        // The row goes last, so that a deletion that is cut off can be repeated.
         for file in [batch.outputs.output, batch.outputs.error].into_iter().flatten() {
-            self.store.delete_file(file).await.map_err(status)?;
-            self.objects.delete_file(file).await.map_err(status)?;
+            if let FileDeletion::Deleted(_) = self.store.delete_file(file).await.map_err(status)? {
+                self.objects.delete_file(file).await.map_err(status)?;
+            }
         }
+        self.objects.delete_batch(batch.id).await.map_err(status)?;
+        self.store.delete_batch(batch.id).await.map_err(status)?;
         Ok(Response::new(()))
     }
 
@@ -234,7 +237,8 @@ impl BatchService for Batches {
         let batches = self.clone();
         let task = async move {
             if let Err(status) = batches.stream(id, cursor, request.follow, &sender).await {
-                let _gone = sender.send(Err(status)).await;
+                // A client that reads nothing finds the stream cut off instead.
+                let _gone = sender.send_timeout(Err(status), LOOK).await;
             }
         };
         self.tasks.spawn(task.instrument(tracing::info_span!("stream_results", batch = %id)));
@@ -265,6 +269,10 @@ fn response(page: Page, last: bool) -> v1::StreamResultsResponse {
         json: record.json,
     });
     v1::StreamResultsResponse { results: results.collect(), cursor: page.cursor.to_string(), r#final: last }
+}
+
+fn leaving() -> Status {
+    Reason::Unavailable.retry_after("the planner goes away: resume with the last cursor", LOOK)
 }
 
 fn parse(name: &str) -> Result<BatchId, Status> {

@@ -71,7 +71,11 @@ impl FleetApi {
             let failed = now.is_err();
             if failed || last.as_ref() != now.as_ref().ok() {
                 last = now.as_ref().ok().cloned();
-                if sender.send(now).await.is_err() || failed {
+                let sent = tokio::select! {
+                    sent = sender.send(now) => sent.is_ok(),
+                    () = self.stop.cancelled() => false,
+                };
+                if !sent || failed {
                     return;
                 }
             }
@@ -80,7 +84,7 @@ impl FleetApi {
                 () = sender.closed() => return,
                 () = self.stop.cancelled() => {
                     let draining = Reason::Unavailable.retry_after("the planner goes away", LOOK);
-                    let _gone = sender.send(Err(draining)).await;
+                    let _gone = sender.send_timeout(Err(draining), LOOK).await;
                     return;
                 }
             }
@@ -136,11 +140,12 @@ impl FleetService for FleetApi {
 }
 
 /// One page of a list that is short enough to be at hand: behind the row whose key is `after`.
-fn paged<T>(rows: Vec<T>, key: impl Fn(&T) -> String, after: &str, limit: i64) -> (Vec<T>, String) {
+fn paged<T>(mut rows: Vec<T>, key: impl Fn(&T) -> String, after: &str, limit: i64) -> (Vec<T>, String) {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let start = rows.iter().position(|row| key(row) == after).map_or(0, |last| last + 1);
+    rows.sort_by_cached_key(&key);
+    let start = rows.iter().take_while(|row| key(row).as_str() <= after).count();
     let more = rows.len() > start + limit;
     let page: Vec<T> = rows.into_iter().skip(start).take(limit).collect();
-    let next = page.last().filter(|_| more).map(key).unwrap_or_default();
+    let next = page.last().filter(|_| more).map(&key).unwrap_or_default();
     (page, next)
 }

@@ -51,7 +51,8 @@ impl Watch {
     /// Sends states until the batch ends, the client leaves, or the planner stops.
     pub(super) async fn run(self, resumed_at: Option<i64>) {
         if let Err(status) = self.publish(resumed_at).await {
-            let _gone = self.sender.send(Err(status)).await;
+            // A client that reads nothing finds the stream cut off instead.
+            let _gone = self.sender.send_timeout(Err(status), Duration::from_secs(1)).await;
         }
     }
 
@@ -71,11 +72,14 @@ impl Watch {
                     let resume_token = token(self.id, now.revision);
                     let response =
                         v1::WatchBatchResponse { resume_token, event: Some(event), r#final: ended };
-                    if self.sender.send(Ok(response)).await.is_err() {
-                        return Ok(());
+                    tokio::select! {
+                        sent = self.sender.send(Ok(response)) => if sent.is_err() { return Ok(()) },
+                        () = self.stop.cancelled() => return Err(leaving()),
                     }
                     published = Instant::now();
-                    last = Some(now);
+                    // Lanes come and go without a new revision: who resumes is told of them anyway.
+                    let resumed = last.is_none() && resumed_at == Some(now.revision);
+                    last = Some(if resumed { v1::Batch { chunks: None, ..now } } else { now });
                 }
             }
             if ended {
@@ -117,12 +121,14 @@ impl Watch {
         tokio::select! {
             () = self.signals.until_batch_changes(limit) => Ok(true),
             () = self.sender.closed() => Ok(false),
-            () = self.stop.cancelled() => {
-                let message = "the planner goes away: resume with the last token";
-                Err(Reason::Unavailable.retry_after(message, Duration::from_secs(1)))
-            }
+            () = self.stop.cancelled() => Err(leaving()),
         }
     }
+}
+
+fn leaving() -> Status {
+    let message = "the planner goes away: resume with the last token";
+    Reason::Unavailable.retry_after(message, Duration::from_secs(1))
 }
 
 fn changed(last: Option<&v1::Batch>, now: &v1::Batch) -> bool {

@@ -56,18 +56,20 @@ impl Fleet {
     pub(super) fn update(
         &self,
         id: ExecutorId,
+        outgoing: &Outgoing,
         change: impl FnOnce(&mut v1::Executor),
     ) -> Option<v1::Executor> {
         let mut connected = self.lock();
-        let known = connected.get_mut(&id)?;
+        let known = connected.get_mut(&id).filter(|known| known.outgoing.is(outgoing))?;
         change(&mut known.detail);
         Some(known.detail.clone())
     }
 
     /// Takes credits; a lane has one at most.
-    pub(super) fn credit(&self, id: ExecutorId, credits: Vec<v1::Credit>) {
+    pub(super) fn credit(&self, id: ExecutorId, outgoing: &Outgoing, credits: Vec<v1::Credit>) {
         let mut connected = self.lock();
-        let Some(known) = connected.get_mut(&id) else { return };
+        let known = connected.get_mut(&id).filter(|known| known.outgoing.is(outgoing));
+        let Some(known) = known else { return };
         for credit in credits {
             known.credits.retain(|open| (&open.engine, open.lane) != (&credit.engine, credit.lane));
             known.credits.push(credit);
@@ -75,8 +77,8 @@ impl Fleet {
     }
 
     /// Forgets the credits of an executor that is going away.
-    pub(super) fn drain(&self, id: ExecutorId) {
-        if let Some(known) = self.lock().get_mut(&id) {
+    pub(super) fn drain(&self, id: ExecutorId, outgoing: &Outgoing) {
+        if let Some(known) = self.lock().get_mut(&id).filter(|known| known.outgoing.is(outgoing)) {
             known.credits.clear();
             known.detail.state = v1::executor::State::Draining.into();
         }

@@ -81,12 +81,10 @@ impl Lessor {
             executor = %open.executor, engine = open.credit.engine, lane = open.credit.lane
         );
         async {
-            let lease = self.message(open, id, &claim).await;
-            let sent = match lease {
-                Some(lease) => self.fleet.take(open) && open.outgoing.send(Message::Lease(lease)).await,
-                None => false,
-            };
-            if sent {
+            // Without its payload a chunk goes to nobody: its lease runs out by itself, and then it is
+            // tried again. Queued at once, it would be every lane's next chunk for ever.
+            let Some(lease) = self.message(open, id, &claim).await else { return Ok(()) };
+            if self.fleet.take(open) && open.outgoing.send(Message::Lease(lease)).await {
                 metrics::leased();
                 tracing::debug!("leased");
                 self.signals.batch_changed();
@@ -104,11 +102,15 @@ impl Lessor {
         let bytes = bytes
             .inspect_err(|error| tracing::error!(error = error as &dyn std::error::Error, "no payload"))
             .ok()?;
-        let payload = v1::ChunkPayload::decode(bytes)
+        let mut payload = v1::ChunkPayload::decode(bytes)
             .inspect_err(|error| {
                 tracing::error!(error = error as &dyn std::error::Error, "payload is damaged")
             })
             .ok()?;
+        // Planned for the largest engine; the claim has seen to it that this one is large enough.
+        if let Some(limit) = models::largest_context(&open.engine, &payload.model) {
+            payload.context = payload.context.min(limit);
+        }
         Some(v1::Lease {
             lease_id: id.to_string(),
             epoch: claim.epoch,

@@ -30,7 +30,10 @@ impl Outgoing {
     /// Sends a message; waits while the executor is slow. False if the session is over.
     pub async fn send(&self, message: Message) -> bool {
         let message = ConnectResponse { message: Some(message) };
-        let sent = self.sender.send_timeout(Ok(message), STALLED).await.is_ok();
+        let sent = tokio::select! {
+            sent = self.sender.send_timeout(Ok(message), STALLED) => sent.is_ok(),
+            () = self.broken.cancelled() => false,
+        };
         if !sent {
             self.broken.cancel();
         }

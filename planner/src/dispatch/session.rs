@@ -117,11 +117,9 @@ impl Session {
         };
         self.remember(&detail).await?;
         for profile in hello.profiles {
-            let profile = store::Profile {
-                id: caravan_proto::name::ProfileId::now(),
-                measured: clock::now(),
-                detail: profile,
-            };
+            let measured = profile.measure_time.map_or_else(clock::now, clock::micros);
+            let id = caravan_proto::name::ProfileId::now();
+            let profile = store::Profile { id, measured, detail: profile };
             shared.store.put_profile(&profile).await?;
         }
         tracing::info!(executor = %self.id, host = detail.host, engines = detail.engines.len(), "executor connected");
@@ -138,8 +136,9 @@ impl Session {
     async fn run(self, mut incoming: Streaming<v1::ConnectRequest>, broken: CancellationToken) {
         loop {
             let message = tokio::select! {
-                message = incoming.message() => message,
+                biased;
                 () = broken.cancelled() => break,
+                message = incoming.message() => message,
             };
             let message = match message {
                 Ok(Some(message)) => message.message,
@@ -150,7 +149,11 @@ impl Session {
                 }
             };
             let Some(message) = message else { continue };
-            if let Err(error) = self.take(message).await {
+            let taken = tokio::select! {
+                taken = self.take(message) => taken,
+                () = broken.cancelled() => break,
+            };
+            if let Err(error) = taken {
                 tracing::error!(error = &error as &dyn std::error::Error, "session ends");
                 self.outgoing.close(Reason::Unavailable.status(error.to_string()));
                 break;
@@ -165,7 +168,7 @@ impl Session {
         match message {
             FromExecutor::Hello(_) => return Err(Error::Hello),
             FromExecutor::Credits(credits) => {
-                shared.fleet.credit(self.id, credits.credits);
+                shared.fleet.credit(self.id, &self.outgoing, credits.credits);
                 shared.signals.work();
             }
             FromExecutor::Heartbeat(heartbeat) => self.heartbeat(heartbeat).await?,
@@ -177,7 +180,7 @@ impl Session {
                 }
                 shared.signals.work();
             }
-            FromExecutor::Draining(_) => shared.fleet.drain(self.id),
+            FromExecutor::Draining(_) => shared.fleet.drain(self.id, &self.outgoing),
         }
         Ok(())
     }
@@ -188,7 +191,7 @@ impl Session {
         let lost = shared.store.heartbeat(self.id, &leases, shared.options.deadline()).await?;
         let reply = v1::HeartbeatReply { lost: lost.iter().map(LeaseId::to_string).collect() };
         self.outgoing.send(ToExecutor::HeartbeatReply(reply)).await;
-        let detail = shared.fleet.update(self.id, |detail| {
+        let detail = shared.fleet.update(self.id, &self.outgoing, |detail| {
             detail.engines = heartbeat.engines;
             detail.gpus = heartbeat.gpus;
             detail.gpu_unavailable = heartbeat.gpu_unavailable;

@@ -40,7 +40,7 @@ impl Reader {
                 let (objects, id) = (self.objects.clone(), self.id);
                 async move {
                     let range = offset.saturating_sub(from)..to - from;
-                    objects.part(id, index(part), range).await.map(|s| s.map_err(Error::from))
+                    objects.part(id, (index(part), to - from), range).await.map(|s| s.map_err(Error::from))
                 }
             })
             .map_err(Error::from)
@@ -65,7 +65,7 @@ impl Reader {
             }
             let base = self.bounds[part];
             let local: Vec<_> = rest[..within].iter().map(|r| r.start - base..r.end - base).collect();
-            out.extend(self.objects.part_ranges(self.id, index(part), &local).await?);
+            out.extend(self.objects.part_ranges(self.id, self.named(part), &local).await?);
             rest = &rest[within..];
         }
         Ok(out)
@@ -78,12 +78,17 @@ impl Reader {
             let part = self.part_of(at);
             let (base, end) = (self.bounds[part], self.bounds[part + 1].min(range.end));
             let local = vec![Range { start: at - base, end: end - base }];
-            for bytes in self.objects.part_ranges(self.id, index(part), &local).await? {
+            for bytes in self.objects.part_ranges(self.id, self.named(part), &local).await? {
                 out.extend_from_slice(&bytes);
             }
             at = end;
         }
         Ok(out.freeze())
+    }
+
+    /// A part's number and size.
+    fn named(&self, part: usize) -> (i64, u64) {
+        (index(part), self.bounds[part + 1] - self.bounds[part])
     }
 
     fn is_within(&self, range: &Range<u64>, part: usize) -> bool {

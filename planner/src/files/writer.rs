@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::{Error, Reader};
 use crate::{
     objects::{Objects, PART_BYTES},
-    store::{File, Store},
+    store::{File, FileDeletion, Store},
 };
 
 /// Appends to an open file, part by part. Holds one part in memory at most.
@@ -84,13 +84,18 @@ impl Writer {
         self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Removes the file, row and parts.
+    /// Removes the file, row and parts, if it is still what this writer wrote.
     ///
     /// # Errors
-    /// If they cannot be removed.
+    /// If they cannot be removed, or another writer went on with the file.
     pub async fn discard(self) -> Result<(), Error> {
-        self.store.delete_file(self.file.id).await?;
-        self.objects.delete_file(self.file.id).await?;
+        let now = self.store.file(self.file.id).await?;
+        if now.is_some_and(|now| now.ready || now.parts != self.file.parts) {
+            return Err(Error::Superseded);
+        }
+        if let FileDeletion::Deleted(_) = self.store.delete_file(self.file.id).await? {
+            self.objects.delete_file(self.file.id).await?;
+        }
         Ok(())
     }
 

@@ -44,6 +44,15 @@ impl Capacity {
         self.engines.iter().any(|engine| has(engine, model).is_some())
     }
 
+    /// The largest context of one slot for a model, if every engine that has it tells.
+    #[must_use]
+    pub fn context(&self, model: &str) -> Option<i64> {
+        let contexts =
+            self.engines.iter().filter_map(|engine| has(engine, model)).map(|model| model.max_context);
+        let contexts: Vec<i64> = contexts.collect();
+        contexts.iter().copied().max().filter(|_| !contexts.contains(&0))
+    }
+
     /// The lanes for a model.
     #[must_use]
     pub fn fleet(&self, model: &str, options: &Options) -> Fleet {

@@ -10,6 +10,7 @@ mod scan;
 mod spec;
 mod stage;
 
+pub use capacity::Capacity;
 pub use options::Options;
 pub use spec::check as check_spec;
 pub use stage::Preparer;

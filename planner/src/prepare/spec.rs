@@ -10,14 +10,14 @@ const MAX_LABELS: usize = 16;
 const MAX_LABEL_KEY: usize = 64;
 const MAX_LABEL_VALUE: usize = 512;
 
-/// Checks what a client sends to create a batch; gives the input.
+/// Checks what a client sends to create a batch; gives it with its defaults filled in, and the input.
 ///
 /// # Errors
 /// INVALID_ARGUMENT with the field and the way out.
-pub fn check(spec: &v1::Batch) -> Result<FileId, Status> {
+pub fn check(mut spec: v1::Batch) -> Result<(v1::Batch, FileId), Status> {
     let wrong =
         |field: &str, message: String| Err(Reason::InvalidArgument.field(format!("batch.{field}"), message));
-    let server_set = server_set(spec);
+    let server_set = server_set(&spec);
     if !server_set.is_empty() {
         return wrong(server_set, format!("{server_set} is set by the server: leave it empty"));
     }
@@ -44,9 +44,17 @@ pub fn check(spec: &v1::Batch) -> Result<FileId, Status> {
             format!("{MAX_LABELS} labels, keys to {MAX_LABEL_KEY} bytes, values to {MAX_LABEL_VALUE}");
         return wrong("metadata", format!("metadata may hold {bounds}"));
     }
-    check_numbers(spec)?;
+    check_numbers(&spec)?;
     let input = spec.input_file.parse();
-    input.map_err(|error| Reason::InvalidArgument.field("batch.input_file", format!("{error}")))
+    let input =
+        input.map_err(|error| Reason::InvalidArgument.field("batch.input_file", format!("{error}")))?;
+    if spec.strategy() == v1::Strategy::Unspecified {
+        spec.strategy = v1::Strategy::Independent.into();
+    }
+    if spec.on_invalid() == v1::OnInvalid::Unspecified {
+        spec.on_invalid = v1::OnInvalid::RejectBatch.into();
+    }
+    Ok((spec, input))
 }
 
 fn check_numbers(spec: &v1::Batch) -> Result<(), Status> {
@@ -78,10 +86,10 @@ fn check_numbers(spec: &v1::Batch) -> Result<(), Status> {
         }
     }
     match &spec.completion_window {
-        Some(window) if window.seconds <= 0 => {
-            wrong("completion_window", "completion_window must be 1 s or more")
+        Some(_) => {
+            wrong("completion_window", "this version expires no batches: leave completion_window empty")
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

@@ -23,6 +23,8 @@ use crate::{
     store::{Batch, File, NewChunk, Planned, Rejected, State, Store},
 };
 
+/// Missing models that a plan names.
+const NOTES: usize = 10;
 /// Chunk rows written in one transaction.
 const ROWS: usize = 200;
 /// Payloads written at once; each is at most `Limits::max_payload`, or one request if that is longer.
@@ -85,7 +87,16 @@ impl Preparer {
                 .await;
         };
         let mut rejects = Rejects::of(&self.objects, batch.id);
-        match self.draw(&batch.spec, &file, &mut rejects).await? {
+        let draft = match self.draw(&batch.spec, &file, &mut rejects).await {
+            // No further try would end otherwise.
+            Err(error @ (Error::Plan(_) | Error::Changed { .. })) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the batch cannot be planned");
+                let message = error.to_string();
+                return self.reject(batch.id, &mut rejects, 0, "PLANNING_FAILED", &message).await;
+            }
+            draft => draft?,
+        };
+        match draft {
             Draft::Fatal { total, error } => {
                 let reason = error.code.as_str().to_uppercase();
                 let message = error.message.clone();
@@ -198,7 +209,7 @@ impl Preparer {
             total: signed(drawn.scanned.total),
             chunks: signed(drawn.plan.chunks.len() as u64),
             plan: preview::plan(&drawn.scanned, &drawn.plan, rejects.lines, drawn.notes.clone()),
-            provisional: drawn.fleets.iter().any(|fleet| !fleet.lanes_known),
+            provisional: drawn.fleets.iter().all(|fleet| !fleet.lanes_known),
             rejected: rejects.segment().await?,
             line_errors: std::mem::take(&mut rejects.shown),
             line_error_count: signed(rejects.errors),
@@ -258,6 +269,7 @@ impl Preparer {
         let error_file = rejects.error_file(&self.store).await?.error;
         let rejected = Rejected {
             total: signed(total),
+            failed: signed(rejects.lines),
             reason: reason.to_owned(),
             message: message.to_owned(),
             line_errors: std::mem::take(&mut rejects.shown),
@@ -309,7 +321,10 @@ fn answer_tokens(policy: &Policy) -> i64 {
 
 fn missing(scanned: &Scanned, capacity: &Capacity) -> Vec<String> {
     let models: BTreeSet<&String> = scanned.models.iter().filter(|model| !capacity.serves(model)).collect();
-    models.into_iter().map(|model| format!("No engine has the model {model} now.")).collect()
+    let more = models.len().saturating_sub(NOTES);
+    let named = models.into_iter().take(NOTES).map(|model| format!("No engine has the model {model} now."));
+    let rest = (more > 0).then(|| format!("No engine has {more} further models now."));
+    named.chain(rest).collect()
 }
 
 fn signed(count: u64) -> i64 {

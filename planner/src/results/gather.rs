@@ -1,6 +1,10 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use caravan_proto::{name::BatchId, v1};
+use bytes::Bytes;
+use caravan_proto::{
+    name::BatchId,
+    v1::{self, connect_response::Message},
+};
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{Mutex, mpsc},
@@ -10,7 +14,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
 use super::{Error, segment::segment};
-use crate::{clock, dispatch::Outgoing, metrics, objects::Objects, signals::Signals, store::Store};
+use crate::{
+    clock,
+    dispatch::Outgoing,
+    metrics,
+    objects::Objects,
+    signals::Signals,
+    store::{NewSegment, Store},
+};
 
 /// When the results of a batch are committed.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -79,7 +90,13 @@ impl Gatherer {
 
     /// Takes results; waits while the batch's are being committed and its buffer is full.
     pub async fn take(&self, batch: BatchId, arrival: Arrival) {
-        let sender = self.batches.lock().await.entry(batch).or_insert_with(|| self.start(batch)).clone();
+        let sender = {
+            let mut batches = self.batches.lock().await;
+            if !batches.contains_key(&batch) {
+                batches.retain(|_, idle| !idle.is_closed());
+            }
+            batches.entry(batch).or_insert_with(|| self.start(batch)).clone()
+        };
         if let Err(mpsc::error::SendError(arrival)) = sender.send(arrival).await {
             // Its task went idle in this moment: the results start a new one.
             let fresh = self.start(batch);
@@ -165,10 +182,13 @@ impl Batch {
 
     /// False if it was stopped before the store took the results: they are not acked, so they come again.
     async fn commit_until_done(&mut self, stop: &CancellationToken) -> bool {
+        let results = self.pending.iter().flat_map(|arrival| &arrival.results).collect();
+        let (bytes, segment) = segment(self.id, results);
         let mut pause = Duration::from_millis(100);
         loop {
-            match self.commit().await {
-                Ok(()) => return true,
+            // The same object under the same name, however often it takes: the bits decide what counts.
+            match self.commit(&bytes, &segment).await {
+                Ok(()) => break,
                 Err(error) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
@@ -181,15 +201,14 @@ impl Batch {
                 () = stop.cancelled() => return false,
             }
         }
+        self.ack().await;
+        true
     }
 
-    async fn commit(&mut self) -> Result<(), Error> {
-        let results = self.pending.iter().flat_map(|arrival| &arrival.results).collect();
-        let (bytes, segment) = segment(self.id, results);
-        let size = bytes.len() as u64;
-        self.objects.put_segment(self.id, segment.id, bytes).await?;
-        let commit = self.store.commit(self.id, &segment, clock::now()).await?;
-        metrics::committed(commit.accepted, size);
+    async fn commit(&self, bytes: &Bytes, segment: &NewSegment) -> Result<(), Error> {
+        self.objects.put_segment(self.id, segment.id, bytes.clone()).await?;
+        let commit = self.store.commit(self.id, segment, clock::now()).await?;
+        metrics::committed(commit.accepted, bytes.len() as u64);
         tracing::debug!(
             number = commit.number,
             accepted = commit.accepted,
@@ -200,24 +219,29 @@ impl Batch {
         if commit.batch_done || !commit.chunks_done.is_empty() {
             self.signals.upkeep();
         }
-        self.ack().await;
         Ok(())
     }
 
     async fn ack(&mut self) {
+        let mut sessions: Vec<(Outgoing, HashMap<i32, Vec<i32>>)> = Vec::new();
         for arrival in self.pending.drain(..) {
-            let mut chunks: HashMap<i32, Vec<i32>> = HashMap::new();
-            for result in &arrival.results {
-                chunks.entry(result.chunk).or_default().push(result.index);
+            let known = sessions.iter().position(|(session, _)| session.is(&arrival.acks));
+            let index = known.unwrap_or(sessions.len());
+            if known.is_none() {
+                sessions.push((arrival.acks, HashMap::new()));
             }
-            let batch = self.id.name();
-            let chunks = chunks
-                .into_iter()
-                .map(|(chunk, indexes)| v1::ChunkAck { batch: batch.clone(), chunk, indexes })
-                .collect();
-            // A session that is gone sends the results again; they are final by then and acked at once.
-            arrival.acks.send(v1::connect_response::Message::Ack(v1::Ack { chunks })).await;
+            for result in &arrival.results {
+                sessions[index].1.entry(result.chunk).or_default().push(result.index);
+            }
         }
+        let batch = self.id.name();
+        let acks = sessions.into_iter().map(|(session, chunks)| {
+            let ack = |(chunk, indexes)| v1::ChunkAck { batch: batch.clone(), chunk, indexes };
+            let chunks = chunks.into_iter().map(ack).collect();
+            // A session that is gone sends the results again; they are final by then and acked at once.
+            async move { session.send(Message::Ack(v1::Ack { chunks })).await }
+        });
+        futures::future::join_all(acks).await;
         (self.bytes, self.results) = (0, 0);
     }
 }

@@ -243,6 +243,8 @@ pub struct RejectedSegment {
 pub struct Rejected {
     /// Non-empty lines, as far as they were counted.
     pub total: i64,
+    /// Of those, lines that are wrong.
+    pub failed: i64,
     /// Stable word.
     pub reason: String,
     /// Sentence.

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::LOOK;
 use crate::{clock, dispatch, metrics, signals::Signals, store::Store};
@@ -21,12 +22,23 @@ impl Expiry {
         Self { ttl: lease.ttl(), serving_since: now, last_round: now }
     }
 
-    pub(super) async fn round(&mut self, store: &dyn Store, signals: &Signals, store_works: bool) {
+    pub(super) async fn run(mut self, store: &dyn Store, signals: &Signals, stop: &CancellationToken) {
+        let pause = LOOK.min(self.ttl / 4);
+        while !stop.is_cancelled() {
+            self.round(store, signals).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    async fn round(&mut self, store: &dyn Store, signals: &Signals) {
         let now = Instant::now();
         // A round that comes late means that the process was stopped, or starved.
         let late = now - self.last_round > 3 * LOOK;
         self.last_round = now;
-        if late || !store_works {
+        if late || store.open_batches().await.is_err() {
             self.serving_since = now;
         }
         if now - self.serving_since < self.ttl {

@@ -2,12 +2,13 @@
 //! compacted. Level-triggered: every round looks at the rows, so a crash at any point only
 //! means that the next round begins the same step anew.
 
+mod compaction;
 mod expiry;
 mod steps;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,23 +22,31 @@ use crate::{
     dispatch,
     objects::Objects,
     prepare::Preparer,
-    results,
     signals::Signals,
-    store::{OpenBatch, State, Store},
+    store::{self, OpenBatch, State, Store},
 };
 
 /// Without a hint, the rows are looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
-/// Chunks compacted in one round.
-const COMPACTIONS: i64 = 16;
 
 /// Keeps batches moving.
 pub(crate) struct Upkeep {
+    lease: dispatch::Options,
     steps: Steps,
-    expiry: Expiry,
-    /// Batches with a step under way on this replica.
-    busy: Arc<Mutex<HashSet<BatchId>>>,
+    busy: Busy,
     tasks: TaskTracker,
+}
+
+/// Batches with a step under way on this replica.
+#[derive(Clone, Default)]
+struct Busy {
+    batches: Arc<Mutex<HashSet<BatchId>>>,
+}
+
+/// The claim of one step on its batch, given up however the step ends.
+struct Claim {
+    busy: Busy,
+    batch: BatchId,
 }
 
 // === impl Upkeep ===
@@ -53,27 +62,35 @@ impl Upkeep {
         signals: Signals,
     ) -> Self {
         let steps = Steps { store, objects, preparer, signals };
-        Self { expiry: Expiry::new(lease), steps, busy: Arc::default(), tasks: TaskTracker::new() }
+        Self { lease, steps, busy: Busy::default(), tasks: TaskTracker::new() }
     }
 
     /// Keeps up until stopped; steps under way are dropped then, and begun anew by the next process.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let Steps { store, objects, signals, .. } = &self.steps;
+        // Beside each other: a slow step or an unreadable segment must not keep leases from expiring.
+        tokio::join!(
+            self.move_on(&stop),
+            Expiry::new(self.lease).run(&**store, signals, &stop),
+            compaction::run(&**store, objects, &self.busy, &stop),
+        );
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    async fn move_on(&self, stop: &CancellationToken) {
         while !stop.is_cancelled() {
-            let round = self.round(&stop).await;
-            if let Err(error) = &round {
-                tracing::error!(error = error as &dyn std::error::Error, "upkeep is held up");
+            if let Err(error) = self.round(stop).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "upkeep is held up");
             }
-            self.expiry.round(&*self.steps.store, &self.steps.signals, round.is_ok()).await;
             tokio::select! {
                 () = self.steps.signals.until_upkeep(LOOK) => {}
                 () = stop.cancelled() => {}
             }
         }
-        self.tasks.close();
-        self.tasks.wait().await;
     }
 
-    async fn round(&self, stop: &CancellationToken) -> Result<(), results::Error> {
+    async fn round(&self, stop: &CancellationToken) -> Result<(), store::Error> {
         for batch in self.steps.store.open_batches().await? {
             match batch.state {
                 State::Validating | State::Planning | State::Finalizing | State::Cancelling => {
@@ -83,26 +100,18 @@ impl Upkeep {
                 _ => {}
             }
         }
-        for (id, chunk) in self.steps.store.uncompacted(COMPACTIONS).await? {
-            // Finalizing compacts by itself.
-            if !self.busy().contains(&id) {
-                results::compact(&*self.steps.store, &self.steps.objects, id, &chunk).await?;
-            }
-        }
         Ok(())
     }
 
     fn start(&self, batch: OpenBatch, stop: &CancellationToken) {
-        if !self.busy().insert(batch.id) {
-            return;
-        }
-        let (steps, busy, stop) = (self.steps.clone(), Arc::clone(&self.busy), stop.clone());
+        let Some(claim) = self.busy.claim(batch.id) else { return };
+        let (steps, stop) = (self.steps.clone(), stop.clone());
         let step = async move {
             let done = tokio::select! {
-                done = steps.take(batch) => done,
-                () = stop.cancelled() => Ok(()),
+                done = steps.take(batch.id) => done,
+                () = stop.cancelled() => return,
             };
-            busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&batch.id);
+            drop(claim);
             match done {
                 Ok(()) => steps.signals.upkeep(),
                 // The next round tries again.
@@ -114,9 +123,30 @@ impl Upkeep {
         let span = tracing::info_span!("step", batch = %batch.id, state = batch.state.as_str_name());
         self.tasks.spawn(step.instrument(span));
     }
+}
 
-    fn busy(&self) -> std::sync::MutexGuard<'_, HashSet<BatchId>> {
+// === impl Busy ===
+
+impl Busy {
+    fn claim(&self, batch: BatchId) -> Option<Claim> {
+        let free = self.lock().insert(batch);
+        free.then(|| Claim { busy: self.clone(), batch })
+    }
+
+    fn has(&self, batch: BatchId) -> bool {
+        self.lock().contains(&batch)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<BatchId>> {
         // Nothing panics while it holds this lock.
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Claim ===
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.busy.lock().remove(&self.batch);
     }
 }

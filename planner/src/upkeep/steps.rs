@@ -5,7 +5,7 @@ use caravan_proto::{name::BatchId, v1};
 use crate::{
     clock, metrics,
     objects::Objects,
-    prepare::{self, Preparer},
+    prepare::{self, Capacity, Preparer},
     results,
     signals::Signals,
     store::{self, OpenBatch, State, Store},
@@ -36,13 +36,11 @@ pub(super) enum Error {
 // === impl Steps ===
 
 impl Steps {
-    /// Takes the step that is due in the batch's state.
-    pub(super) async fn take(&self, batch: OpenBatch) -> Result<(), Error> {
+    /// Takes the step that is due in the batch's state now.
+    pub(super) async fn take(&self, id: BatchId) -> Result<(), Error> {
+        let Some(batch) = self.store.batch(id).await? else { return Ok(()) };
         match batch.state {
-            State::Validating | State::Planning => match self.store.batch(batch.id).await? {
-                Some(row) => Ok(self.preparer.prepare(&row).await?),
-                None => Ok(()),
-            },
+            State::Validating | State::Planning => Ok(self.preparer.prepare(&batch).await?),
             State::Finalizing => self.finish(batch.id).await,
             State::Cancelling => {
                 let error = v1::RequestError {
@@ -85,18 +83,31 @@ impl Steps {
         let Ok(capacity) = self.preparer.capacity().await else { return Ok(()) };
         let groups = row.plan.iter().flat_map(|plan| &plan.groups);
         let missing = groups.map(|group| &group.model).find(|model| !capacity.serves(model));
-        if let Some(model) = missing {
-            let message = format!("no engine has the model {model}; the batch waits for one");
-            self.store.explain(batch.id, "NO_ENGINE_FOR_MODEL", &message).await?;
-        } else if batch.provisional {
-            let from = [State::Queued];
-            self.store.advance(batch.id, &from, State::Planning, clock::now()).await?;
+        let any = row.plan.iter().flat_map(|plan| &plan.groups).any(|group| capacity.serves(&group.model));
+        if batch.provisional && any {
+            self.store.advance(batch.id, &[State::Queued], State::Planning, clock::now()).await?;
             self.signals.upkeep();
-        } else {
-            self.store
-                .explain(batch.id, "WAITING_FOR_LANE", "every lane is at work on other batches")
-                .await?;
+            return Ok(());
         }
-        Ok(())
+        let (reason, message) = match (missing, too_long(&row, &capacity)) {
+            (Some(model), _) => {
+                ("NO_ENGINE_FOR_MODEL", format!("no engine has the model {model}; the batch waits for one"))
+            }
+            (None, Some(message)) => ("NO_ENGINE_QUALIFIES", message),
+            (None, None) => ("WAITING_FOR_LANE", "every lane is at work on other batches".to_owned()),
+        };
+        self.store.explain(batch.id, reason, &message).await
     }
+}
+
+/// Says so if no engine has the context that the batch's longest chunk needs.
+fn too_long(batch: &store::Batch, capacity: &Capacity) -> Option<String> {
+    let plan = batch.plan.as_ref()?;
+    let context = plan.groups.iter().filter_map(|group| capacity.context(&group.model)).max()?;
+    (plan.largest_context > context).then(|| {
+        let needed = plan.largest_context;
+        format!(
+            "a chunk needs a context of {needed} tokens, and the largest that an engine gives is {context}"
+        )
+    })
 }

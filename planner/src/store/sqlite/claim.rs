@@ -13,7 +13,7 @@ use crate::store::{Claim, Error, Wanted};
 pub(super) const NEXT_OF_SHARE: &str = "
     SELECT c.batch, c.number
     FROM chunks c
-    CROSS JOIN batches b ON b.id = c.batch AND b.state IN (3, 4) AND b.priority >= ?6
+    CROSS JOIN batches b ON b.id = c.batch AND b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= ?6
     CROSS JOIN json_each(?1) w ON w.value ->> 0 = c.model AND (w.value ->> 1 = 0 OR w.value ->> 1 >= c.context)
     WHERE c.state = 0 AND c.batch = ?3 AND c.plan_group = ?4 AND c.share = ?5 AND (c.kinds & ?2) <> 0
     ORDER BY c.number LIMIT 1";
@@ -29,7 +29,7 @@ pub(super) const HEAD_OF_SHARE: &str = "
         WHERE q.state = 0 AND q.share_head = 1 AND q.batch = b.id AND q.model = w.value ->> 0
           AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
         ORDER BY q.number LIMIT 1)
-    WHERE b.state IN (3, 4) AND b.priority >= ?3
+    WHERE b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= ?3
     ORDER BY b.priority DESC, b.id, c.number LIMIT 1";
 
 /// Binds: models, kind. As `HEAD_OF_SHARE`, from the tail; tells the highest priority that is queued.
@@ -42,7 +42,7 @@ pub(super) const LAST_OF_ANY: &str = "
         WHERE q.state = 0 AND q.batch = b.id AND q.model = w.value ->> 0
           AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
         ORDER BY q.number DESC LIMIT 1)
-    WHERE b.state IN (3, 4)
+    WHERE b.state IN (3, 4) AND b.provisional = 0
     ORDER BY b.priority DESC, b.id, c.number DESC LIMIT 1";
 
 pub(super) async fn claim(store: &Sqlite, wanted: &Wanted) -> Result<Option<Claim>, Error> {
@@ -88,7 +88,7 @@ async fn take(tx: &mut SqliteConnection, batch: BatchId, chunk: i32) -> Result<O
     const TAKE: &str = "
         UPDATE chunks SET state = 1, epoch = epoch + 1
         WHERE batch = ?1 AND number = ?2 AND state = 0
-          AND EXISTS (SELECT 1 FROM batches WHERE id = ?1 AND state IN (3, 4))
+          AND EXISTS (SELECT 1 FROM batches WHERE id = ?1 AND state IN (3, 4) AND provisional = 0)
         RETURNING plan_group, share, epoch, size, done";
 
     let row = sqlx::query(TAKE).bind(blob(batch)).bind(chunk).fetch_optional(tx).await?;

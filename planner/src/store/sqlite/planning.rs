@@ -135,7 +135,7 @@ pub(super) async fn reject(
     const REJECT: &str = "
         UPDATE batches SET
             state = 8 /* failed */, reason = ?2, message = ?3, total = ?4, error_file = ?5, ended = ?6,
-            revision = revision + 1
+            failed = ?7, revision = revision + 1
         WHERE id = ?1 AND state IN (1 /* validating */, 2 /* planning */)";
 
     let mut tx = store.begin().await?;
@@ -146,6 +146,7 @@ pub(super) async fn reject(
         .bind(rejected.total)
         .bind(rejected.error_file.map(blob))
         .bind(now)
+        .bind(rejected.failed)
         .execute(&mut *tx)
         .await?;
     if done.rows_affected() == 0 {

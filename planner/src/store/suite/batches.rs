@@ -128,6 +128,7 @@ pub(in crate::store) async fn a_batch_is_rejected(db: &impl Backend) {
     let id = planning(&store).await;
     store.add_chunks(id, &[new_chunk(0, 3)]).await.unwrap();
     let rejected = Rejected {
+        failed: 1,
         total: 9,
         reason: "INVALID_LINES".into(),
         message: "two lines are bad".into(),
