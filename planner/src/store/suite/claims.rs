@@ -121,8 +121,7 @@ pub(in crate::store) async fn only_queued_and_running_batches_are_claimed(db: &i
 pub(in crate::store) async fn the_first_claim_starts_a_batch(db: &impl Backend) {
     let store = db.open().await;
     let id = planning(&store).await;
-    store.add_chunks(id, &[new_chunk(0, 1), new_chunk(1, 1)]).await.unwrap();
-    store.activate(id, &Planned { provisional: true, ..planned(2, 2) }, 8).await.unwrap();
+    activate(&store, id, &[new_chunk(0, 1), new_chunk(1, 1)]).await;
     claim_with(&store, Wanted { now: 60, ..wanted(ExecutorId::now()) }).await.unwrap();
     claim_with(&store, Wanted { now: 70, ..wanted(ExecutorId::now()) }).await.unwrap();
     let batch = batch(&store, id).await;

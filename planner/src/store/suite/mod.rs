@@ -34,7 +34,7 @@ macro_rules! laws {
             batches: a_request_id_creates_one_batch, a_batch_needs_a_ready_input, racing_creations_make_one_batch,
                 batches_are_listed_by_state, a_plan_is_activated, a_plan_of_another_size_is_refused,
                 a_batch_without_chunks_is_finalized, a_batch_is_rejected, a_provisional_plan_is_made_anew,
-                nothing_is_planned_anew_once_leased, a_reason_goes_with_its_state, cancelling_revokes_leases,
+                nothing_is_leased_of_a_provisional_plan, a_reason_goes_with_its_state, cancelling_revokes_leases,
                 an_unplanned_batch_is_cancelled_at_once, a_cancelled_batch_ends_when_nothing_is_open,
                 deletion_leaves_nothing, every_change_is_a_revision;
             claims: a_warm_lane_goes_on_with_its_share, a_cold_lane_begins_a_share, the_tail_is_stolen_last,
