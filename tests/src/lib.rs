@@ -1,1 +1,20 @@
-//! Integration tests and benches.
+//! The harness of the integration tests: Caravan's programs as real processes, inputs and
+//! the audit of what came of them. It holds no test; those stand in `tests/suite`.
+
+mod api;
+mod audit;
+mod caravan;
+mod fleet;
+mod input;
+mod process;
+mod up;
+mod wait;
+
+pub use api::{Api, chunk, finish, reason, sha256, start};
+pub use audit::{Audit, audit};
+pub use caravan::{Caravan, Ended, Submitted};
+pub use fleet::Fleet;
+pub use input::{Expected, Input, MODEL};
+pub use process::{Process, binary, signal};
+pub use up::Up;
+pub use wait::{LIMIT, until};

@@ -1,0 +1,111 @@
+use std::collections::{BTreeMap, HashMap};
+
+use anyhow::{Context as _, bail, ensure};
+use caravan_simulated_engine::answer_for;
+use serde_json::Value;
+
+use crate::{Expected, Input};
+
+/// What came of an input.
+#[derive(Debug, Default)]
+pub struct Audit {
+    /// Lines in the output file.
+    pub answered: usize,
+    /// By input line: the code of its line in the error file, or the status of its refusal.
+    pub failed: BTreeMap<u64, String>,
+}
+
+/// Holds output and error file against the input: every non-empty line is in exactly one of
+/// them, once; each file is whole JSON lines in input order; an answer belongs to its question.
+///
+/// # Errors
+/// What does not hold.
+pub fn audit(input: &Input, output: &[u8], errors: &[u8]) -> anyhow::Result<Audit> {
+    let mut by_id: HashMap<&str, &Expected> = HashMap::new();
+    for expected in input.expected() {
+        if let Some(id) = &expected.custom_id {
+            by_id.entry(id).or_insert(expected);
+        }
+    }
+    let by_line: HashMap<u64, &Expected> = input.expected().iter().map(|e| (e.line, e)).collect();
+    let mut seen: BTreeMap<u64, &str> = BTreeMap::new();
+    let mut audit = Audit::default();
+    for (file, bytes) in [("output", output), ("errors", errors)] {
+        let mut last = 0;
+        for (text, record) in records(bytes).with_context(|| format!("in the {file} file"))? {
+            let place = || format!("in the {file} file: {}", text.get(..300).unwrap_or(text));
+            let named = record["error"]["line"].as_u64().and_then(|line| by_line.get(&line));
+            let id = record["custom_id"].as_str().and_then(|id| by_id.get(id));
+            let expected = named.or(id).with_context(|| format!("of no line of the input, {}", place()))?;
+            if let Some(other) = seen.insert(expected.line, file) {
+                bail!("line {} twice, before in the {other} file, now {}", expected.line, place());
+            }
+            ensure!(expected.line > last, "line {} behind {last}, {}", expected.line, place());
+            last = expected.line;
+            if file == "output" {
+                check_answer(&record, expected).with_context(place)?;
+                audit.answered += 1;
+            } else {
+                audit.failed.insert(expected.line, code(&record).with_context(place)?);
+            }
+        }
+    }
+    let lost: Vec<u64> = by_line.keys().copied().filter(|line| !seen.contains_key(line)).collect();
+    ensure!(
+        lost.is_empty(),
+        "{} lines lost, e.g. {:?}",
+        lost.len(),
+        lost.iter().take(10).collect::<Vec<_>>()
+    );
+    Ok(audit)
+}
+
+// === impl Audit ===
+
+impl Audit {
+    /// Holds the counts of a batch, as JSON, against what was found.
+    ///
+    /// # Errors
+    /// If they differ.
+    pub fn agrees_with(&self, batch: &Value) -> anyhow::Result<()> {
+        let requests = &batch["requests"];
+        let counted = ["total", "succeeded", "failed"].map(|key| requests[key].as_u64().unwrap_or(u64::MAX));
+        let failed = self.failed.len() as u64;
+        let found = [self.answered as u64 + failed, self.answered as u64, failed];
+        ensure!(counted == found, "the batch counts {counted:?}, its files hold {found:?}");
+        Ok(())
+    }
+}
+
+fn records(bytes: &[u8]) -> anyhow::Result<Vec<(&str, Value)>> {
+    let text = std::str::from_utf8(bytes)?;
+    ensure!(text.is_empty() || text.ends_with('\n'), "the last line is torn");
+    let parse = |line| Ok((line, serde_json::from_str(line).with_context(|| format!("torn: {line}"))?));
+    text.lines().map(parse).collect()
+}
+
+fn check_answer(record: &Value, expected: &Expected) -> anyhow::Result<()> {
+    ensure!(record["response"]["status_code"] == 200 && record["error"].is_null(), "not answered");
+    let body = &record["response"]["body"];
+    ensure!(body.is_object(), "no body");
+    let Some(question) = &expected.question else { return Ok(()) };
+    let texts = [
+        &body["choices"][0]["message"]["content"],
+        &body["choices"][0]["text"],
+        &body["message"]["content"],
+        &body["response"],
+    ];
+    let text = texts.into_iter().find_map(Value::as_str).context("no text")?;
+    ensure!(text.contains(&answer_for(question)), "the answer to another question than {question:?}");
+    Ok(())
+}
+
+fn code(record: &Value) -> anyhow::Result<String> {
+    if let Some(code) = record["error"]["code"].as_str() {
+        ensure!(record["error"]["message"].as_str().is_some_and(|text| !text.is_empty()), "no message");
+        return Ok(code.to_owned());
+    }
+    let status = record["response"]["status_code"].as_u64().context("neither error nor status")?;
+    ensure!(status != 200, "an answer among the errors");
+    Ok(status.to_string())
+}
