@@ -32,7 +32,7 @@ pub struct Options {
     pub tick_ms: u64,
     /// Uncommitted bytes of a batch. Default 4 MiB.
     pub bytes: usize,
-    /// Uncommitted results of a batch. Default 512: keeps fast engines from waiting for acks.
+    /// Uncommitted results of a batch. Default 2048: keeps fast engines from waiting for acks.
     pub results: usize,
 }
 
@@ -74,7 +74,7 @@ struct Batch {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tick_ms: 1000, bytes: 4 << 20, results: 512 }
+        Self { tick_ms: 1000, bytes: 4 << 20, results: 2048 }
     }
 }
 
