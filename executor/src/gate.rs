@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    engine::{Class, Engine, Failure, ReloadSet},
+    engine::{Class, Engine, Failure, ReloadSet, bare, same_model},
     metrics,
 };
 
@@ -37,6 +37,7 @@ struct State {
     loading: bool,
     queue: VecDeque<Ticket>,
     next_ticket: u64,
+    /// By bare name: all names of a model share its fate.
     refused: HashMap<String, (Instant, Failure)>,
 }
 
@@ -95,7 +96,8 @@ enum Turn {
 impl State {
     fn fits(&self, need: &Need) -> bool {
         self.active.as_ref().is_some_and(|active| {
-            active.model == need.model && (need.context == 0 || need.context <= active.set.context)
+            same_model(&active.model, &need.model)
+                && (need.context == 0 || need.context <= active.set.context)
         })
     }
 
@@ -104,7 +106,7 @@ impl State {
             return Turn::Wait;
         };
         let need = &self.queue[place].need;
-        if let Some((until, failure)) = self.refused.get(&need.model)
+        if let Some((until, failure)) = self.refused.get(bare(&need.model))
             && Instant::now() < *until
         {
             return Turn::Refused(failure.clone());
@@ -120,7 +122,7 @@ impl State {
 
     /// The smallest set that suits every chunk that waits for this model.
     fn wanted(&self, model: &str) -> ReloadSet {
-        let contexts = self.queue.iter().filter(|t| t.need.model == model).map(|t| t.need.context);
+        let contexts = self.queue.iter().filter(|t| same_model(&t.need.model, model)).map(|t| t.need.context);
         ReloadSet { context: contexts.max().unwrap_or(0) }
     }
 }
@@ -196,7 +198,7 @@ impl Gate {
     pub(crate) fn refuse(&self, model: &str, failure: Failure) {
         let until = Instant::now() + self.refuse_for;
         self.state.send_modify(|state| {
-            state.refused.insert(model.to_owned(), (until, failure));
+            state.refused.insert(bare(model).to_owned(), (until, failure));
         });
     }
 
@@ -264,12 +266,12 @@ impl Gate {
     }
 
     /// Loads. What would be a request's fault is the model's here, and a death is worth
-    /// another try.
+    /// another try; an engine that is too busy to load is waited for.
     async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
         let start = Instant::now();
         let class = |class| match class {
             Class::Request => Class::Model,
-            Class::Suspect | Class::Bystander => Class::Retry,
+            Class::Suspect => Class::Retry,
             other => other,
         };
         let loaded = self.engine.load(model, set).await;

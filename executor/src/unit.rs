@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     backoff::Backoff,
-    engine::{Description, Engine, Model},
+    engine::{Description, Engine, Model, same_model},
     gate::Gate,
     health::{Health, Life},
     ledger::{AtWork, Ledger},
@@ -117,7 +117,7 @@ impl Unit {
     pub(crate) fn snapshot(&self, at_work: &[AtWork]) -> v1::Engine {
         let health = self.health.now();
         let refused = self.gate.refused();
-        let usable = |model: &&Model| refused.iter().all(|(name, _)| *name != model.name);
+        let usable = |model: &&Model| refused.iter().all(|(name, _)| !same_model(name, &model.name));
         let state = if health.up { v1::engine::State::Ready } else { v1::engine::State::Down };
         let mut message = health.message;
         for (model, why) in &refused {

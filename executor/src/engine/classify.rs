@@ -51,7 +51,7 @@ const RULES: &[Rule] = &[
     (&["model", "does not exist"], Class::Model, "model_not_found"),
     // Passing trouble.
     (&["loading model"], Class::Down, "engine_loading"),
-    (&["server busy"], Class::Retry, "engine_busy"),
+    (&["server busy"], Class::Bystander, "engine_busy"),
     (&["request canceled"], Class::Retry, "engine_busy"),
     (&["out of memory"], Class::Retry, "engine_out_of_memory"),
     (&["llama-server chat error"], Class::Retry, "engine_error"),
@@ -68,7 +68,9 @@ pub(super) fn classify(status: u16, text: &str) -> (Class, &'static str) {
     match status {
         401 | 403 => (Class::Model, "access_denied"),
         404 | 405 | 501 => (Class::Model, "endpoint_not_supported"),
-        408 | 429 | 499 | 503 | 504 => (Class::Retry, "engine_busy"),
+        // It said so before it began: whoever is turned away waits for as long as it takes.
+        429 | 503 => (Class::Bystander, "engine_busy"),
+        408 | 499 | 504 => (Class::Retry, "engine_busy"),
         400..=499 => (Class::Request, "invalid_request"),
         _ => (Class::Retry, "engine_error"),
     }
@@ -109,7 +111,7 @@ mod tests {
             ),
             (503, r#"{"error":{"code":503,"message":"Loading model"}}"#, (Class::Down, "engine_loading")),
             (502, "bad gateway", (Class::Retry, "engine_error")),
-            (503, "", (Class::Retry, "engine_busy")),
+            (503, "", (Class::Bystander, "engine_busy")),
             (422, "nope", (Class::Request, "invalid_request")),
             (401, "unauthorized", (Class::Model, "access_denied")),
         ] {

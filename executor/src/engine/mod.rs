@@ -107,6 +107,16 @@ pub struct Call<'a> {
     pub answer_tokens: u64,
 }
 
+/// A model's name without the tag that is taken for granted.
+pub(crate) fn bare(name: &str) -> &str {
+    name.strip_suffix(":latest").unwrap_or(name)
+}
+
+/// Whether two names mean one model: Ollama reads a name without tag as `:latest`.
+pub(crate) fn same_model(one: &str, other: &str) -> bool {
+    bare(one) == bare(other)
+}
+
 /// A checked answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Response {
@@ -155,7 +165,8 @@ pub enum Class {
     Retry,
     /// The engine's runner died while the request was on a slot: try again, the request is a suspect.
     Suspect,
-    /// The engine's runner died while the request only waited: try again, nothing is counted.
+    /// The engine's runner died while the request only waited, or too many wait for it: try again,
+    /// nothing is counted.
     Bystander,
     /// The engine does not answer: wait, probe, count nothing.
     Down,

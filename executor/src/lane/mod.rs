@@ -9,6 +9,7 @@ mod trial;
 use std::{future::Future, sync::Arc};
 
 use caravan_service::Shutdown;
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::{
@@ -83,10 +84,12 @@ impl Lane {
     }
 
     /// The next chunk; none once the process drains. A lane of an engine that is down
-    /// asks for none.
+    /// asks for none, and keeps one that it has fetched no longer than a lease lives.
     async fn next(&self) -> Option<Arc<Lease>> {
         self.unless_draining(async {
-            self.unit.health.up().await;
+            while self.unit.health.up_by(Instant::now() + self.ledger.ttl()).await.is_none() {
+                self.ledger.hand_back_fetched(&self.id, "engine_down");
+            }
             self.ledger.take(&self.id, &self.warmth).await
         })
         .await

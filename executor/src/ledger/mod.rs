@@ -174,6 +174,17 @@ impl Ledger {
         self.outgoing.notify_one();
     }
 
+    /// Gives back what was fetched for `lane` and not taken yet.
+    pub(crate) fn hand_back_fetched(&self, lane: &LaneId, reason: &str) {
+        let mut state = self.lock();
+        let fetched = state.lanes.get(lane).and_then(|place| place.fetched.clone());
+        if let Some(lease) = fetched {
+            state.hand_back(&lease.id, reason);
+            drop(state);
+            self.outgoing.notify_one();
+        }
+    }
+
     /// How long a lease lives without a heartbeat.
     pub(crate) fn ttl(&self) -> Duration {
         self.lock().ttl

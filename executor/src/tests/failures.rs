@@ -64,6 +64,19 @@ async fn an_engine_down_for_longer_than_a_lease_lives_gives_its_leases_back() {
 }
 
 #[tokio::test]
+async fn a_fetched_chunk_does_not_wait_for_ever_for_an_engine_that_is_down() {
+    let engine = Scripted::default().reply("two", &vec![Reply::Fail(down()); 1_000]);
+    let mut rig = Rig::start(1, engine, |_| {}).await;
+    let mut peer = rig.planner.welcome_for(1).await;
+    peer.wait_credits(1).await;
+    peer.lease(lease("a", &["one", "two"])).await;
+    peer.wait_credits(2).await;
+    rig.engine.set_description(Err(down()));
+    peer.lease(lease("b", &["three"])).await;
+    peer.wait("both leases back", |p| p.handed_back() == [("a", "engine_down"), ("b", "engine_down")]).await;
+}
+
+#[tokio::test]
 async fn retries_end_and_a_refusal_is_the_answer() {
     let refusal =
         Failure { status: Some(400), body: Some(json!({"error": "no"})), ..failure(Class::Request) };

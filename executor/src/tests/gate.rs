@@ -71,7 +71,7 @@ async fn a_refused_model_fails_at_once_and_another_loads() {
     let (engine, gate) = gate();
     engine.set_load_failure(Some(failure(Class::Request)));
     assert_eq!(gate.enter(need("m", 0)).await.unwrap_err().class, Class::Model);
-    assert_eq!(gate.enter(need("m", 0)).await.unwrap_err().class, Class::Model);
+    assert_eq!(gate.enter(need("m:latest", 0)).await.unwrap_err().class, Class::Model);
     assert_eq!(engine.loads().len(), 1);
     engine.set_load_failure(None);
     assert_eq!(gate.enter(need("other", 0)).await.unwrap().model, "other");

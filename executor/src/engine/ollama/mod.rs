@@ -20,8 +20,10 @@ use url::Url;
 
 use super::answer::Stamp;
 use super::connection::{Connection, Error, Options};
-use super::{Call, Class, Description, Engine, Failure, Loaded, Model, ReloadSet, Response};
-use wire::{Ps, Show, Tag, Tags, Traits, Version, same_model};
+use super::{
+    Call, Class, Description, Engine, Failure, Loaded, Model, ReloadSet, Response, bare, same_model,
+};
+use wire::{Ps, Show, Tag, Tags, Traits, Version};
 
 /// Tokens that a context is padded up to a multiple of when the model is loaded.
 const CONTEXT_PAD: u64 = 256;
@@ -150,14 +152,14 @@ impl Engine for Ollama {
             let Loaded { size, size_vram, .. } = loaded;
             tracing::warn!(model, size, size_vram, "model is partly on the CPU");
         }
-        self.seen().contexts.insert(model.to_owned(), loaded.context);
+        self.seen().contexts.insert(bare(model).to_owned(), loaded.context);
         Ok(())
     }
 
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {
         let (known, counts_prompt) = {
             let seen = self.seen();
-            (seen.contexts.get(call.model).copied(), seen.version != COUNTS_ONLY_EVALUATED)
+            (seen.contexts.get(bare(call.model)).copied(), seen.version != COUNTS_ONLY_EVALUATED)
         };
         let context = if call.set.context > 0 { call.set.context } else { known.unwrap_or_default() };
         let request = request::translate(call, context)?;
@@ -181,7 +183,7 @@ fn describe_model(tag: &Tag, traits: Traits, loaded: Option<Loaded>) -> Model {
 /// While a model is loaded no request is at fault: what a request would be blamed for is the model's.
 fn of_the_model(failure: Failure) -> Failure {
     match failure.class {
-        Class::Request | Class::Suspect | Class::Bystander => Failure { class: Class::Model, ..failure },
+        Class::Request | Class::Suspect => Failure { class: Class::Model, ..failure },
         _ => failure,
     }
 }

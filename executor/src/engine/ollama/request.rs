@@ -82,19 +82,20 @@ fn seal(call: &Call<'_>, context: u64, path: &'static str, parts: Parts) -> Requ
         sealed.entry("think").or_insert(json!(false));
         if let Some(limit) = answer_limit(call, limit, context) {
             options.insert("num_predict".to_owned(), json!(limit));
-            tokens = tokens.saturating_add(limit);
+            let most = if context > 0 { context } else { u64::MAX };
+            tokens = tokens.saturating_add(limit).min(most);
         }
     }
     sealed.insert("options".to_owned(), Value::Object(options));
     Request { path, body: Value::Object(sealed), tokens }
 }
 
-/// What the body states, else what the plan allows, else the rest of the slot's context as
-/// planned, at least 1: Ollama takes 0 for no limit. `None` only if the context is not known.
+/// What the body states, else what the plan allows, else the slot's whole context: without
+/// `shift` an answer ends where the context does, and a prompt that was estimated too long must
+/// not cut it earlier. `None` only if the context is not known.
 fn answer_limit(call: &Call<'_>, stated: Option<u64>, context: u64) -> Option<u64> {
     let planned = (call.answer_tokens > 0).then_some(call.answer_tokens);
-    let rest = || (context > 0).then(|| context.saturating_sub(call.prompt_tokens).max(1));
-    stated.or(planned).or_else(rest)
+    stated.or(planned).or((context > 0).then_some(context))
 }
 
 const NATIVE_CHAT: &[&str] = &["messages", "tools", "format", "think", "logprobs", "top_logprobs"];

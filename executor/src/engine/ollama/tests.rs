@@ -98,7 +98,7 @@ fn sends_defaults_of_nobody_but_the_frozen_ones() {
     let expected = json!({
         "model": "m", "messages": [{ "role": "user", "content": "hi" }],
         "truncate": false, "keep_alive": -1, "stream": false, "shift": false, "think": false,
-        "options": { "num_ctx": 2048, "num_predict": 2000 },
+        "options": { "num_ctx": 2048, "num_predict": 2048 },
     });
     assert_eq!(sent(Endpoint::ChatCompletions, &body), expected);
     assert_eq!(sent(Endpoint::OllamaChat, &body), expected);
@@ -113,13 +113,13 @@ fn always_sends_a_limit_of_at_least_one() {
     };
     let none = json!({ "prompt": "p" });
     assert_eq!(limit(&none, 2048, 0, 0), 2048);
-    assert_eq!(limit(&none, 2048, 3000, 0), 1);
+    assert_eq!(limit(&none, 2048, 3000, 0), 2048, "an estimate cuts no answer");
     assert_eq!(limit(&none, 2048, 48, 300), 300);
     assert_eq!(limit(&none, 0, 48, 0), Value::Null);
     let stated = |count: i64| json!({ "prompt": "p", "options": { "num_predict": count } });
     assert_eq!(limit(&stated(5), 2048, 48, 300), 5);
     for without_end in [0, -1, -2] {
-        assert_eq!(limit(&stated(without_end), 2048, 48, 0), 2000, "{without_end}");
+        assert_eq!(limit(&stated(without_end), 2048, 48, 0), 2048, "{without_end}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::engine::{Failure, Loaded};
+use crate::engine::{Failure, Loaded, same_model};
 
 /// `/api/version`
 #[derive(Debug, Default, Deserialize)]
@@ -93,14 +93,6 @@ impl Running {
     pub(super) fn loaded(&self) -> Loaded {
         Loaded { context: self.context_length, size: self.size, size_vram: self.size_vram }
     }
-}
-
-/// Whether two names mean one model: Ollama reads a name without tag as `:latest`.
-pub(super) fn same_model(one: &str, other: &str) -> bool {
-    fn bare(name: &str) -> &str {
-        name.strip_suffix(":latest").unwrap_or(name)
-    }
-    bare(one) == bare(other)
 }
 
 /// The one object that a body amounts to: itself, or the lines of a stream put together.

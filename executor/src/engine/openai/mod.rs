@@ -17,7 +17,9 @@ use url::Url;
 
 use super::answer::Stamp;
 use super::connection::{Connection, Error, Options};
-use super::{Call, Class, Description, Engine, Failure, Loaded, Model, ReloadSet, Response};
+use super::{
+    Call, Class, Description, Engine, Failure, Loaded, Model, ReloadSet, Response, bare, same_model,
+};
 use wire::{Listed, Models, Props, Version};
 
 /// One OpenAI-compatible server.
@@ -43,13 +45,14 @@ impl OpenAi {
     }
 
     fn context(&self, model: &str) -> Option<u64> {
-        self.contexts.lock().unwrap_or_else(PoisonError::into_inner).get(model).copied()
+        self.contexts.lock().unwrap_or_else(PoisonError::into_inner).get(bare(model)).copied()
     }
 
-    /// llama-server's properties; default for a server that has none.
+    /// llama-server's properties; default for a server that has none. While it loads, it lists
+    /// its models already but has no properties yet: then it is not up.
     async fn props(&self) -> Result<Props, Failure> {
         let reply = self.connection.get("/props").await?;
-        if reply.is_success() { reply.read() } else { Ok(Props::default()) }
+        if reply.is_success() || reply.status == 503 { reply.read() } else { Ok(Props::default()) }
     }
 
     /// vLLM's version; empty for a server that does not say.
@@ -72,14 +75,15 @@ impl Engine for OpenAi {
         let version =
             if props.build_info.is_empty() { self.version().await? } else { props.build_info.clone() };
         let models: Vec<_> = listed.data.into_iter().map(|model| describe_model(model, &props)).collect();
-        let contexts = models.iter().filter_map(|model| Some((model.name.clone(), model.max_context?)));
+        let contexts =
+            models.iter().filter_map(|model| Some((bare(&model.name).to_owned(), model.max_context?)));
         *self.contexts.lock().unwrap_or_else(PoisonError::into_inner) = contexts.collect();
         Ok(Description { version, slots: props.total_slots, models })
     }
 
     async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
         let description = self.describe().await?;
-        let Some(found) = description.models.iter().find(|found| found.name == model) else {
+        let Some(found) = description.models.iter().find(|found| same_model(&found.name, model)) else {
             return Err(Failure::own(Class::Model, "model_not_found", format!("model {model} not found")));
         };
         match found.max_context {

@@ -198,6 +198,23 @@ fn takes_nothing_unfinished_or_cut_for_an_answer() {
 // === on a socket ===
 
 #[tokio::test]
+async fn a_llama_server_that_still_loads_is_not_up() {
+    let loading =
+        json!({ "error": { "code": 503, "message": "Loading model", "type": "unavailable_error" } });
+    let server = Replay::start(HashMap::from([
+        ("/v1/models", (200, json!({ "data": [{ "id": "gemma" }] }).to_string())),
+        ("/props", (503, loading.to_string())),
+    ]))
+    .await;
+    let driver = OpenAi::new(&server.url, Options::default()).unwrap();
+    assert_eq!(
+        driver.describe().await.unwrap_err().class,
+        Class::Down,
+        "or its slots would be taken for one"
+    );
+}
+
+#[tokio::test]
 async fn describes_a_llama_server() {
     let text = |body: Value| (200, body.to_string());
     let server = Replay::start(HashMap::from([
