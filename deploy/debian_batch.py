@@ -25,7 +25,10 @@ def sections(prompt: str) -> list[str]:
 def packages(labels: list[str], prompt: str) -> dict[str, list[dict]]:
     """Packages of the archive by section, without those that the prompt names."""
     command = ["apt-cache", "dumpavail"]
-    dump = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    try:
+        dump = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    except FileNotFoundError:
+        sys.exit("the texts are those of Debian's packages: this needs apt-cache")
     shown = set(re.findall(r"^Package: (\S+)$", prompt, re.MULTILINE))
     found: dict[str, dict[str, dict]] = {label: {} for label in labels}
     for paragraph in dump.split("\n\n"):
@@ -78,7 +81,7 @@ def make(arguments: argparse.Namespace) -> None:
     labels = sections(prompt)
     chosen = sample(packages(labels, prompt), arguments.count)
     if len(chosen) < arguments.count:
-        sys.exit(f"apt knows {len(chosen)} packages of these sections, {arguments.count} are wanted: run apt-get update")
+        sys.exit(f"apt knows only {len(chosen)} packages of these sections: run apt-get update")
     with arguments.input.open("w") as lines:
         for package in chosen:
             lines.write(json.dumps(request(package, arguments.model, prompt, labels)) + "\n")
@@ -101,7 +104,8 @@ def show(arguments: argparse.Namespace) -> None:
         package = truth[name]
         print(f"{name[:30]:<30} {section:<10} {package['Section']:<10} {package['Description'][:60]}")
     right = sum(truth[name]["Section"] == section for name, section in answers.items())
-    print(f"\nright: {right} of {len(answers)} ({right / len(answers):.0%}) with {len(sections(PROMPT.read_text()))} sections to choose from")
+    choices = len(sections(PROMPT.read_text()))
+    print(f"\nright: {right} of {len(answers)} ({right / len(answers):.0%}), of {choices} sections each")
 
 
 def main() -> None:

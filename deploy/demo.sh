@@ -46,7 +46,9 @@ start() {
 }
 
 # said NAME KEY: what NAME.json says.
-said() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$work/$1.json" "$2"; }
+said() {
+    python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$work/$1.json" "$2"
+}
 
 make_batch() {
     python3 deploy/debian_batch.py make --model "$model" --count "$requests" \
@@ -72,7 +74,8 @@ if ! make_batch; then
     make_batch
 fi
 
-start caravan 60 "$caravan" up --engine "$engine" --data-dir "$work/data" --listen 127.0.0.1:0 --http 127.0.0.1:0
+start caravan 60 "$caravan" up --engine "$engine" --data-dir "$work/data" \
+    --listen 127.0.0.1:0 --http 127.0.0.1:0
 CARAVAN_SERVER=$(said caravan grpc)
 export CARAVAN_SERVER
 "$caravan" submit "$work/input.jsonl" --watch --out "$work/output.jsonl" --errors "$work/errors.jsonl"

