@@ -41,6 +41,13 @@ pub(super) fn revision(token: &str, id: BatchId) -> Result<Option<i64>, Status> 
     revision.map(Some).ok_or_else(|| Reason::InvalidResumeToken.field("resume_token", wrong))
 }
 
+/// What a client has that resumes at this very revision. Lanes and speed change without a new
+/// one: they stand at what no batch has, so that the client is told of both.
+fn unknown(now: v1::Batch) -> v1::Batch {
+    let never = v1::Progress { requests_per_second: -1.0, ..v1::Progress::default() };
+    v1::Batch { chunks: None, progress: Some(never), ..now }
+}
+
 fn token(id: BatchId, revision: i64) -> String {
     format!("{}.{revision}", id.uuid().simple())
 }
@@ -77,9 +84,8 @@ impl Watch {
                         () = self.stop.cancelled() => return Err(leaving()),
                     }
                     published = Instant::now();
-                    // Lanes come and go without a new revision: who resumes is told of them anyway.
                     let resumed = last.is_none() && resumed_at == Some(now.revision);
-                    last = Some(if resumed { v1::Batch { chunks: None, ..now } } else { now });
+                    last = Some(if resumed { unknown(now) } else { now });
                 }
             }
             if ended {

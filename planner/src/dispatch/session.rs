@@ -175,6 +175,8 @@ impl Session {
             FromExecutor::Results(results) => self.results(results).await?,
             FromExecutor::HandBack(back) => {
                 tracing::info!(leases = back.leases.len(), reason = back.reason, "handed back");
+                // Its results came before it on this stream.
+                shared.gatherer.flush().await;
                 for held in held(&back.leases)? {
                     shared.store.hand_back(self.id, held.lease, held.epoch).await?;
                 }

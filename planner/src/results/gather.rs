@@ -7,7 +7,7 @@ use caravan_proto::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::{Mutex, mpsc},
+    sync::{Mutex, mpsc, oneshot},
     time::{Instant, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -52,9 +52,17 @@ pub struct Gatherer {
     store: Arc<dyn Store>,
     objects: Objects,
     signals: Signals,
-    batches: Mutex<HashMap<BatchId, mpsc::Sender<Arrival>>>,
+    batches: Mutex<HashMap<BatchId, mpsc::Sender<Work>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+/// What a batch's task is sent.
+#[derive(Debug)]
+enum Work {
+    Arrival(Arrival),
+    /// Commit what came before, then say so.
+    Flush(oneshot::Sender<()>),
 }
 
 struct Batch {
@@ -66,6 +74,8 @@ struct Batch {
     pending: Vec<Arrival>,
     bytes: usize,
     results: usize,
+    /// Who waits for the commit of what is pending.
+    flushes: Vec<oneshot::Sender<()>>,
     /// Requests that were not final at the last commit: when so many are pending, nothing is waited for.
     open: i64,
 }
@@ -97,12 +107,25 @@ impl Gatherer {
             }
             batches.entry(batch).or_insert_with(|| self.start(batch)).clone()
         };
-        if let Err(mpsc::error::SendError(arrival)) = sender.send(arrival).await {
+        if let Err(mpsc::error::SendError(arrival)) = sender.send(Work::Arrival(arrival)).await {
             // Its task went idle in this moment: the results start a new one.
             let fresh = self.start(batch);
             self.batches.lock().await.insert(batch, fresh.clone());
             // A task that has just begun takes what it is sent, unless all stop: then they come again.
             let _stopping = fresh.send(arrival).await;
+        }
+    }
+
+    /// Waits until everything taken so far is final, so that a chunk that is handed back is not leased
+    /// with requests that are answered already.
+    pub async fn flush(&self) {
+        let batches: Vec<_> = self.batches.lock().await.values().cloned().collect();
+        for batch in batches {
+            let (done, flushed) = oneshot::channel();
+            if batch.send(Work::Flush(done)).await.is_ok() {
+                // An error means that its task has ended, with nothing pending or stopped.
+                let _ended = flushed.await;
+            }
         }
     }
 
@@ -114,7 +137,7 @@ impl Gatherer {
         self.tasks.wait().await;
     }
 
-    fn start(&self, id: BatchId) -> mpsc::Sender<Arrival> {
+    fn start(&self, id: BatchId) -> mpsc::Sender<Work> {
         let (sender, arrivals) = mpsc::channel(8);
         let batch = Batch {
             id,
@@ -125,6 +148,7 @@ impl Gatherer {
             pending: Vec::new(),
             bytes: 0,
             results: 0,
+            flushes: Vec::new(),
             open: 0,
         };
         let span = tracing::info_span!("gather", batch = %id);
@@ -139,7 +163,7 @@ impl Batch {
     /// A batch without results for so long needs no task.
     const IDLE: Duration = Duration::from_secs(60);
 
-    async fn run(mut self, mut arrivals: mpsc::Receiver<Arrival>, stop: CancellationToken) {
+    async fn run(mut self, mut arrivals: mpsc::Receiver<Work>, stop: CancellationToken) {
         loop {
             let idle = Instant::now() + Self::IDLE;
             let first = tokio::select! {
@@ -157,13 +181,20 @@ impl Batch {
                     () = stop.cancelled() => break,
                 }
             }
-            if !self.commit_until_done(&stop).await {
+            if self.results > 0 && !self.commit_until_done(&stop).await {
                 return;
+            }
+            for flush in self.flushes.drain(..) {
+                let _nobody_waits = flush.send(());
             }
         }
     }
 
-    fn add(&mut self, arrival: Arrival) {
+    fn add(&mut self, work: Work) {
+        let arrival = match work {
+            Work::Arrival(arrival) => arrival,
+            Work::Flush(done) => return self.flushes.push(done),
+        };
         self.results += arrival.results.len();
         self.bytes += arrival.results.iter().map(prost::Message::encoded_len).sum::<usize>();
         self.pending.push(arrival);
@@ -171,7 +202,8 @@ impl Batch {
 
     fn is_full(&self) -> bool {
         let all = i64::try_from(self.results).is_ok_and(|results| self.open > 0 && results >= self.open);
-        self.bytes >= self.options.bytes || self.results >= self.options.results || all
+        let large = self.bytes >= self.options.bytes || self.results >= self.options.results;
+        large || all || !self.flushes.is_empty()
     }
 
     async fn learn_open(&mut self) {
