@@ -16,6 +16,9 @@ use crate::{
     metrics,
 };
 
+/// Code of a load that did not end in time.
+const LOAD_TIMEOUT: &str = "model_load_timeout";
+
 /// Lets the chunks of one reload set in at a time, and one request alone where that is
 /// asked for. A chunk that fits the active set enters at once; another waits until all
 /// that are inside have left, then the engine is loaded once for all that wait for the
@@ -254,6 +257,7 @@ impl Gate {
         // No request is to blame, so none loses a try.
         let waits = |failure: Failure| match failure.class {
             Class::Retry => Failure { class: Class::Bystander, ..failure },
+            Class::Down if failure.code == Failure::TIMEOUT => Failure { code: LOAD_TIMEOUT, ..failure },
             _ => failure,
         };
         self.load(&pass.model, pass.set).await.map_err(waits)?;

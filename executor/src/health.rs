@@ -21,13 +21,18 @@ pub(crate) struct State {
     pub(crate) message: String,
     /// What it said last, also while it is down.
     pub(crate) description: Description,
-    /// Counts how often it came up: a report about an earlier life changes nothing.
-    life: u64,
+    /// The life it is in, or was in last.
+    life: Life,
 }
 
 /// One life of an engine, from coming up to going down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Life(u64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Life {
+    /// Counts how often it came up: a report about an earlier life changes nothing.
+    number: u64,
+    /// Probes that were not answered before it.
+    silences: u64,
+}
 
 // === impl Health ===
 
@@ -38,7 +43,7 @@ impl Health {
             up: false,
             message: "not reached yet".into(),
             description: Description::default(),
-            life: 0,
+            life: Life::default(),
         };
         Self { state: watch::Sender::new(state) }
     }
@@ -51,7 +56,7 @@ impl Health {
     /// Its life, if it answers.
     pub(crate) fn is_up(&self) -> Option<Life> {
         let state = self.state.borrow();
-        state.up.then_some(Life(state.life))
+        state.up.then_some(state.life)
     }
 
     /// Waits until the engine answers.
@@ -61,7 +66,7 @@ impl Health {
             let up = changes.wait_for(|state| state.up).await;
             // The sender lives in self, so this is the first turn's.
             if let Ok(state) = up {
-                return Life(state.life);
+                return state.life;
             }
         }
     }
@@ -76,7 +81,7 @@ impl Health {
         self.state.send_if_modified(|state| {
             let news = !state.up || state.description != description;
             if !state.up {
-                state.life += 1;
+                state.life.number += 1;
             }
             state.up = true;
             state.message.clear();
@@ -90,6 +95,7 @@ impl Health {
         self.state.send_if_modified(|state| {
             let news = state.up || state.message != message;
             state.up = false;
+            state.life.silences += 1;
             message.clone_into(&mut state.message);
             news
         })
@@ -98,7 +104,7 @@ impl Health {
     /// A lane saw it fail in `life`; true if that is news.
     pub(crate) fn failed(&self, life: Life, message: &str) -> bool {
         self.state.send_if_modified(|state| {
-            let news = state.up && state.life == life.0;
+            let news = state.up && state.life.number == life.number;
             if news {
                 state.up = false;
                 message.clone_into(&mut state.message);
@@ -111,6 +117,15 @@ impl Health {
     pub(crate) async fn down_within(&self, time: Duration) {
         let mut changes = self.state.subscribe();
         let _ended = tokio::time::timeout(time, changes.wait_for(|state| !state.up)).await;
+    }
+}
+
+// === impl Life ===
+
+impl Life {
+    /// Whether every probe since `earlier` was answered.
+    pub(crate) fn answered_since(self, earlier: Self) -> bool {
+        self.silences == earlier.silences
     }
 }
 
@@ -128,6 +143,11 @@ mod tests {
         assert!(health.answered(Description::default()));
         assert!(!health.failed(first, "refused"), "another life");
         assert!(health.now().up);
+        let second = health.up().await;
+        assert!(second.answered_since(first), "only a lane found it down");
+        assert!(health.silent("refused"));
+        assert!(health.answered(Description::default()));
+        assert!(!health.up().await.answered_since(second));
     }
 
     #[tokio::test(start_paused = true)]

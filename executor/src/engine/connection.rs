@@ -157,7 +157,7 @@ impl Connection {
 /// No answer, or only a part of one: the engine is down until a probe says otherwise.
 fn lost(error: &reqwest::Error) -> Failure {
     let code =
-        if error.is_timeout() && !error.is_connect() { "engine_timeout" } else { "engine_unreachable" };
+        if error.is_timeout() && !error.is_connect() { Failure::TIMEOUT } else { "engine_unreachable" };
     let cause = std::iter::successors(std::error::Error::source(error), |error| error.source()).last();
     let message = cause.map_or_else(|| error.to_string(), ToString::to_string);
     Failure::own(Class::Down, code, message)

@@ -12,6 +12,9 @@ const MAX_MESSAGE: usize = 2_000;
 // === impl Failure ===
 
 impl Failure {
+    /// Code of an answer that did not come in time, from an engine that took the call.
+    pub(crate) const TIMEOUT: &str = "engine_timeout";
+
     /// One that is not an engine's refusal.
     pub(super) fn own(class: Class, code: &'static str, message: impl Into<String>) -> Self {
         Self { class, code, message: message.into(), status: None, body: None }

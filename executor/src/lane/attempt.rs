@@ -42,6 +42,14 @@ struct Patience {
     deadline: Option<Instant>,
 }
 
+/// An answer that did not come in time. It counts as a try only if the engine answers
+/// its next probe: then the request was at fault, not the engine.
+struct Late {
+    failure: Failure,
+    /// The life that the try began in.
+    life: Life,
+}
+
 // === impl Lane ===
 
 impl Lane {
@@ -76,8 +84,16 @@ impl Lane {
         let mut trial = Trial::new(self.limits.tries);
         let mut patience = self.patience();
         let mut invalid_before = false;
+        let mut late: Option<Late> = None;
         loop {
             let life = self.up(&mut patience).await?;
+            if let Some(late) = late.take().filter(|late| life.answered_since(late.life)) {
+                if trial.counted() == Verdict::Ended {
+                    return Err(Unanswered::Ended(late.failure));
+                }
+                // Bounded by its tries now.
+                patience.deadline = None;
+            }
             let alone = trial.is_suspect();
             let failure = match self.try_once(asked, alone).await? {
                 Ok(answer) => match form.check(&answer) {
@@ -100,6 +116,7 @@ impl Lane {
                 }
                 verdict => self.pause(verdict, &failure, life, &mut patience).await?,
             }
+            late = (failure.code == Failure::TIMEOUT).then_some(Late { failure, life });
         }
     }
 

@@ -45,15 +45,18 @@ impl Trial {
         self.suspect
     }
 
+    /// Counts one try, as of a `Class::Retry` failure.
+    pub(super) fn counted(&mut self) -> Verdict {
+        self.tries += 1;
+        if self.tries < self.limit { Verdict::Again } else { Verdict::Ended }
+    }
+
     /// Judges the `failure` of a try that ran `alone` or beside others.
     pub(super) fn judge(&mut self, failure: &Failure, alone: bool) -> Verdict {
         match failure.class {
             Class::Request => Verdict::Ended,
             Class::Model => Verdict::HandBack,
-            Class::Retry => {
-                self.tries += 1;
-                if self.tries < self.limit { Verdict::Again } else { Verdict::Ended }
-            }
+            Class::Retry => self.counted(),
             Class::Suspect => {
                 self.suspect = true;
                 self.deaths_alone += u32::from(alone);

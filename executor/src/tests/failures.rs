@@ -94,6 +94,37 @@ async fn retries_end_and_a_refusal_is_the_answer() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_never_answered_in_time_ends_if_the_engine_answers_probes() {
+    let late = Failure { code: Failure::TIMEOUT, ..down() };
+    let engine = Scripted::default().reply("slow", &vec![Reply::Fail(late); 1_000]);
+    let (rig, mut peer) = Rig::with(1, engine, |o| o.limits.tries = 2).await;
+    peer.wait_credits(1).await;
+    peer.lease(lease("a", &["slow", "after"])).await;
+    peer.wait_results(2).await;
+    let all: Vec<_> = peer.results.iter().map(said).collect();
+    assert_eq!(all, ["engine_timeout", "AFTER"]);
+    assert_eq!(rig.engine.asked(), ["slow", "slow", "after"]);
+}
+
+#[tokio::test]
+async fn timeouts_of_an_engine_that_was_away_count_nothing() {
+    let late = Failure { code: Failure::TIMEOUT, ..down() };
+    let engine = Scripted::default().reply("slow", &[Reply::Fail(late)]);
+    let description = engine.description();
+    let (rig, mut peer) = Rig::with(1, engine, |o| o.limits.tries = 1).await;
+    peer.wait_credits(1).await;
+    rig.engine.set_description(Err(down()));
+    peer.lease(lease("a", &["slow"])).await;
+    peer.wait("down is told", |p| {
+        p.heartbeats.last().is_some_and(|b| b.engines[0].state() == caravan_proto::v1::engine::State::Down)
+    })
+    .await;
+    rig.engine.set_description(Ok(description));
+    peer.wait_results(1).await;
+    assert_eq!(said(&peer.results[0]), "SLOW");
+}
+
+#[tokio::test]
 async fn a_suspect_runs_alone_and_two_deaths_alone_quarantine_it() {
     let death = || Reply::Fail(failure(Class::Suspect));
     let engine = Scripted::default().reply("poison", &vec![death(); 9]).reply("victim", &[death()]);
