@@ -88,6 +88,9 @@ async fn run(engine: &Arc<Engine>, body: &[u8]) -> Result<(String, Embedded), Fa
     let mut embedded =
         Embedded { vectors, tokens: 0, total: Duration::ZERO, load: Duration::ZERO, cached: None };
     let started = Instant::now();
+    if inputs.is_empty() {
+        engine.scheduler.load(set.clone(), keep_alive).await?;
+    }
     for input in inputs {
         let in_flight = engine.stats.arrived();
         let fault = engine.faults.pick([input.as_str()].into_iter());

@@ -206,3 +206,14 @@ async fn speeds_take_their_time() {
     assert!(answer["eval_duration"].as_u64().unwrap() >= 80_000_000, "{answer}");
     assert!(answer["total_duration"].as_u64().unwrap() >= 180_000_000, "{answer}");
 }
+
+#[tokio::test]
+async fn an_embedding_of_nothing_loads_the_model() {
+    let client = Client::start(Options { embedding_models: vec!["embedder".into()], ..Options::default() });
+    let body = json!({"model": "embedder", "input": [], "keep_alive": -1, "options": {"num_ctx": 2_048}});
+    let (status, answer) = client.post("/api/embed", &body).await.unwrap();
+    assert_eq!((status, &answer["embeddings"]), (200, &json!([])));
+    let loaded = client.get("/api/ps").await;
+    assert_eq!(loaded["models"][0]["name"], "embedder:latest", "{loaded}");
+    assert_eq!((client.running.stats().loads, client.running.stats().requests), (1, 0));
+}
