@@ -1,0 +1,109 @@
+//! Files over gRPC: uploads that break off, and what is refused.
+
+use caravan_proto::v1::{
+    DeleteFileRequest, DownloadFileRequest, GetFileRequest, ListFilesRequest, QueryUploadRequest, file::State,
+};
+use caravan_simulated_engine::{Options, SimulatedEngine};
+use caravan_tests::{Api, Input, Up, chunk, finish, reason, sha256, start};
+use tonic::Code;
+
+async fn up() -> anyhow::Result<(Up, Api)> {
+    let engine = SimulatedEngine::start(Options::default())?;
+    let up = Up::start(&[&engine.url()], 1, "").await?;
+    let api = up.api()?;
+    Ok((up, api))
+}
+
+async fn stored(api: &Api, upload_id: &str) -> anyhow::Result<i64> {
+    let query = QueryUploadRequest { upload_id: upload_id.into() };
+    Ok(api.files().query_upload(query).await?.into_inner().committed_bytes)
+}
+
+#[tokio::test]
+async fn a_broken_upload_goes_on_where_it_stood() -> anyhow::Result<()> {
+    let (_up, api) = up().await?;
+    let bytes = Input::chats(20_000, "s").bytes().to_vec();
+    let (head, tail) = bytes.split_at(bytes.len() / 2);
+    // Without a finish the upload stays open.
+    let mut parts = vec![start("broken")];
+    parts.extend(head.chunks(1 << 18).enumerate().map(|(index, data)| chunk((index << 18) as i64, data)));
+    let _open = api.send(parts).await;
+    let at = stored(&api, "broken").await?;
+    assert!(at > 0 && at <= head.len() as i64, "{at} of {}", head.len());
+
+    let wrong = api.send(vec![start("broken"), chunk(at + 1, tail)]).await.unwrap_err();
+    assert_eq!((wrong.code(), reason(&wrong).as_str()), (Code::OutOfRange, "OFFSET_MISMATCH"));
+    assert_eq!(stored(&api, "broken").await?, at, "a wrong offset changes nothing");
+
+    let rest = &bytes[usize::try_from(at)?..];
+    let mut parts = vec![start("broken")];
+    parts
+        .extend(rest.chunks(1 << 18).enumerate().map(|(index, data)| chunk(at + (index << 18) as i64, data)));
+    parts.push(finish(&sha256(&bytes)));
+    let file = api.send(parts).await?;
+    assert_eq!((file.state(), file.size_bytes), (State::Ready, bytes.len() as i64));
+    assert_eq!(file.sha256, sha256(&bytes));
+    assert_eq!(api.download(&file.name).await?, bytes);
+    let again = api.send(vec![start("broken"), chunk(0, head)]).await.unwrap_err();
+    assert_eq!(reason(&again), "UPLOAD_COMPLETE");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_upload_is_said() -> anyhow::Result<()> {
+    let (_up, api) = up().await?;
+    let damaged =
+        api.send(vec![start("damaged"), chunk(0, b"one\n"), finish(&sha256(b"two\n"))]).await.unwrap_err();
+    assert_eq!((damaged.code(), reason(&damaged).as_str()), (Code::DataLoss, "CHECKSUM_MISMATCH"));
+    // The upload is discarded: the same id begins anew.
+    let file = api.send(vec![start("damaged"), chunk(0, b"two\n"), finish(&sha256(b"two\n"))]).await?;
+    assert_eq!(file.size_bytes, 4);
+
+    for (parts, wanted) in [
+        (vec![chunk(0, b"x")], "UPLOAD_OUT_OF_ORDER"),
+        (vec![start("twice"), start("twice")], "UPLOAD_OUT_OF_ORDER"),
+        (vec![start("gap"), chunk(7, b"x")], "OFFSET_MISMATCH"),
+        (vec![start("not an id!")], "INVALID_ARGUMENT"),
+        (vec![start("")], "INVALID_ARGUMENT"),
+        (vec![], "UPLOAD_OUT_OF_ORDER"),
+    ] {
+        let said = format!("{parts:?}");
+        let refused = api.send(parts).await;
+        assert_eq!(refused.as_ref().map_err(reason).err().as_deref(), Some(wanted), "{said}: {refused:?}");
+    }
+    let unknown =
+        api.files().query_upload(QueryUploadRequest { upload_id: "unknown".into() }).await.unwrap_err();
+    assert_eq!(reason(&unknown), "UPLOAD_NOT_FOUND");
+    Ok(())
+}
+
+#[tokio::test]
+async fn files_are_listed_in_pages_read_from_an_offset_and_deleted() -> anyhow::Result<()> {
+    let (_up, api) = up().await?;
+    let mut names = Vec::new();
+    for index in 0..5 {
+        names.insert(0, api.upload(format!("file {index}\n").as_bytes()).await?.name);
+    }
+    let (mut listed, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListFilesRequest { page_size: 2, page_token };
+        let page = api.files().list_files(request).await?.into_inner();
+        listed.extend(page.files.into_iter().map(|file| file.name));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(listed, names);
+    let name = names[0].clone();
+    let request = DownloadFileRequest { name: name.clone(), offset: 5 };
+    let part = api.files().download_file(request).await?.into_inner().message().await?;
+    assert_eq!(part.map(|part| (part.offset, part.data.to_vec())), Some((5, b"4\n".to_vec())));
+    let beyond =
+        api.files().download_file(DownloadFileRequest { name: name.clone(), offset: 8 }).await.unwrap_err();
+    assert_eq!(reason(&beyond), "INVALID_OFFSET");
+    api.files().delete_file(DeleteFileRequest { name: name.clone() }).await?;
+    let gone = api.files().get_file(GetFileRequest { name }).await.unwrap_err();
+    assert_eq!((gone.code(), reason(&gone).as_str()), (Code::NotFound, "FILE_NOT_FOUND"));
+    Ok(())
+}

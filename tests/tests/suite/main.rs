@@ -1,0 +1,13 @@
+//! The whole of Caravan, as processes, on simulated engines.
+
+mod batches;
+mod commands;
+mod drain;
+mod engines;
+mod files;
+mod forms;
+mod golden;
+mod invalid;
+mod kills;
+mod servers;
+mod whole_files;
