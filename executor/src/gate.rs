@@ -22,7 +22,7 @@ const LOAD_TIMEOUT: &str = "model_load_timeout";
 /// Lets the chunks of one reload set in at a time, and one request alone where that is
 /// asked for. A chunk that fits the active set enters at once; another waits until all
 /// that are inside have left, then the engine is loaded once for all that wait for the
-/// same model. First come, first served: a waiting set is not overtaken for ever.
+/// same use of the same model. First come, first served: a waiting set is not overtaken for ever.
 #[derive(Debug)]
 pub(crate) struct Gate {
     engine: Arc<dyn Engine>,
@@ -59,6 +59,8 @@ pub(crate) struct Need {
     pub(crate) model: String,
     /// Context of one slot, in tokens; 0 takes what there is.
     pub(crate) context: u64,
+    /// Loaded to embed (`ReloadSet::embedding`).
+    pub(crate) embedding: bool,
 }
 
 #[derive(Debug)]
@@ -100,6 +102,7 @@ impl State {
     fn fits(&self, need: &Need) -> bool {
         self.active.as_ref().is_some_and(|active| {
             same_model(&active.model, &need.model)
+                && need.embedding == active.set.embedding
                 && (need.context == 0 || need.context <= active.set.context)
         })
     }
@@ -123,10 +126,11 @@ impl State {
         if place == 0 && self.inside == 0 { Turn::Load } else { Turn::Wait }
     }
 
-    /// The smallest set that suits every chunk that waits for this model.
-    fn wanted(&self, model: &str) -> ReloadSet {
-        let contexts = self.queue.iter().filter(|t| same_model(&t.need.model, model)).map(|t| t.need.context);
-        ReloadSet { context: contexts.max().unwrap_or(0) }
+    /// The smallest set that suits every chunk that waits for the same use of this model.
+    fn wanted(&self, Need { model, embedding, .. }: &Need) -> ReloadSet {
+        let waiting = self.queue.iter().map(|ticket| &ticket.need);
+        let same = waiting.filter(|need| same_model(&need.model, model) && need.embedding == *embedding);
+        ReloadSet { context: same.map(|need| need.context).max().unwrap_or(0), embedding: *embedding }
     }
 }
 
@@ -318,7 +322,7 @@ struct Loading<'a> {
 
 impl Loading<'_> {
     async fn run(self, need: &Need) -> Result<(), Failure> {
-        let set = self.gate.state.borrow().wanted(&need.model);
+        let set = self.gate.state.borrow().wanted(need);
         self.gate.state.send_modify(|state| state.active = None);
         self.gate.load(&need.model, set).await?;
         let active = Active { model: need.model.clone(), set, stale: false };

@@ -48,7 +48,7 @@ mod tests {
 
     fn verdict(body: &Value, prompt_tokens: u64, counted: Option<u64>) -> Result<(), Failure> {
         let body: &Map<String, Value> = body.as_object().unwrap();
-        let set = ReloadSet { context: 2048 };
+        let set = ReloadSet { context: 2048, ..ReloadSet::default() };
         let endpoint = Endpoint::OllamaChat;
         check(&Call { endpoint, model: "m", body, set, prompt_tokens, answer_tokens: 0 }, counted)
     }

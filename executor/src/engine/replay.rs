@@ -53,6 +53,6 @@ async fn answer(State(shared): State<Shared>, request: Request<axum::body::Body>
 /// A call for a model with a context of 2,048 tokens, of which the prompt has 48.
 pub(super) fn call(endpoint: Endpoint, body: &Value) -> Call<'_> {
     let body: &Map<String, Value> = body.as_object().unwrap();
-    let set = ReloadSet { context: 2048 };
+    let set = ReloadSet { context: 2048, ..ReloadSet::default() };
     Call { endpoint, model: "m", body, set, prompt_tokens: 48, answer_tokens: 0 }
 }

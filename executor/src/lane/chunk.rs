@@ -1,6 +1,7 @@
 //! One chunk, request by request, in the payload's order.
 
 use caravan_proto::v1::{PayloadRequest, Strategy, Usage, request_result::Outcome};
+use caravan_request::EngineKind;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -39,6 +40,7 @@ impl Lane {
         let need = Need {
             model: lease.payload.model.clone(),
             context: u64::try_from(lease.payload.context).unwrap_or(0),
+            embedding: lease.endpoint.is_embedding() && unit.engine.kind() == EngineKind::Ollama,
         };
         let pass = match self.enter(&unit, need).await {
             Ok(pass) => pass,

@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn need(model: &str, context: u64) -> Need {
-    Need { model: model.into(), context }
+    Need { model: model.into(), context, embedding: false }
 }
 
 fn gate() -> (Arc<Scripted>, Gate) {
@@ -33,6 +33,22 @@ async fn a_waiting_set_is_not_overtaken_and_leaving_frees_its_place() {
     assert_eq!((second.set.context, engine.loads().len()), (100, 1));
     drop((inside, second));
     assert_eq!(gate.enter(need("m", 200)).await.unwrap().set.context, 200);
+}
+
+#[tokio::test]
+async fn chats_and_embeddings_of_one_model_take_turns() {
+    let (engine, gate) = gate();
+    let embedding = || Need { embedding: true, ..need("m", 100) };
+    let chat = gate.enter(need("m", 100)).await.unwrap();
+    let mut embeds = [Box::pin(gate.enter(embedding())), Box::pin(gate.enter(embedding()))];
+    for embed in &mut embeds {
+        assert!(poll_immediate(embed.as_mut()).await.is_none(), "a chat is inside");
+    }
+    drop(chat);
+    for embed in embeds {
+        assert!(embed.now_or_never().expect("nobody else is inside").unwrap().set.embedding);
+    }
+    assert_eq!(engine.loads().len(), 2, "once for the chat, once for all that embed");
 }
 
 #[tokio::test]

@@ -77,7 +77,7 @@ fn one(request: &Value, response: &Value) -> String {
         endpoint,
         model: request["json"]["model"].as_str().unwrap_or_default(),
         body: request["json"].as_object().unwrap_or(&nothing),
-        set: ReloadSet { context: 2048 },
+        set: ReloadSet { context: 2048, ..ReloadSet::default() },
         prompt_tokens: 0,
         answer_tokens: 0,
     };

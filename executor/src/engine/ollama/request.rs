@@ -43,12 +43,12 @@ pub(in crate::engine) fn translate(call: &Call<'_>, context: u64) -> Result<Requ
     Ok(seal(call, context, path, parts))
 }
 
-/// The empty prompt that makes Ollama load `model` with exactly this set; for a model that only
-/// embeds, an empty list of inputs.
+/// The empty prompt that makes Ollama load `model` with exactly this set; to embed with a
+/// model that can, or for one that does nothing else, an empty list of inputs.
 pub(super) fn load(model: &str, set: ReloadSet, traits: wire::Traits) -> Request {
     let mut options = Map::new();
     freeze(set, &mut options);
-    let (path, body) = if traits.embedding && !traits.chat {
+    let (path, body) = if traits.embedding && (set.embedding || !traits.chat) {
         let body =
             json!({ "model": model, "input": [], "truncate": false, "keep_alive": -1, "options": options });
         ("/api/embed", body)

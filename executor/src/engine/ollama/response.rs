@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::wire;
 use crate::engine::answer::{Answer, Stamp, ToolCall, Usage, Vectors};
 use crate::engine::connection::Reply;
-use crate::engine::{Call, Failure, Response, guard, render};
+use crate::engine::{Call, Class, Failure, Response, guard, render};
 
 /// The answer to `call`, whichever endpoint it named. `counts_prompt` is false for a release
 /// whose `prompt_eval_count` leaves out what came from the cache.
@@ -50,9 +50,10 @@ fn wants_logprobs(body: &Map<String, Value>) -> bool {
 /// A whole answer to a chat or a prompt; one that was broken off fails.
 pub(super) fn answer(body: &Map<String, Value>) -> Result<Answer, Failure> {
     if body.get("done") != Some(&Value::Bool(true)) {
-        return Err(Failure::aborted(
-            "the engine broke the answer off: it repeated itself, or failed without a word",
-        ));
+        // It repeated itself, or its runner failed in the middle: both look the same, and the
+        // second is worth another try.
+        let why = "the engine broke the answer off: it repeated itself, or failed without a word";
+        return Err(Failure { class: Class::Retry, ..Failure::aborted(why) });
     }
     let length_limited = match body.get("done_reason").and_then(Value::as_str) {
         Some("stop") => false,

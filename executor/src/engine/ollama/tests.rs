@@ -281,15 +281,15 @@ fn answers_embeddings_as_numbers_or_base64() {
 #[test]
 fn takes_nothing_unfinished_for_an_answer() {
     let message = json!({ "role": "assistant", "content": "blue" });
-    for reply in [
-        json!({ "message": message, "done": false }),
-        json!({ "message": message }),
-        json!({ "message": message, "done": true, "done_reason": "load" }),
-        json!({ "message": message, "done": true }),
+    for (reply, class) in [
+        (json!({ "message": message, "done": false }), Class::Retry),
+        (json!({ "message": message }), Class::Retry),
+        (json!({ "message": message, "done": true, "done_reason": "load" }), Class::Request),
+        (json!({ "message": message, "done": true }), Class::Request),
     ] {
         let failure = read(Endpoint::OllamaChat, &json!({}), &reply).unwrap_err();
         let found = (failure.class, failure.code, failure.status);
-        assert_eq!(found, (Class::Request, "engine_aborted", None), "{reply}");
+        assert_eq!(found, (class, "engine_aborted", None), "{reply}");
     }
     let cut = Reply { status: 200, body: br#"{"message":{"cont"#.to_vec() };
     let failure =
@@ -360,19 +360,20 @@ async fn loads_exactly_the_set_and_checks_it() {
         ("/api/ps", "v0.33/ps_loaded"),
     ];
     let (server, driver) = driver(recorded(&cases)).await;
-    driver.load("gemma270", ReloadSet { context: 2048 }).await.unwrap();
+    driver.load("gemma270", ReloadSet { context: 2048, ..ReloadSet::default() }).await.unwrap();
     let expected = json!({
         "model": "gemma270", "prompt": "", "stream": false, "shift": false, "keep_alive": -1,
         "options": { "num_ctx": 2048 },
     });
     assert!(server.sent().contains(&("/api/generate".to_owned(), expected)));
-    driver.load("gemma270", ReloadSet { context: 1900 }).await.unwrap();
+    driver.load("gemma270", ReloadSet { context: 1900, ..ReloadSet::default() }).await.unwrap();
 
-    let other = driver.load("gemma270", ReloadSet { context: 4096 }).await.unwrap_err();
+    let other =
+        driver.load("gemma270", ReloadSet { context: 4096, ..ReloadSet::default() }).await.unwrap_err();
     assert_eq!((other.class, other.code), (Class::Model, "context_not_honoured"));
     let loads = server.sent().iter().filter(|(path, _)| path == "/api/generate").count();
     assert_eq!(loads, 4, "asked a second time before it gave up");
-    let missing = driver.load("nope", ReloadSet { context: 2048 }).await.unwrap_err();
+    let missing = driver.load("nope", ReloadSet { context: 2048, ..ReloadSet::default() }).await.unwrap_err();
     assert_eq!((missing.class, missing.code), (Class::Model, "model_not_found"));
 }
 
@@ -384,24 +385,29 @@ async fn a_model_that_does_not_load_is_no_request_at_fault() {
         ("/api/generate", "v0.33/load_failed_corrupt_model"),
     ]))
     .await;
-    let failure = driver.load("gemma270", ReloadSet { context: 2048 }).await.unwrap_err();
+    let failure =
+        driver.load("gemma270", ReloadSet { context: 2048, ..ReloadSet::default() }).await.unwrap_err();
     assert_eq!((failure.class, failure.code), (Class::Model, "model_load_failed"));
 }
 
 #[tokio::test]
-async fn an_embedding_model_is_loaded_by_embedding_nothing() {
-    let text = |body: Value| (200, body.to_string());
-    let (server, driver) = driver(HashMap::from([
-        ("/api/tags", text(json!({ "models": [{ "name": "e:latest", "digest": "d" }] }))),
-        ("/api/show", text(json!({ "capabilities": ["embedding"] }))),
-        ("/api/embed", text(json!({ "embeddings": [] }))),
-        ("/api/ps", text(json!({ "models": [{ "name": "e:latest", "context_length": 512 }] }))),
-    ]))
-    .await;
-    driver.load("e", ReloadSet { context: 512 }).await.unwrap();
-    let sent = server.sent();
-    let load = sent.iter().find(|(path, _)| path == "/api/embed").unwrap();
-    assert_eq!(load.1["input"], json!([]));
+async fn what_embeds_is_loaded_by_embedding_nothing() {
+    for (capabilities, embedding) in
+        [(json!(["embedding"]), false), (json!(["completion", "embedding"]), true)]
+    {
+        let text = |body: Value| (200, body.to_string());
+        let (server, driver) = driver(HashMap::from([
+            ("/api/tags", text(json!({ "models": [{ "name": "e:latest", "digest": "d" }] }))),
+            ("/api/show", text(json!({ "capabilities": capabilities }))),
+            ("/api/embed", text(json!({ "embeddings": [] }))),
+            ("/api/ps", text(json!({ "models": [{ "name": "e:latest", "context_length": 512 }] }))),
+        ]))
+        .await;
+        driver.load("e", ReloadSet { context: 512, embedding }).await.unwrap();
+        let sent = server.sent();
+        let load = sent.iter().find(|(path, _)| path == "/api/embed").unwrap();
+        assert_eq!(load.1["input"], json!([]));
+    }
 }
 
 #[tokio::test]

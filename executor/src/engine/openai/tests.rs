@@ -233,9 +233,9 @@ async fn describes_a_llama_server() {
     let model = &found.models[0];
     assert_eq!((model.name.as_str(), model.max_context), ("gemma", Some(2048)));
     assert_eq!(model.loaded, Some(Loaded { context: 2048, size: 0, size_vram: 0 }));
-    driver.load("gemma", ReloadSet { context: 2048 }).await.unwrap();
+    driver.load("gemma", ReloadSet { context: 2048, ..ReloadSet::default() }).await.unwrap();
     for (model, context, code) in [("gemma", 4096, "context_not_honoured"), ("nope", 1, "model_not_found")] {
-        let failure = driver.load(model, ReloadSet { context }).await.unwrap_err();
+        let failure = driver.load(model, ReloadSet { context, ..ReloadSet::default() }).await.unwrap_err();
         assert_eq!((failure.class, failure.code), (Class::Model, code));
     }
 }
