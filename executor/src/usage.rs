@@ -98,6 +98,20 @@ pub(crate) fn of(
     }
 }
 
+/// Both together, where there was one before. A basis is measured only if both are.
+pub(crate) fn sum(usage: Usage, before: Option<Usage>) -> Usage {
+    let Some(before) = before else { return usage };
+    let basis = |one: Basis, other: Basis| if one == other { one } else { Basis::Estimated };
+    Usage {
+        prompt_tokens: usage.prompt_tokens.saturating_add(before.prompt_tokens),
+        prompt_basis: basis(usage.prompt_basis(), before.prompt_basis()).into(),
+        evaluated_tokens: usage.evaluated_tokens.saturating_add(before.evaluated_tokens),
+        cached_tokens: usage.cached_tokens.saturating_add(before.cached_tokens),
+        cache_basis: basis(usage.cache_basis(), before.cache_basis()).into(),
+        completion_tokens: usage.completion_tokens.saturating_add(before.completion_tokens),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

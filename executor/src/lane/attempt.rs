@@ -1,5 +1,7 @@
 //! One request, from its first try to its answer or its failure.
 
+use caravan_proto::v1::Usage;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -15,6 +17,7 @@ use crate::{
     lease::Lease,
     metrics,
     unit::Unit,
+    usage,
 };
 
 /// Code of an answer that is not of the form that was asked for.
@@ -28,10 +31,17 @@ pub(super) struct Asked<'a> {
     pub(super) call: &'a Call<'a>,
 }
 
+/// An answer of the form that was asked for.
+pub(super) struct Answered {
+    pub(super) response: Response,
+    /// Of all answers to the request, invalid ones included.
+    pub(super) usage: Usage,
+}
+
 /// Why there is no answer.
 pub(super) enum Unanswered {
-    /// The request failed: that is its result.
-    Ended(Failure),
+    /// The request failed: that is its result, and what invalid answers took.
+    Ended(Failure, Option<Usage>),
     /// The chunk leaves the lane; the request has no result.
     Chunk(End),
 }
@@ -79,37 +89,48 @@ impl Lane {
     }
 
     /// Asks until there is an answer of the form that was asked for, or none will come.
-    pub(super) async fn answer(&mut self, asked: &Asked<'_>) -> Result<Response, Unanswered> {
-        let form = self.forms.of(asked.call.body).map_err(invalid_output)?;
+    pub(super) async fn answer(&mut self, asked: &Asked<'_>) -> Result<Answered, Unanswered> {
+        let form = self
+            .forms
+            .of(asked.call.body)
+            .map_err(|why| Unanswered::Ended(local_failure(INVALID_OUTPUT, why), None))?;
         let mut trial = Trial::new(self.limits.tries);
         let mut patience = self.patience();
-        let mut invalid_before = false;
+        // Of an invalid answer: one is run again.
+        let mut spent: Option<Usage> = None;
         let mut late: Option<Late> = None;
         loop {
             let life = self.up(&mut patience).await?;
             if let Some(late) = late.take().filter(|late| life.answered_since(late.life)) {
                 if trial.counted() == Verdict::Ended {
-                    return Err(Unanswered::Ended(late.failure));
+                    return Err(Unanswered::Ended(late.failure, spent));
                 }
                 // Bounded by its tries now.
                 patience.deadline = None;
             }
             let alone = trial.is_suspect();
             let failure = match self.try_once(asked, alone).await? {
-                Ok(answer) => match form.check(&answer) {
-                    Ok(()) => return Ok(answer),
-                    Err(why) if invalid_before => return Err(invalid_output(why)),
-                    Err(_) => {
-                        invalid_before = true;
-                        metrics::repeated("invalid_output");
-                        continue;
+                Ok(response) => {
+                    let before = spent.take();
+                    let is_last = before.is_some() || is_final(&response, asked.call.body);
+                    let usage = usage::sum(self.account(asked.call, &response), before);
+                    match form.check(&response) {
+                        Ok(()) => return Ok(Answered { response, usage }),
+                        Err(why) if is_last => {
+                            return Err(Unanswered::Ended(local_failure(INVALID_OUTPUT, why), Some(usage)));
+                        }
+                        Err(_) => {
+                            spent = Some(usage);
+                            metrics::repeated("invalid_output");
+                            continue;
+                        }
                     }
-                },
+                }
                 Err(failure) => failure,
             };
             match trial.judge(&failure, alone) {
-                Verdict::Ended => return Err(Unanswered::Ended(failure)),
-                Verdict::Quarantine => return Err(Unanswered::Ended(quarantined(&failure))),
+                Verdict::Ended => return Err(Unanswered::Ended(failure, spent)),
+                Verdict::Quarantine => return Err(Unanswered::Ended(quarantined(&failure), spent)),
                 Verdict::HandBack => {
                     self.unit.gate.refuse(&asked.pass.model, failure);
                     return Err(self.model_unusable().into());
@@ -211,8 +232,11 @@ fn class_name(class: Class) -> &'static str {
     }
 }
 
-fn invalid_output(why: String) -> Unanswered {
-    Unanswered::Ended(local_failure(INVALID_OUTPUT, why))
+/// Whether another run would end as this one did: at its limit, with nothing left to chance.
+fn is_final(response: &Response, body: &Map<String, Value>) -> bool {
+    let options = body.get("options").and_then(|options| options.get("temperature"));
+    let temperature = body.get("temperature").or(options).and_then(Value::as_f64);
+    response.length_limited && temperature == Some(0.0)
 }
 
 fn quarantined(failure: &Failure) -> Failure {

@@ -8,7 +8,7 @@ use tracing::Instrument as _;
 
 use super::{
     End, Lane,
-    attempt::{Asked, Unanswered},
+    attempt::{Answered, Asked, Unanswered},
     outcome,
 };
 use crate::{
@@ -111,9 +111,8 @@ impl Lane {
                 chat.conversation.weave(&mut body, chat.shared_messages);
             }
             let call = call(lease, pass, chat.as_deref(), request, &body);
-            let failure = match self.answer(&Asked { lease, pass, call: &call }).await {
-                Ok(response) => {
-                    let usage = self.account(lease, &call, &response);
+            let (failure, spent) = match self.answer(&Asked { lease, pass, call: &call }).await {
+                Ok(Answered { response, usage }) => {
                     if let Some(chat) = chat {
                         let tokens =
                             response.prompt_tokens.zip(response.completion_tokens).map_or(0, |(p, c)| p + c);
@@ -121,20 +120,20 @@ impl Lane {
                     }
                     return Ok((outcome::answered(&response), Some(usage)));
                 }
-                Err(Unanswered::Ended(failure)) => failure,
+                Err(Unanswered::Ended(failure, spent)) => (failure, spent),
                 Err(Unanswered::Chunk(end)) => return Err(end),
             };
             match chat.as_deref_mut() {
                 Some(chat) if failure.code == TOO_LONG && !chat.conversation.is_empty() => chat.restart(),
-                _ => return Ok((outcome::failed(failure), None)),
+                _ => return Ok((outcome::failed(failure), spent)),
             }
         }
     }
 
     /// The tokens of an answer; from now on the slot holds its prompt.
-    fn account(&mut self, lease: &Lease, call: &Call<'_>, response: &Response) -> Usage {
+    pub(super) fn account(&mut self, call: &Call<'_>, response: &Response) -> Usage {
         let prompt = usage::prompt_text(call.body);
-        let embedding = lease.endpoint.is_embedding();
+        let embedding = call.endpoint.is_embedding();
         let usage = usage::of(response, call.model, &prompt, call.prompt_tokens, &self.warm, embedding);
         self.warm.remember(call.model, prompt, &response.text);
         metrics::tokens(&usage);

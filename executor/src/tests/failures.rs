@@ -167,16 +167,24 @@ async fn invalid_structured_output_is_run_once_more() {
     let engine = Scripted::default()
         .reply("mended", &[Reply::Text("{"), Reply::Text(r#"{"label":1}"#)])
         .reply("wrong", &[Reply::Text("{}"), Reply::Text("{}"), Reply::Text(r#"{"label":1}"#)])
-        .reply("cut", &[Reply::Cut(r#"{"label":1}"#), Reply::Cut(r#"{"label":1}"#)]);
+        .reply("cut", &[Reply::Cut(r#"{"label":1}"#), Reply::Cut(r#"{"label":1}"#)])
+        .reply("greedy", &[Reply::Cut("{"), Reply::Text(r#"{"label":1}"#)]);
     let (rig, mut peer) = Rig::with(1, engine, |_| {}).await;
     peer.wait_credits(1).await;
-    let mut lease = lease("a", &["mended", "wrong", "cut"]);
+    let mut lease = lease("a", &["mended", "wrong", "cut", "greedy"]);
     let format = json!({"type": "json_schema", "json_schema": {"name": "l", "schema": schema}});
     lease.payload.as_mut().unwrap().shared =
         json!({"model": "m", "messages": [], "response_format": format}).to_string();
+    let greedy = &mut lease.payload.as_mut().unwrap().requests[3];
+    greedy.body = greedy.body.replacen('{', r#"{"temperature":0,"#, 1);
     peer.lease(lease).await;
-    peer.wait_results(3).await;
+    peer.wait_results(4).await;
     let all: Vec<_> = peer.results.iter().map(said).collect();
-    assert_eq!(all, [r#"{"label":1}"#, "invalid_structured_output", "invalid_structured_output"]);
-    assert_eq!(rig.engine.asked(), ["mended", "mended", "wrong", "wrong", "cut", "cut"]);
+    let invalid = "invalid_structured_output";
+    assert_eq!(all, [r#"{"label":1}"#, invalid, invalid, invalid]);
+    let asked = ["mended", "mended", "wrong", "wrong", "cut", "cut", "greedy"];
+    assert_eq!(rig.engine.asked(), asked, "at temperature 0 it would be cut again");
+    let spent: Vec<_> =
+        peer.results.iter().filter_map(|r| r.usage).map(|u| (u.prompt_tokens, u.completion_tokens)).collect();
+    assert_eq!(spent, [(40, 4), (40, 4), (40, 4), (20, 2)], "invalid answers count");
 }
