@@ -1,5 +1,7 @@
 //! One request, from its first try to its answer or its failure.
 
+use std::time::Duration;
+
 use caravan_proto::v1::Usage;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
@@ -109,7 +111,7 @@ impl Lane {
                 patience.deadline = None;
             }
             let alone = trial.is_suspect();
-            let failure = match self.try_once(asked, alone).await? {
+            let failure = match self.try_once(asked, alone, &mut patience).await? {
                 Ok(response) => {
                     let before = spent.take();
                     let is_last = before.is_some() || is_final(&response, asked.call.body);
@@ -142,7 +144,12 @@ impl Lane {
     }
 
     /// Sends the request once, as soon as it may: a result has room, and it is its turn.
-    async fn try_once(&mut self, asked: &Asked<'_>, alone: bool) -> Result<Result<Response, Failure>, End> {
+    async fn try_once(
+        &mut self,
+        asked: &Asked<'_>,
+        alone: bool,
+        patience: &mut Patience,
+    ) -> Result<Result<Response, Failure>, End> {
         let gate = &self.unit.gate;
         let turn = async {
             self.ledger.room().await;
@@ -156,11 +163,13 @@ impl Lane {
             return Err(End::Dropped);
         }
         let span = tracing::debug_span!("engine", alone);
+        let start = Instant::now();
         let answer = tokio::select! {
             answer = self.unit.engine.run(asked.call).instrument(span) => answer,
             () = self.shutdown.expired() => return Err(End::HandBack("drain")),
         };
         drop(flight);
+        patience.ran(start.elapsed(), self.ledger.ttl());
         if answer
             .as_ref()
             .is_err_and(|failure| matches!(failure.class, Class::Suspect | Class::Bystander | Class::Down))
@@ -249,10 +258,38 @@ fn local_failure(code: &'static str, message: String) -> Failure {
     Failure { class: Class::Request, code, message, status: None, body: None }
 }
 
+// === impl Patience ===
+
+impl Patience {
+    /// A try ran for `took`. If that is longer than a lease lives, what was waited for
+    /// before it is over.
+    fn ran(&mut self, took: Duration, ttl: Duration) {
+        if took > ttl {
+            self.deadline = None;
+        }
+    }
+}
+
 // === impl Unanswered ===
 
 impl From<End> for Unanswered {
     fn from(end: End) -> Self {
         Self::Chunk(end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_try_ends_what_was_waited_for_before_it() {
+        let (pause, ttl) = (Duration::from_secs(1), Duration::from_secs(30));
+        let deadline = Some(Instant::now());
+        let mut patience = Patience { backoff: Backoff::new(pause, pause), deadline };
+        patience.ran(ttl, ttl);
+        assert_eq!(patience.deadline, deadline);
+        patience.ran(ttl + pause, ttl);
+        assert_eq!(patience.deadline, None);
     }
 }
