@@ -1,6 +1,6 @@
 //! `caravan submit FILE`
 
-use std::path::PathBuf;
+use std::{cell::Cell, path::PathBuf};
 
 use caravan_proto::{
     name::BatchId,
@@ -33,14 +33,23 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     args.delivery.check()?;
+    let key = args.request_id.clone().unwrap_or_else(|| Uuid::now_v7().simple().to_string());
+    // Whether the server was asked for the batch, so that it may have it.
+    let asked = Cell::new(false);
     let submit = async {
         // First the server: stdin is not read to its end for nobody.
         let server = Server::connect(&context.server).await?;
-        let (file, batch) = create(&server, &args).await?;
+        let (file, batch) = create(&server, &args, &key, &asked).await?;
         Ok((server, file, batch))
     };
-    let (server, file, batch) =
-        interrupt::guard(Box::pin(submit), || "nothing was submitted".to_owned()).await?;
+    let goes_on = || {
+        if asked.get() {
+            format!("the batch may have been submitted, with --request-id {key}: see caravan list")
+        } else {
+            "nothing was submitted".to_owned()
+        }
+    };
+    let (server, file, batch) = interrupt::guard(Box::pin(submit), goes_on).await?;
     let id = batch_id(&batch)?;
     announce(id, &file, &batch, context.json)?;
     if args.watch || args.delivery.is_wanted() {
@@ -50,7 +59,12 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-async fn create(server: &Server, args: &Args) -> Result<(File, Batch), Failure> {
+async fn create(
+    server: &Server,
+    args: &Args,
+    key: &str,
+    asked: &Cell<bool>,
+) -> Result<(File, Batch), Failure> {
     let input = Input::open(&args.file).await?;
     let file = {
         let transfer = Transfer::new(input.size());
@@ -59,9 +73,10 @@ async fn create(server: &Server, args: &Args) -> Result<(File, Batch), Failure> 
     let request = CreateBatchRequest {
         batch: Some(args.options.batch(file.name.clone())),
         // A repeated call after a lost answer must not make a second batch.
-        request_id: args.request_id.clone().unwrap_or_else(|| Uuid::now_v7().simple().to_string()),
+        request_id: key.to_owned(),
         validate_only: false,
     };
+    asked.set(true);
     let batch = server.call(request, async |request| server.batches().create_batch(request).await).await?;
     Ok((file, batch))
 }

@@ -1,11 +1,15 @@
 //! Engines as the command line and the environment name them.
 
+use std::net::Ipv6Addr;
+
 use caravan_executor::{EngineOptions, Slots};
 use caravan_request::EngineKind;
 use url::{Host, Url};
 
 /// Where Ollama listens unless told otherwise.
 const OLLAMA_PORT: u16 = 11_434;
+/// Where to reach what listens on every address, or on one that is not named.
+const LOOPBACK: &str = "127.0.0.1";
 
 /// Parses `ollama=URL` and `openai=URL`.
 pub(crate) fn parse(text: &str) -> Result<EngineOptions, String> {
@@ -16,34 +20,57 @@ pub(crate) fn parse(text: &str) -> Result<EngineOptions, String> {
         "openai" => EngineKind::OpenAi,
         _ => return Err(wrong()),
     };
-    Ok(engine(kind, url(address)?))
+    let url = match kind {
+        EngineKind::Ollama => ollama_url(address)?,
+        EngineKind::OpenAi => url(address)?,
+    };
+    Ok(engine(kind, url))
 }
 
 /// The Ollama that `host`, the value of `OLLAMA_HOST`, names as Ollama itself reads it:
-/// scheme and port may be missing, and an address to listen on stands for this machine.
+/// scheme, host and port may be missing, and an address to listen on stands for this machine.
 pub(crate) fn ollama(host: Option<&str>) -> Result<EngineOptions, String> {
-    let host = host.map(str::trim).filter(|host| !host.is_empty()).unwrap_or("127.0.0.1");
-    let mut url = url(host).map_err(|error| format!("OLLAMA_HOST: {error}"))?;
+    let host = host.unwrap_or_default().trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'');
+    let host = if host.is_empty() { LOOPBACK } else { host };
+    let url = ollama_url(host).map_err(|error| format!("OLLAMA_HOST: {error}"))?;
+    Ok(engine(EngineKind::Ollama, url))
+}
+
+/// The URL of an Ollama: its own port unless a scheme or a port is named.
+fn ollama_url(address: &str) -> Result<Url, String> {
+    let mut url = url(address)?;
     let anywhere = match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_unspecified(),
         Some(Host::Ipv6(ip)) => ip.is_unspecified(),
         _ => false,
     };
-    let set = !anywhere || url.set_host(Some("127.0.0.1")).is_ok();
-    let with_port = host.contains("://") || url.port().is_some() || url.set_port(Some(OLLAMA_PORT)).is_ok();
-    if set && with_port {
-        Ok(engine(EngineKind::Ollama, url))
-    } else {
-        Err(format!("OLLAMA_HOST: bad host `{host}`"))
-    }
+    let set = !anywhere || url.set_host(Some(LOOPBACK)).is_ok();
+    let own = address.contains("://") || names_port(address) || url.set_port(Some(OLLAMA_PORT)).is_ok();
+    if set && own { Ok(url) } else { Err(format!("bad host `{address}`")) }
+}
+
+/// Whether an address without scheme ends with a port; `url` forgets the one that is http's.
+fn names_port(address: &str) -> bool {
+    let authority = address.split('/').next().unwrap_or_default();
+    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    authority.parse::<Ipv6Addr>().is_err() && port.is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
 fn engine(kind: EngineKind, url: Url) -> EngineOptions {
     EngineOptions { kind, url, slots: Slots::Auto, max_context: None }
 }
 
+/// `address` as a URL: http unless it says otherwise, this machine if it begins with its
+/// port, and an IPv6 address also without its brackets.
 fn url(address: &str) -> Result<Url, String> {
-    let text = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let (scheme, rest) = address.split_once("://").unwrap_or(("http", address));
+    let text = if rest.parse::<Ipv6Addr>().is_ok() {
+        format!("{scheme}://[{rest}]")
+    } else if rest.starts_with(':') {
+        format!("{scheme}://{LOOPBACK}{rest}")
+    } else {
+        format!("{scheme}://{rest}")
+    };
     let url = Url::parse(&text).map_err(|error| format!("`{address}` is not a URL: {error}"))?;
     if url.has_host() { Ok(url) } else { Err(format!("`{address}` names no host")) }
 }
@@ -56,6 +83,15 @@ mod tests {
     fn an_engine_is_a_kind_and_a_url() {
         let engine = parse("openai=http://127.0.0.1:8080").expect("an engine");
         assert_eq!((engine.kind, engine.url.as_str()), (EngineKind::OpenAi, "http://127.0.0.1:8080/"));
+        for (text, url) in [
+            ("ollama=gpu-7", "http://gpu-7:11434/"),
+            ("ollama=::1", "http://[::1]:11434/"),
+            ("ollama=:9000", "http://127.0.0.1:9000/"),
+            ("ollama=http://gpu-7", "http://gpu-7/"),
+            ("openai=gpu-7:8080", "http://gpu-7:8080/"),
+        ] {
+            assert_eq!(parse(text).expect("an engine").url.as_str(), url, "{text}");
+        }
         for bad in ["ollama", "vllm=http://a", "http://a", "ollama="] {
             assert!(parse(bad).is_err(), "{bad}");
         }
@@ -68,6 +104,12 @@ mod tests {
             (Some(""), "http://127.0.0.1:11434/"),
             (Some("0.0.0.0"), "http://127.0.0.1:11434/"),
             (Some("0.0.0.0:9000"), "http://127.0.0.1:9000/"),
+            (Some(":9000"), "http://127.0.0.1:9000/"),
+            (Some("\":11434\""), "http://127.0.0.1:11434/"),
+            (Some("::1"), "http://[::1]:11434/"),
+            (Some("[::1]:9000"), "http://[::1]:9000/"),
+            (Some("::"), "http://127.0.0.1:11434/"),
+            (Some("gpu-7:80"), "http://gpu-7/"),
             (Some("gpu-7"), "http://gpu-7:11434/"),
             (Some("http://gpu-7:80"), "http://gpu-7/"),
         ] {
