@@ -6,7 +6,12 @@ use std::{
 use serde_json::json;
 
 /// A bare loop: so many connections, each sending the next request when it has its answer.
-pub(crate) async fn run(engine: &str, requests: usize, slots: usize, system: &str) -> anyhow::Result<Duration> {
+pub(crate) async fn run(
+    engine: &str,
+    requests: usize,
+    slots: usize,
+    system: &str,
+) -> anyhow::Result<Duration> {
     let client = reqwest::Client::builder().no_proxy().build()?;
     let next = AtomicUsize::new(0);
     let connection = || async {

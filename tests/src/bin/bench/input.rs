@@ -18,7 +18,12 @@ pub(crate) fn line(index: usize, system: &str, user: &str) -> serde_json::Value 
 }
 
 /// Writes a batch of `lines` requests with one system prompt.
-pub(crate) fn write(path: &Path, lines: usize, system: &str, user: impl Fn(usize) -> String) -> anyhow::Result<()> {
+pub(crate) fn write(
+    path: &Path,
+    lines: usize,
+    system: &str,
+    user: impl Fn(usize) -> String,
+) -> anyhow::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     for index in 0..lines {
         serde_json::to_writer(&mut file, &line(index, system, &user(index)))?;

@@ -6,7 +6,12 @@ use crate::{
     up::{Up, seconds},
 };
 
-pub(crate) async fn run(requests: usize, slots: usize, answer_ms: u64, system_words: usize) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    requests: usize,
+    slots: usize,
+    answer_ms: u64,
+    system_words: usize,
+) -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let engine = SimulatedEngine::start(Options { slots, answer_ms, ..Options::default() })?;
     let system = caravan_simulated_engine::text_of("system", system_words);
