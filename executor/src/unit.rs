@@ -160,6 +160,7 @@ impl Unit {
             loaded_context: int64(loaded.context),
             size_bytes: int64(loaded.size),
             size_vram_bytes: int64(loaded.size_vram),
+            ..Default::default()
         }
     }
 }

@@ -153,7 +153,7 @@ impl Session {
                 return Err(Broken::Drained(after.unwrap_or_default()));
             }
             // A second welcome says nothing new, and neither does what a newer planner may say.
-            Some(Message::Welcome(_)) | None => {}
+            Some(Message::Welcome(_) | Message::WantVocabulary(_)) | None => {}
         }
         Ok(())
     }

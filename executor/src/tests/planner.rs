@@ -172,6 +172,7 @@ impl Peer {
                 self.draining = true;
                 "draining"
             }
+            Message::Vocabulary(_) => "vocabulary",
         };
         self.kinds.push(kind);
     }

@@ -183,6 +183,7 @@ impl Session {
                 shared.signals.work();
             }
             FromExecutor::Draining(_) => shared.fleet.drain(self.id, &self.outgoing),
+            FromExecutor::Vocabulary(_) => {}
         }
         Ok(())
     }

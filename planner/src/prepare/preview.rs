@@ -35,6 +35,7 @@ pub(super) fn plan(scanned: &Scanned, plan: &Plan, rejected_lines: u64, notes: V
         group_count: signed(summary.groups),
         warnings,
         reserved_answer_tokens: signed(summary.reserved_answer_tokens.0),
+        ..Default::default()
     }
 }
 
@@ -76,6 +77,7 @@ fn groups(scanned: &Scanned, plan: &Plan) -> Vec<v1::PlanGroup> {
             chunks: i64::from(group.chunks),
             prefix_tokens: signed(group.prefix_tokens.0),
             lanes: i32::try_from(group.shares).unwrap_or(i32::MAX),
+            ..Default::default()
         })
     });
     shown.collect()

@@ -122,6 +122,30 @@ pub struct Plan {
     /// Answer tokens reserved for requests that state no max_tokens.
     #[prost(int64, tag = "17")]
     pub reserved_answer_tokens: i64,
+    /// Answer tokens predicted for all requests.
+    #[prost(int64, tag = "18")]
+    pub output_tokens: i64,
+    /// Measured: learned from answers of this model. Estimated: what requests allow, or the reserve.
+    #[prost(enumeration = "Basis", tag = "19")]
+    pub output_basis: i32,
+    /// Chunks by size, the smallest first; sizes without a chunk are left out.
+    #[prost(message, repeated, tag = "20")]
+    pub chunk_histogram: ::prost::alloc::vec::Vec<ChunkBin>,
+    /// Beginnings that keep requests from sharing what follows, the costliest first, at most 20.
+    #[prost(message, repeated, tag = "21")]
+    pub volatile_prefixes: ::prost::alloc::vec::Vec<VolatilePrefix>,
+    /// Engines that could run some of it when it was planned, at most 100.
+    #[prost(message, repeated, tag = "22")]
+    pub engines: ::prost::alloc::vec::Vec<QualifiedEngine>,
+    /// All of those.
+    #[prost(int64, tag = "23")]
+    pub engine_count: i64,
+    /// Time of one lane for all chunks together. Absent if a speed is not known.
+    #[prost(message, optional, tag = "24")]
+    pub lane_time: ::core::option::Option<::prost_types::Duration>,
+    /// Bytes of the chunk payloads.
+    #[prost(int64, tag = "25")]
+    pub payload_bytes: i64,
 }
 /// Nested message and enum types in `Plan`.
 pub mod plan {
@@ -187,6 +211,87 @@ impl ::prost::Name for Plan {
         "/caravan.v1.Plan".into()
     }
 }
+/// Chunks of similar size.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ChunkBin {
+    /// The most requests that a chunk of this bin has: a power of two.
+    #[prost(int64, tag = "1")]
+    pub max_requests: i64,
+    /// Chunks with at most so many requests, and more than the bin before.
+    #[prost(int64, tag = "2")]
+    pub chunks: i64,
+}
+impl ::prost::Name for ChunkBin {
+    const NAME: &'static str = "ChunkBin";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.ChunkBin".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.ChunkBin".into()
+    }
+}
+/// A beginning that differs from request to request, and ruins the reuse of what follows.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct VolatilePrefix {
+    /// Path of the field that differs, e.g. `body.messages\[0\].content`.
+    #[prost(string, tag = "1")]
+    pub field: ::prost::alloc::string::String,
+    /// Bytes of the field's text before the first difference.
+    #[prost(int64, tag = "2")]
+    pub offset: i64,
+    /// What differs, as it looks: `time`, `id`, `number` or `text`.
+    #[prost(string, tag = "3")]
+    pub kind: ::prost::alloc::string::String,
+    /// Requests concerned.
+    #[prost(int64, tag = "4")]
+    pub requests: i64,
+    /// Prompt tokens evaluated because of it, an estimate.
+    #[prost(int64, tag = "5")]
+    pub tokens: i64,
+}
+impl ::prost::Name for VolatilePrefix {
+    const NAME: &'static str = "VolatilePrefix";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.VolatilePrefix".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.VolatilePrefix".into()
+    }
+}
+/// An engine that could run some of a plan.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct QualifiedEngine {
+    /// `executors/executor_…`.
+    #[prost(string, tag = "1")]
+    pub executor: ::prost::alloc::string::String,
+    /// Host name.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    /// Engine.id.
+    #[prost(string, tag = "3")]
+    pub engine: ::prost::alloc::string::String,
+    /// The model that it has.
+    #[prost(string, tag = "4")]
+    pub model: ::prost::alloc::string::String,
+    /// Its lanes.
+    #[prost(int32, tag = "5")]
+    pub slots: i32,
+    /// Largest context of one slot, in tokens; 0 if not known.
+    #[prost(int64, tag = "6")]
+    pub max_context: i64,
+}
+impl ::prost::Name for QualifiedEngine {
+    const NAME: &'static str = "QualifiedEngine";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.QualifiedEngine".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.QualifiedEngine".into()
+    }
+}
 /// Requests that share model, runner options and a prompt prefix.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PlanGroup {
@@ -208,6 +313,12 @@ pub struct PlanGroup {
     /// Lanes that the group is spread over.
     #[prost(int32, tag = "6")]
     pub lanes: i32,
+    /// Whole messages that all of its requests begin with.
+    #[prost(int32, tag = "7")]
+    pub shared_messages: i32,
+    /// Why engines do not reuse the shared prefix; empty if they do.
+    #[prost(string, tag = "8")]
+    pub not_reused: ::prost::alloc::string::String,
 }
 impl ::prost::Name for PlanGroup {
     const NAME: &'static str = "PlanGroup";
@@ -258,6 +369,11 @@ pub struct Batch {
     /// From creation to expiry. Set by the client; absent: never expires.
     #[prost(message, optional, tag = "11")]
     pub completion_window: ::core::option::Option<::prost_types::Duration>,
+    /// JSON object that every line's `body` is laid over: its fields are set where a line leaves
+    /// them out, its `messages` stand before the line's. Lines may then leave out `method`, and
+    /// `url` where `endpoint` is set. At most 8 MiB. Set by the client; lists and watches leave it out.
+    #[prost(string, tag = "12")]
+    pub defaults: ::prost::alloc::string::String,
     /// Set by the server, as is everything below.
     #[prost(enumeration = "batch::State", tag = "20")]
     pub state: i32,
@@ -312,6 +428,9 @@ pub struct Batch {
     /// Grows by one with every change of the batch.
     #[prost(int64, tag = "37")]
     pub revision: i64,
+    /// What was predicted against what happened. Absent until completed.
+    #[prost(message, optional, tag = "38")]
+    pub report: ::core::option::Option<Report>,
 }
 /// Nested message and enum types in `Batch`.
 pub mod batch {
@@ -403,6 +522,52 @@ impl ::prost::Name for Batch {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/caravan.v1.Batch".into()
+    }
+}
+/// A plan held against what happened.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Report {
+    /// Prompt tokens evaluated.
+    #[prost(message, optional, tag = "1")]
+    pub prompt_tokens: ::core::option::Option<Prediction>,
+    /// Answer tokens.
+    #[prost(message, optional, tag = "2")]
+    pub output_tokens: ::core::option::Option<Prediction>,
+    /// Seconds from the first lease to the last commit. Absent if no speed was known.
+    #[prost(message, optional, tag = "3")]
+    pub seconds: ::core::option::Option<Prediction>,
+}
+impl ::prost::Name for Report {
+    const NAME: &'static str = "Report";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.Report".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.Report".into()
+    }
+}
+/// One figure.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct Prediction {
+    /// As planned.
+    #[prost(double, tag = "1")]
+    pub predicted: f64,
+    /// As it came.
+    #[prost(double, tag = "2")]
+    pub actual: f64,
+    /// Predicted ÷ actual; 0 if there was nothing.
+    #[prost(double, tag = "3")]
+    pub ratio: f64,
+}
+impl ::prost::Name for Prediction {
+    const NAME: &'static str = "Prediction";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.Prediction".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.Prediction".into()
     }
 }
 /// Bounds on one chunk; 0 means no bound of the client's.
@@ -3008,6 +3173,12 @@ pub struct Model {
     /// Bytes of that in VRAM, as the engine says.
     #[prost(int64, tag = "8")]
     pub size_vram_bytes: i64,
+    /// Key of its vocabulary, which the executor sends when asked; empty if it has none.
+    #[prost(string, tag = "9")]
+    pub vocabulary: ::prost::alloc::string::String,
+    /// Window of its sliding-window attention, in tokens; 0 if it has none or that is not known.
+    #[prost(int64, tag = "10")]
+    pub sliding_window: i64,
 }
 impl ::prost::Name for Model {
     const NAME: &'static str = "Model";
@@ -3128,6 +3299,12 @@ pub struct Profile {
     /// When it was measured.
     #[prost(message, optional, tag = "12")]
     pub measure_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What the model's template adds to a prompt. Absent if not measured.
+    #[prost(message, optional, tag = "13")]
+    pub template: ::core::option::Option<TemplateTokens>,
+    /// Tokens that an image takes in a prompt; 0 if not measured.
+    #[prost(int64, tag = "14")]
+    pub image_tokens: i64,
 }
 impl ::prost::Name for Profile {
     const NAME: &'static str = "Profile";
@@ -3137,6 +3314,29 @@ impl ::prost::Name for Profile {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/caravan.v1.Profile".into()
+    }
+}
+/// What a chat template adds to the texts of a conversation, in tokens.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TemplateTokens {
+    /// To a conversation of one user message, the beginning of the answer included.
+    #[prost(int64, tag = "1")]
+    pub conversation: i64,
+    /// For a system message.
+    #[prost(int64, tag = "2")]
+    pub system: i64,
+    /// For each further answer and user message together.
+    #[prost(int64, tag = "3")]
+    pub exchange: i64,
+}
+impl ::prost::Name for TemplateTokens {
+    const NAME: &'static str = "TemplateTokens";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.TemplateTokens".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.TemplateTokens".into()
     }
 }
 /// Request of ListExecutors.
@@ -3714,7 +3914,7 @@ pub mod fleet_service_server {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConnectRequest {
     /// What this message says.
-    #[prost(oneof = "connect_request::Message", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "connect_request::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub message: ::core::option::Option<connect_request::Message>,
 }
 /// Nested message and enum types in `ConnectRequest`.
@@ -3740,6 +3940,9 @@ pub mod connect_request {
         /// No further leases, please: the executor is going away.
         #[prost(message, tag = "6")]
         Draining(super::Draining),
+        /// Answer to `want_vocabulary`.
+        #[prost(message, tag = "7")]
+        Vocabulary(super::Vocabulary),
     }
 }
 impl ::prost::Name for ConnectRequest {
@@ -3756,7 +3959,7 @@ impl ::prost::Name for ConnectRequest {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConnectResponse {
     /// What this message says.
-    #[prost(oneof = "connect_response::Message", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "connect_response::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub message: ::core::option::Option<connect_response::Message>,
 }
 /// Nested message and enum types in `ConnectResponse`.
@@ -3782,6 +3985,9 @@ pub mod connect_response {
         /// The planner goes away: dial another one.
         #[prost(message, tag = "6")]
         Drain(super::Drain),
+        /// Counts prompts of a model whose vocabulary it does not have yet: please send it.
+        #[prost(message, tag = "7")]
+        WantVocabulary(super::WantVocabulary),
     }
 }
 impl ::prost::Name for ConnectResponse {
@@ -4033,6 +4239,10 @@ pub struct ChunkPayload {
     /// 0: up to the end of the context.
     #[prost(int64, tag = "8")]
     pub answer_tokens: i64,
+    /// Prompt tokens that the engine evaluates at once (`num_batch`) to load the model with;
+    /// 0 leaves it to the engine.
+    #[prost(int64, tag = "9")]
+    pub batch_tokens: i64,
 }
 impl ::prost::Name for ChunkPayload {
     const NAME: &'static str = "ChunkPayload";
@@ -4290,6 +4500,90 @@ impl ::prost::Name for Drain {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/caravan.v1.Drain".into()
+    }
+}
+/// Asks for a vocabulary. Not answered by an executor that lost the model meanwhile.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct WantVocabulary {
+    /// Model.vocabulary.
+    #[prost(string, tag = "1")]
+    pub vocabulary: ::prost::alloc::string::String,
+}
+impl ::prost::Name for WantVocabulary {
+    const NAME: &'static str = "WantVocabulary";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.WantVocabulary".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.WantVocabulary".into()
+    }
+}
+/// How a model reads text: what its prompts are counted with.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Vocabulary {
+    /// Model.vocabulary.
+    #[prost(string, tag = "1")]
+    pub vocabulary: ::prost::alloc::string::String,
+    /// The tokenizer's definition, compressed; at most 20 MiB. Empty with `unavailable` set.
+    #[prost(bytes = "vec", tag = "2")]
+    pub definition: ::prost::alloc::vec::Vec<u8>,
+    /// Short conversations with what the model's template makes of them, from which its
+    /// overhead is counted. Empty where the engine does not render.
+    #[prost(message, repeated, tag = "3")]
+    pub renderings: ::prost::alloc::vec::Vec<Rendering>,
+    /// Why there is no definition.
+    #[prost(string, tag = "4")]
+    pub unavailable: ::prost::alloc::string::String,
+}
+impl ::prost::Name for Vocabulary {
+    const NAME: &'static str = "Vocabulary";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.Vocabulary".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.Vocabulary".into()
+    }
+}
+/// A conversation as the model reads it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Rendering {
+    /// What was rendered.
+    #[prost(message, repeated, tag = "1")]
+    pub messages: ::prost::alloc::vec::Vec<RenderedMessage>,
+    /// What the template made of it, up to where the answer begins.
+    #[prost(string, tag = "2")]
+    pub prompt: ::prost::alloc::string::String,
+}
+impl ::prost::Name for Rendering {
+    const NAME: &'static str = "Rendering";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.Rendering".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.Rendering".into()
+    }
+}
+/// One message of a rendering.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenderedMessage {
+    /// `system`, `user` or `assistant`.
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    /// Its text.
+    #[prost(string, tag = "2")]
+    pub content: ::prost::alloc::string::String,
+}
+impl ::prost::Name for RenderedMessage {
+    const NAME: &'static str = "RenderedMessage";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.RenderedMessage".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.RenderedMessage".into()
     }
 }
 /// Generated client implementations.
