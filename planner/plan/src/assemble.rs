@@ -1,7 +1,7 @@
 use crate::{
     Error, Group, Input, Limits, Micros, Plan, Policy, Strategy, Tokens, conversation,
     draft::{Bounds, Draft},
-    independent,
+    independent, reuse,
     schedule::makespan,
     size::Sizer,
     spread::{Load, spread},
@@ -20,17 +20,19 @@ use crate::{
 pub fn plan(input: Input<'_>) -> Result<Plan, Error> {
     let limits = &input.policy.limits;
     limits.check()?;
-    let sizer = Sizer::new(input.policy);
+    let sizer = Sizer::new(&input);
     let paces: Vec<_> = input.fleets.iter().map(|fleet| Pace::of(fleet, limits)).collect();
     let mut tally = Tally::take(&input, &sizer, &paces)?;
 
     let mut draft = Draft::new(input, sizer, tally.ordinals.len());
     let mut groups = empty_groups(&input, &sizer);
     let mut contexts = Vec::with_capacity(paces.len());
+    let mut batches = Vec::with_capacity(paces.len());
     let mut duration = Some(Micros(0));
     for ((model, pace), loads) in (0u32..).zip(&paces).zip(&mut tally.loads) {
         let first = draft.chunks.len();
         let lanes = input.lanes(model);
+        batches.push(reused(&input, model, loads));
         let even = spread(loads, lanes, limits.warm_factor);
         let bounds = Bounds::of(input.policy, pace, even);
         cut(&mut draft, &input, loads, &tally.ordinals, &bounds, &mut groups);
@@ -45,7 +47,7 @@ pub fn plan(input: Input<'_>) -> Result<Plan, Error> {
     }
     let summary = summarize(&input, &draft, &tally, &paces, duration);
     let Draft { order, chunks, .. } = draft;
-    Ok(Plan { order, chunks, groups, rejected: tally.rejected, contexts, summary })
+    Ok(Plan { order, chunks, groups, rejected: tally.rejected, contexts, batches, summary })
 }
 
 // === impl Input ===
@@ -81,6 +83,15 @@ impl Bounds {
     }
 }
 
+/// Decides whether prefixes are kept, and completes the loads by it. A conversation's prefix is what
+/// came before, so a window does not lose it between two requests.
+fn reused(input: &Input<'_>, model: u32, loads: &mut [Load]) -> Tokens {
+    let fleet = input.fleets.get(model as usize).filter(|_| input.policy.strategy == Strategy::Independent);
+    let batch = fleet.map_or(Tokens(0), |fleet| reuse::decide(fleet, loads));
+    loads.iter_mut().for_each(Load::settle);
+    batch
+}
+
 fn cut(
     draft: &mut Draft<'_>,
     input: &Input<'_>,
@@ -108,10 +119,11 @@ fn cut(
         group.first_chunk = first as u32;
         group.chunks = chunks.len() as u32;
         group.shares = chunks.iter().map(|chunk| chunk.share + 1).max().unwrap_or(0);
+        group.reuse = load.reuse;
     }
 }
 
-fn empty_groups(input: &Input<'_>, sizer: &Sizer) -> Vec<Group> {
+fn empty_groups(input: &Input<'_>, sizer: &Sizer<'_>) -> Vec<Group> {
     let heads = input.heads.iter();
     heads.map(|head| Group { prefix_tokens: Tokens(sizer.prefix(head)), ..Group::default() }).collect()
 }

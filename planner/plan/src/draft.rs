@@ -15,7 +15,7 @@ pub(crate) struct Draft<'a> {
     /// Requests longer than a conversation's budget, each alone in its chunk.
     pub(crate) too_long: u64,
     input: Input<'a>,
-    pub(crate) sizer: Sizer,
+    pub(crate) sizer: Sizer<'a>,
 }
 
 /// What holds for every chunk of more than one request of one model.
@@ -34,6 +34,8 @@ pub(crate) struct Item {
     pub(crate) ordinal: u32,
     pub(crate) size: Size,
     pub(crate) work: u64,
+    /// Prompt tokens that it evaluates on a lane that has read what is kept.
+    evaluated: u64,
     bytes: u64,
 }
 
@@ -46,7 +48,7 @@ pub(crate) struct Open {
     /// Tokens of all exchanges.
     pub(crate) exchanges: u64,
     longest: u64,
-    own: u64,
+    evaluated: u64,
     bytes: u64,
     prefix_tokens: u64,
     prefix_work: u64,
@@ -66,9 +68,10 @@ pub(crate) struct Place {
 impl Open {
     /// An empty chunk; a cold one evaluates the group's prefix.
     pub(crate) fn new(head: &Head, load: &Load, cold: bool) -> Self {
-        let (prefix_tokens, prefix_work) = if cold { (load.prefix_tokens, load.prefix()) } else { (0, 0) };
+        let (prefix_tokens, prefix_work) = if cold { (load.kept_tokens(), load.prefix()) } else { (0, 0) };
         let bytes = head.bytes.into();
-        Self { requests: 0, work: 0, exchanges: 0, longest: 0, own: 0, bytes, prefix_tokens, prefix_work }
+        let (requests, work, exchanges, longest, evaluated) = Default::default();
+        Self { requests, work, exchanges, longest, evaluated, bytes, prefix_tokens, prefix_work }
     }
 
     /// Whether the chunk with one request more stays within bounds; its first always does.
@@ -89,7 +92,7 @@ impl Open {
 // === impl Draft ===
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(input: Input<'a>, sizer: Sizer, requests: usize) -> Self {
+    pub(crate) fn new(input: Input<'a>, sizer: Sizer<'a>, requests: usize) -> Self {
         Self {
             order: Vec::with_capacity(requests),
             chunks: Vec::new(),
@@ -105,8 +108,9 @@ impl<'a> Draft<'a> {
     pub(crate) fn item(&self, ordinal: u32, head: &Head, load: &Load) -> Option<Item> {
         let request = self.input.requests.get(ordinal as usize)?;
         let size = self.sizer.of(request, head);
-        let work = load.pace.work(size.own, size.answer);
-        Some(Item { ordinal, size, work, bytes: request.bytes.into() })
+        let evaluated = load.evaluated(size);
+        let work = load.pace.work(evaluated, size.output);
+        Some(Item { ordinal, size, work, evaluated, bytes: request.bytes.into() })
     }
 
     pub(crate) fn push(&mut self, open: &mut Open, item: &Item, bounds: &Bounds) {
@@ -115,7 +119,7 @@ impl<'a> Draft<'a> {
         open.work = open.work.saturating_add(item.work);
         open.exchanges = open.exchanges.saturating_add(item.size.exchange());
         open.longest = open.longest.max(item.size.exchange());
-        open.own = open.own.saturating_add(item.size.own);
+        open.evaluated = open.evaluated.saturating_add(item.evaluated);
         open.bytes += item.bytes;
         self.too_large += u64::from(open.requests == 1 && open.bytes > bounds.bytes);
     }
@@ -133,10 +137,11 @@ impl<'a> Draft<'a> {
             position: place.position,
             start: end - open.requests,
             end,
-            prompt_tokens: Tokens(open.prefix_tokens.saturating_add(open.own)),
+            prompt_tokens: Tokens(open.prefix_tokens.saturating_add(open.evaluated)),
             context_needed: Tokens(place.context.min(self.input.context(load.model).0)),
             bytes: Bytes(open.bytes),
             estimated: load.pace.time_of(open.prefix_work.saturating_add(open.work)),
+            worth_stealing: open.prefix_tokens > 0 || open.work >= load.prefix(),
         });
     }
 }

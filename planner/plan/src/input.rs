@@ -1,6 +1,6 @@
 use std::num::NonZeroU32;
 
-use crate::{Policy, Tokens};
+use crate::{Policy, Ratio, Tokens};
 
 /// Everything a plan is made of.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +56,10 @@ pub struct Fleet {
     pub prefill_tokens_per_second: Option<f64>,
     /// Answer tokens a second of one lane with all slots busy, if measured.
     pub decode_tokens_per_second: Option<f64>,
+    /// Window of the model's sliding-window attention, if it has one.
+    pub sliding_window: Option<Tokens>,
+    /// Part of the answer tokens that requests allow which answers took so far, if that was learned.
+    pub answer_share: Option<Ratio>,
     /// Where these numbers came from.
     pub origin: Origin,
 }

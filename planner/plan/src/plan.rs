@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use crate::{Bytes, Micros, Summary, Tokens};
+use crate::{Bytes, Micros, Reuse, Summary, Tokens};
 
 /// What will run, and in what order.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Plan {
     pub rejected: Vec<Rejected>,
     /// By model, as `Input::fleets`: the context to load it with; 0 if no chunk wants it.
     pub contexts: Vec<Tokens>,
+    /// By model: the batch of tokens (`num_batch`) to load it with; 0 leaves it to the engine.
+    pub batches: Vec<Tokens>,
     /// The plan in numbers.
     pub summary: Summary,
 }
@@ -47,6 +49,9 @@ pub struct Chunk {
     pub bytes: Bytes,
     /// Time of one lane at the fleet's speed. `None` if that is not known.
     pub estimated: Option<Micros>,
+    /// Whether a lane that is not warm for it should take it from one that is: not if reading the
+    /// prefix again takes longer than the chunk.
+    pub worth_stealing: bool,
 }
 
 /// Requests that share model, endpoint and prefix.
@@ -62,6 +67,8 @@ pub struct Group {
     pub prefix_tokens: Tokens,
     /// Lanes that it is spread over, one a share.
     pub shares: u32,
+    /// Whether engines keep that prefix between requests.
+    pub reuse: Reuse,
 }
 
 /// A request that no slot can hold.

@@ -1,4 +1,4 @@
-use crate::{Head, Policy, Request, StatedTokens, Tokens};
+use crate::{Fleet, Head, Input, Request, StatedTokens, Tokens};
 
 /// Tokens of one request: what the client states wins over what was counted.
 #[derive(Debug, Clone, Copy)]
@@ -7,10 +7,13 @@ pub(crate) struct Size {
     pub(crate) own: u64,
     /// Answer tokens that it asks for, or that are reserved.
     pub(crate) answer: u64,
+    /// Of those, the part that will likely come.
+    pub(crate) output: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sizer {
+pub(crate) struct Sizer<'a> {
+    fleets: &'a [Fleet],
     stated: StatedTokens,
     reserved: u64,
 }
@@ -25,14 +28,14 @@ impl Size {
 
 // === impl Sizer ===
 
-impl Sizer {
-    pub(crate) fn new(policy: &Policy) -> Self {
-        let stated = policy.stated;
+impl<'a> Sizer<'a> {
+    pub(crate) fn new(input: &Input<'a>) -> Self {
+        let stated = input.policy.stated;
         let reserved = match (stated.exchange, stated.user) {
             (Some(exchange), Some(user)) => exchange.0.saturating_sub(user.0),
-            _ => policy.limits.reserved_answer_tokens.0,
+            _ => input.policy.limits.reserved_answer_tokens.0,
         };
-        Self { stated, reserved }
+        Self { fleets: input.fleets, stated, reserved }
     }
 
     /// Answer tokens of a request that states none.
@@ -48,13 +51,19 @@ impl Sizer {
         let counted = u64::from(request.prompt_tokens.saturating_sub(head.prefix_tokens));
         let own = self.stated.user.map_or(counted, |user| user.0);
         if !head.answers {
-            return Size { own, answer: 0 };
+            return Size { own, answer: 0, output: 0 };
         }
         match self.stated.exchange {
-            Some(exchange) => Size { own: own.min(exchange.0), answer: exchange.0.saturating_sub(own) },
+            Some(exchange) => {
+                let answer = exchange.0.saturating_sub(own);
+                Size { own: own.min(exchange.0), answer, output: answer }
+            }
             None => {
                 let answer = request.answer_tokens.map_or(self.reserved, |tokens| tokens.get().into());
-                Size { own, answer }
+                let share = self.fleets.get(head.model as usize).and_then(|fleet| fleet.answer_share);
+                // No answer is empty.
+                let output = share.map_or(answer, |share| share.of(answer).clamp(1, answer.max(1)));
+                Size { own, answer, output }
             }
         }
     }

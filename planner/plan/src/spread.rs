@@ -1,6 +1,6 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use crate::{Ratio, work::Pace};
+use crate::{Ratio, Reuse, reuse::OwnParts, size::Size, work::Pace};
 
 /// The work of one group, and how many lanes share it.
 #[derive(Debug, Clone, Copy)]
@@ -12,8 +12,11 @@ pub(crate) struct Load {
     pub(crate) start: u32,
     /// Tokens of the shared prefix.
     pub(crate) prefix_tokens: u64,
+    /// Whether the prefix is evaluated once a lane, or with every request.
+    pub(crate) reuse: Reuse,
+    pub(crate) own_parts: OwnParts,
     pub(crate) pace: Pace,
-    /// Of all requests, without the prefix.
+    /// Of all requests, without a prefix that is kept.
     pub(crate) work: u64,
     /// Lanes that the group is spread over, at least 1.
     pub(crate) lanes: u32,
@@ -23,11 +26,36 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn empty(group: u32, model: u32, prefix_tokens: u64, pace: Pace) -> Self {
-        Self { group, model, requests: 0, start: 0, prefix_tokens, pace, work: 0, lanes: 1 }
+        let (reuse, own_parts) = Default::default();
+        Self { group, model, requests: 0, start: 0, prefix_tokens, reuse, own_parts, pace, work: 0, lanes: 1 }
     }
 
+    /// Tokens that a lane evaluates once for all of its requests.
+    pub(crate) fn kept_tokens(&self) -> u64 {
+        if self.reuse == Reuse::Kept { self.prefix_tokens } else { 0 }
+    }
+
+    /// Prompt tokens that a request evaluates on a lane that has read what is kept.
+    pub(crate) fn evaluated(&self, size: Size) -> u64 {
+        (self.prefix_tokens - self.kept_tokens()).saturating_add(size.own)
+    }
+
+    /// Work of reading what is kept.
     pub(crate) fn prefix(&self) -> u64 {
-        self.pace.work(self.prefix_tokens, 0)
+        self.pace.work(self.kept_tokens(), 0)
+    }
+
+    /// Takes a request in, while it is not known yet whether prefixes are kept.
+    pub(crate) fn add(&mut self, size: Size) {
+        self.requests += 1;
+        self.own_parts.add(size.own);
+        self.work = self.work.saturating_add(self.pace.work(size.own, size.output));
+    }
+
+    /// It is known now: a prefix that is not kept is part of every request's work.
+    pub(crate) fn settle(&mut self) {
+        let again = self.pace.work(self.prefix_tokens - self.kept_tokens(), 0);
+        self.work = self.work.saturating_add(again.saturating_mul(self.requests.into()));
     }
 
     /// Work of each of its lanes.

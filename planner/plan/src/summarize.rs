@@ -1,4 +1,7 @@
-use crate::{Input, Micros, Origin, Summary, Tokens, Warning, draft::Draft, tally::Tally, work::Pace};
+use crate::{
+    Bytes, Chunk, ChunkBin, Input, Micros, Origin, Reuse, Summary, Tokens, Warning, draft::Draft,
+    tally::Tally, work::Pace,
+};
 
 /// The plan in numbers; `duration` is that of all models together.
 pub(crate) fn summarize(
@@ -27,12 +30,31 @@ pub(crate) fn summarize(
         prefix_evaluations: draft.prefix_evaluations,
         lanes: models().map(|(model, _)| input.lanes(model)).max().unwrap_or(0),
         estimated_duration: duration,
+        output_tokens: Tokens(tally.output_tokens),
+        output_learned: tally.output_tokens > 0 && models().all(|(_, fleet)| fleet.answer_share.is_some()),
+        lane_time: chunks
+            .iter()
+            .try_fold(Micros(0), |sum, chunk| Some(Micros(sum.0.saturating_add(chunk.estimated?.0)))),
+        payload: Bytes(chunks.iter().fold(0, |sum, chunk| sum.saturating_add(chunk.bytes.0))),
+        chunk_bins: bins(chunks),
         reserved_answer_tokens: draft.sizer.reserved(),
         origin: stated.or(origins).unwrap_or(Origin::Configured),
         warnings: warnings(input, draft, tally, |model| {
             used(model).then(|| paces.get(model as usize)).flatten().copied()
         }),
     }
+}
+
+fn bins(chunks: &[Chunk]) -> Vec<ChunkBin> {
+    let mut counts = [0; u32::BITS as usize];
+    for chunk in chunks {
+        let power = (chunk.requests().max(1) - 1).checked_ilog2().map_or(0, |power| power + 1);
+        if let Some(count) = counts.get_mut(power as usize) {
+            *count += 1;
+        }
+    }
+    let bins = (0..u32::BITS).zip(counts).filter(|&(_, chunks)| chunks > 0);
+    bins.map(|(power, chunks)| ChunkBin { max_requests: 1 << power, chunks }).collect()
 }
 
 fn warnings(
@@ -47,12 +69,15 @@ fn warnings(
     let fleet = models().map(|(fleet, _)| fleet.context).min();
     let stated = input.policy.stated.max_context.zip(fleet).filter(|(stated, fleet)| stated > fleet);
     let some = |requests: u64| (requests > 0).then_some(requests);
+    let again = || tally.loads.iter().flatten().filter(|load| load.reuse != Reuse::Kept);
+    let lost: u64 = again().map(|load| u64::from(load.requests)).sum();
     [
         assumed.map(|lanes| Warning::LanesUnknown { lanes }),
         slow.then_some(Warning::SpeedUnknown),
         (slow && input.policy.max_time.is_some()).then_some(Warning::TimeBoundIgnored),
         stated.map(|(stated, fleet)| Warning::StatedContextAboveFleet { stated, fleet }),
         some(tally.estimated_requests).map(|requests| Warning::TokensEstimated { requests }),
+        some(lost).map(|requests| Warning::PrefixesNotKept { groups: again().count() as u64, requests }),
         some(draft.too_long).map(|requests| Warning::ConversationsOfOne { requests }),
         some(draft.too_large).map(|requests| Warning::PayloadsTooLarge { requests }),
     ]

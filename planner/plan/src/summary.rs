@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::{Micros, Origin, Tokens, arithmetic::saved};
+use crate::{Bytes, Micros, Origin, Tokens, arithmetic::saved};
 
 /// A plan in numbers.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,10 +29,29 @@ pub struct Summary {
     pub estimated_duration: Option<Micros>,
     /// Answer tokens reserved for a request that states no `max_tokens`.
     pub reserved_answer_tokens: Tokens,
+    /// Answer tokens that will likely come.
+    pub output_tokens: Tokens,
+    /// Whether that was learned from answers of the same models, not taken from what requests allow.
+    pub output_learned: bool,
+    /// Of one lane, for all chunks together. `None` if a speed is not known.
+    pub lane_time: Option<Micros>,
+    /// Of all payloads together.
+    pub payload: Bytes,
+    /// Chunks by size, the smallest first; sizes without a chunk are left out.
+    pub chunk_bins: Vec<ChunkBin>,
     /// Where the limits came from: the weakest source in use.
     pub origin: Origin,
     /// What a person should know.
     pub warnings: Vec<Warning>,
+}
+
+/// Chunks of similar size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkBin {
+    /// The most requests that a chunk of this bin has: a power of two.
+    pub max_requests: u32,
+    /// Chunks with at most so many requests, and more than the bin before.
+    pub chunks: u32,
 }
 
 /// What a person should know of a plan; displays as a sentence.
@@ -59,6 +78,13 @@ pub enum Warning {
         stated: Tokens,
         /// What the fleet has.
         fleet: Tokens,
+    },
+    /// Prefixes that engines evaluate anew with every request: see `Group::reuse`.
+    PrefixesNotKept {
+        /// Groups concerned.
+        groups: u64,
+        /// Requests concerned.
+        requests: u64,
     },
     /// Requests longer than a conversation's budget: each goes alone.
     ConversationsOfOne {
@@ -105,6 +131,14 @@ impl fmt::Display for Warning {
             }
             Self::StatedContextAboveFleet { stated, fleet } => {
                 write!(f, "The stated context of {stated} tokens is above the {fleet} of the fleet.")
+            }
+            Self::PrefixesNotKept { groups, requests } => {
+                write!(
+                    f,
+                    "The model's sliding window keeps {groups} shared prefixes from being reused: \
+                     {requests} requests evaluate theirs anew. Starting the engine with \
+                     LLAMA_ARG_SWA_FULL=1 reuses them, for more memory."
+                )
             }
             Self::ConversationsOfOne { requests } => {
                 write!(f, "{requests} requests are longer than a conversation's budget; each goes alone.")

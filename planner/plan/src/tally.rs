@@ -11,13 +11,15 @@ pub(crate) struct Tally {
     pub(crate) prompt_tokens_without: u64,
     pub(crate) prefix_evaluations_without: u64,
     pub(crate) estimated_requests: u64,
+    /// Answer tokens that will likely come.
+    pub(crate) output_tokens: u64,
     /// By model: whether any prompt is an estimate.
     pub(crate) estimated: Vec<bool>,
 }
 
 impl Tally {
     /// Errors: `TooMany`, `UnknownModel`, `UnknownGroup`.
-    pub(crate) fn take(input: &Input<'_>, sizer: &Sizer, paces: &[Pace]) -> Result<Self, Error> {
+    pub(crate) fn take(input: &Input<'_>, sizer: &Sizer<'_>, paces: &[Pace]) -> Result<Self, Error> {
         if input.requests.len().max(input.heads.len()) >= u32::MAX as usize {
             return Err(Error::TooMany);
         }
@@ -28,6 +30,7 @@ impl Tally {
             prompt_tokens_without: 0,
             prefix_evaluations_without: 0,
             estimated_requests: 0,
+            output_tokens: 0,
             estimated: vec![false; input.fleets.len()],
         };
         let mut loads = empty_loads(input, sizer, paces)?;
@@ -40,8 +43,8 @@ impl Tally {
                 continue;
             }
             let (prefix, size) = (sizer.prefix(head), sizer.of(request, head));
-            load.requests += 1;
-            load.work = load.work.saturating_add(load.pace.work(size.own, size.answer));
+            load.add(size);
+            tally.output_tokens = tally.output_tokens.saturating_add(size.output);
             let prompt = prefix.saturating_add(size.own);
             tally.prompt_tokens_without = tally.prompt_tokens_without.saturating_add(prompt);
             tally.prefix_evaluations_without += u64::from(prefix > 0);
@@ -62,7 +65,7 @@ impl Tally {
     }
 }
 
-fn empty_loads(input: &Input<'_>, sizer: &Sizer, paces: &[Pace]) -> Result<Vec<Load>, Error> {
+fn empty_loads(input: &Input<'_>, sizer: &Sizer<'_>, paces: &[Pace]) -> Result<Vec<Load>, Error> {
     let load = |(group, head): (u32, &crate::Head)| {
         let pace = *paces.get(head.model as usize).ok_or(Error::UnknownModel { group, model: head.model })?;
         Ok(Load::empty(group, head.model, sizer.prefix(head), pace))

@@ -94,6 +94,8 @@ fn fleet() -> impl Generator<Value = Fleet> {
             context: Tokens(context),
             prefill_tokens_per_second: prefill,
             decode_tokens_per_second: decode,
+            sliding_window: None,
+            answer_share: None,
             origin: Origin::Reported,
         },
     )

@@ -9,4 +9,6 @@ mod laws;
 #[cfg(test)]
 mod makespan;
 #[cfg(test)]
+mod reuse;
+#[cfg(test)]
 mod support;

@@ -27,6 +27,8 @@ pub(crate) fn fleet(lanes: u32) -> Fleet {
         context: Tokens(32_768),
         prefill_tokens_per_second: Some(2_000.0),
         decode_tokens_per_second: Some(50.0),
+        sliding_window: None,
+        answer_share: None,
         origin: Origin::Profile,
     }
 }

@@ -1,0 +1,91 @@
+//! Sliding windows and learned answers: what the plan expects of engines.
+
+use caravan_plan::{Fleet, Policy, Ratio, Reuse, Strategy, Tokens, Warning};
+
+use crate::support::{fleet, head, planned, request};
+
+fn sliding(window: u64) -> Fleet {
+    Fleet { sliding_window: Some(Tokens(window)), ..fleet(4) }
+}
+
+#[test]
+fn a_prefix_within_the_window_is_evaluated_with_every_request() {
+    let (heads, window) = ([head(500), head(600)], Tokens(512));
+    let requests: Vec<_> = (0..200).map(|n| request(n % 2, 700, 10)).collect();
+    let plan = planned(&requests, &heads, &[sliding(512)], &Policy::default());
+    assert_eq!(plan.groups[0].reuse, Reuse::WithinWindow { window });
+    assert_eq!(plan.groups[1].reuse, Reuse::Kept);
+    let again: u64 = plan.chunks.iter().filter(|chunk| chunk.group == 0).map(|c| c.prompt_tokens.0).sum();
+    assert_eq!(again, 100 * 700);
+    assert!(plan.summary.warnings.contains(&Warning::PrefixesNotKept { groups: 1, requests: 100 }));
+    let slow =
+        plan.chunks.iter().filter(|c| c.group == 0).filter_map(|c| c.estimated).map(|t| t.0).sum::<u64>();
+    let quick =
+        plan.chunks.iter().filter(|c| c.group == 1).filter_map(|c| c.estimated).map(|t| t.0).sum::<u64>();
+    assert!(slow > quick, "{slow} {quick}");
+}
+
+#[test]
+fn the_batch_fits_what_follows_the_prefix_but_for_outliers() {
+    let batch = |own: &[u32]| {
+        let requests: Vec<_> = own.iter().map(|own| request(0, 1_000 + own, 10)).collect();
+        planned(&requests, &[head(1_000)], &[sliding(512)], &Policy::default())
+    };
+    assert_eq!(batch(&[512; 100]).batches, [Tokens(512)]);
+    assert_eq!(batch(&[513; 100]).batches, [Tokens(1_024)]);
+    let mut one_long = [100; 100];
+    one_long[50] = 2_000;
+    assert_eq!(batch(&one_long).batches, [Tokens(512)]);
+    one_long[51] = 2_000;
+    assert_eq!(batch(&one_long).batches, [Tokens(2_048)]);
+    let beyond = batch(&[3_000; 100]);
+    assert_eq!(beyond.groups[0].reuse, Reuse::BeyondBatch { largest: Tokens(2_048) });
+    assert_eq!(beyond.batches, [Tokens(0)]);
+}
+
+#[test]
+fn full_attention_and_conversations_leave_the_batch_to_the_engine() {
+    let requests = vec![request(0, 700, 10); 50];
+    let plain = planned(&requests, &[head(500)], &[fleet(4)], &Policy::default());
+    assert_eq!((plain.groups[0].reuse, plain.batches), (Reuse::Kept, vec![Tokens(0)]));
+    let policy = Policy { strategy: Strategy::Conversation, ..Policy::default() };
+    let chats = planned(&requests, &[head(500)], &[sliding(512)], &policy);
+    assert_eq!((chats.groups[0].reuse, chats.batches), (Reuse::Kept, vec![Tokens(0)]));
+}
+
+#[test]
+fn learned_answers_shorten_the_time_and_not_the_context() {
+    let requests = vec![request(0, 500, 400); 80];
+    let learned = Fleet { answer_share: Ratio::from_decimal(0.1), ..fleet(4) };
+    let full = planned(&requests, &[head(400)], &[fleet(4)], &Policy::default()).summary;
+    let short = planned(&requests, &[head(400)], &[learned], &Policy::default()).summary;
+    assert_eq!((full.output_tokens, full.output_learned), (Tokens(32_000), false));
+    assert_eq!((short.output_tokens, short.output_learned), (Tokens(3_200), true));
+    assert_eq!(full.largest_context, short.largest_context);
+    assert!(short.lane_time.unwrap() < full.lane_time.unwrap());
+}
+
+#[test]
+fn chunks_are_counted_by_size() {
+    let requests = vec![request(0, 500, 40); 1_000];
+    let plan = planned(&requests, &[head(400)], &[fleet(4)], &Policy::default());
+    let bins = &plan.summary.chunk_bins;
+    assert_eq!(bins.iter().map(|bin| bin.chunks as usize).sum::<usize>(), plan.chunks.len());
+    for bin in bins {
+        let within = |size: u32| size <= bin.max_requests && size > bin.max_requests / 2;
+        let chunks = plan.chunks.iter().filter(|chunk| within(chunk.requests())).count();
+        assert_eq!(chunks, bin.chunks as usize, "{bin:?}");
+    }
+}
+
+#[test]
+fn only_chunks_that_outlast_their_prefix_are_worth_stealing() {
+    let requests = vec![request(0, 2_050, 1); 400];
+    let plan = planned(&requests, &[head(2_000)], &[fleet(4)], &Policy::default());
+    let tail = plan.chunks.iter().filter(|chunk| chunk.position > 0);
+    let prefix = 2_000 * 1_000_000 / 2_000;
+    for chunk in tail {
+        assert_eq!(chunk.worth_stealing, chunk.estimated.unwrap().0 >= prefix, "{chunk:?}");
+    }
+    assert!(plan.chunks.iter().any(|chunk| !chunk.worth_stealing));
+}
