@@ -25,8 +25,9 @@ pub struct Lessor {
     signals: Signals,
 }
 
-/// Lanes of engines with the same models and kind find the same chunks, but for their own share.
-type Qualification = (Vec<(String, i64)>, i64);
+/// Lanes of engines with the same models and kind find the same chunks, but for the share that they
+/// are warm for.
+type Qualification = (Vec<(String, i64)>, i64, Option<Warm>);
 
 // === impl Lessor ===
 
@@ -63,7 +64,7 @@ impl Lessor {
         let mut barren: HashSet<Qualification> = HashSet::new();
         for open in self.fleet.open_credits() {
             let wanted = wanted(&open, self.options.deadline());
-            let qualification = (wanted.models.clone(), wanted.kind);
+            let qualification = (wanted.models.clone(), wanted.kind, wanted.warm);
             if barren.contains(&qualification) {
                 continue;
             }

@@ -61,6 +61,7 @@ impl Capacity {
         let lanes: u32 =
             found.iter().map(|(engine, _)| u32::try_from(engine.slots).unwrap_or_default()).sum();
         let context = found.iter().filter_map(|(_, model)| u64::try_from(model.max_context).ok()).max();
+        let window = found.iter().filter_map(|(_, model)| u64::try_from(model.sliding_window).ok()).max();
         let profile = self.profile(&found);
         let origin = match (found.is_empty(), profile) {
             (true, _) => Origin::Configured,
@@ -74,6 +75,8 @@ impl Capacity {
             context: Tokens(context.filter(|tokens| *tokens > 0).unwrap_or(options.default_context)),
             prefill_tokens_per_second: speed(|profile| profile.prefill_tokens_per_second),
             decode_tokens_per_second: speed(|profile| profile.decode_tokens_per_second),
+            sliding_window: window.filter(|window| *window > 0).map(Tokens),
+            answer_share: None,
             origin,
         }
     }

@@ -44,6 +44,7 @@ pub(super) async fn payload(frame: &Frame<'_>, input: &Reader, chunk: &Chunk) ->
         endpoint: group.endpoint.as_str().to_owned(),
         strategy: frame.strategy.into(),
         context: frame.plan.contexts.get(group.model as usize).map_or(0, |context| signed(context.0)),
+        batch_tokens: frame.plan.batches.get(group.model as usize).map_or(0, |batch| signed(batch.0)),
         prefix_tokens: i64::from(head.prefix_tokens),
         answer_tokens: frame.answer_tokens,
         ..Default::default()

@@ -301,6 +301,7 @@ fn row(frame: &Frame<'_>, number: i32, chunk: &Chunk) -> NewChunk {
         group: i32::try_from(chunk.group).unwrap_or(i32::MAX),
         share: i32::try_from(chunk.share).unwrap_or(i32::MAX),
         share_head: chunk.position == 0,
+        stealable: chunk.worth_stealing,
         model: model.cloned().unwrap_or_default(),
         kinds: group.map_or(0, |group| capacity::kind_bits(group.kinds)),
         context: signed(chunk.context_needed.0),

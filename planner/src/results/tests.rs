@@ -80,7 +80,7 @@ impl World {
 
 fn chunk(number: i32, size: i32) -> NewChunk {
     let (group, share, share_head, context) = (0, 0, number == 0, 100);
-    NewChunk { number, group, share, share_head, model: "m".into(), kinds: 2, context, size }
+    NewChunk { number, group, share, share_head, stealable: true, model: "m".into(), kinds: 2, context, size }
 }
 
 fn result(chunk: i32, index: i32, line: i64) -> v1::RequestResult {

@@ -153,4 +153,9 @@ pub trait Store: Send + Sync + 'static {
     async fn put_profile(&self, profile: &Profile) -> Result<(), Error>;
     /// Every profile, by model, newest first.
     async fn profiles(&self) -> Result<Vec<Profile>, Error>;
+    /// Remembers how many answer tokens came of those that a batch allowed; each batch counts as much
+    /// as all before it.
+    async fn learn_answers(&self, model: &str, allowed: i64, given: i64) -> Result<(), Error>;
+    /// What was learned of a model's answers.
+    async fn answers(&self, model: &str) -> Result<Option<Answers>, Error>;
 }

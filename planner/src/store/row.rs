@@ -168,6 +168,8 @@ pub struct NewChunk {
     pub share: i32,
     /// First of its share.
     pub share_head: bool,
+    /// Worth taking from a lane that is warm for it, for one that is not.
+    pub stealable: bool,
     /// The model.
     pub model: String,
     /// Bit `1 << EngineKind` for every kind of engine that honours all its fields.
@@ -206,6 +208,15 @@ pub struct Compacted {
     pub bytes: i64,
     /// Line number of its first result.
     pub first_line: i64,
+}
+
+/// Answer tokens of a model's latest batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answers {
+    /// Those that requests allowed.
+    pub allowed: i64,
+    /// Those that came.
+    pub given: i64,
 }
 
 /// What planning found, for `activate`.
@@ -290,7 +301,7 @@ pub struct Wanted {
 }
 
 /// The prefix that a lane holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Warm {
     /// The batch.
     pub batch: BatchId,

@@ -32,17 +32,32 @@ pub(super) const HEAD_OF_SHARE: &str = "
     WHERE b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= ?3
     ORDER BY b.priority DESC, b.id, c.number LIMIT 1";
 
-/// Binds: models, kind. As `HEAD_OF_SHARE`, from the tail; tells the highest priority that is queued.
+/// Binds: models, kind. The highest priority that has anything queued.
+pub(super) const HIGHEST_PRIORITY: &str = "
+    SELECT b.priority
+    FROM batches b INDEXED BY batches_claimable
+    CROSS JOIN json_each(?1) w
+    WHERE b.state IN (3, 4) AND b.provisional = 0 AND EXISTS (
+        SELECT 1 FROM chunks q INDEXED BY chunks_queued
+        WHERE q.state = 0 AND q.batch = b.id AND q.model = w.value ->> 0
+          AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context))
+    ORDER BY b.priority DESC, b.id LIMIT 1";
+
+/// Binds: models, kind, least priority. As `HEAD_OF_SHARE`, from the tail: what is worth a theft, or
+/// belongs to a share that no lane is at any more.
 pub(super) const LAST_OF_ANY: &str = "
-    SELECT c.batch, c.number, b.priority
+    SELECT c.batch, c.number
     FROM batches b INDEXED BY batches_claimable
     CROSS JOIN json_each(?1) w
     CROSS JOIN chunks c ON c.rowid = (
         SELECT q.rowid FROM chunks q INDEXED BY chunks_queued
         WHERE q.state = 0 AND q.batch = b.id AND q.model = w.value ->> 0
           AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
+          AND (q.stealable = 1 OR NOT EXISTS (
+              SELECT 1 FROM leases l JOIN chunks o ON o.batch = l.batch AND o.number = l.chunk
+              WHERE l.batch = q.batch AND l.expired = 0 AND o.plan_group = q.plan_group AND o.share = q.share))
         ORDER BY q.number DESC LIMIT 1)
-    WHERE b.state IN (3, 4) AND b.provisional = 0
+    WHERE b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= ?3
     ORDER BY b.priority DESC, b.id, c.number DESC LIMIT 1";
 
 pub(super) async fn claim(store: &Sqlite, wanted: &Wanted) -> Result<Option<Claim>, Error> {
@@ -57,10 +72,10 @@ pub(super) async fn claim(store: &Sqlite, wanted: &Wanted) -> Result<Option<Clai
 
 async fn pick(tx: &mut SqliteConnection, wanted: &Wanted) -> Result<Option<(BatchId, i32)>, Error> {
     let models = serde_json::json!(wanted.models).to_string();
-    let last = sqlx::query(LAST_OF_ANY).bind(&models).bind(wanted.kind).fetch_optional(&mut *tx).await?;
-    let Some(last) = last else { return Ok(None) };
+    let highest = sqlx::query(HIGHEST_PRIORITY).bind(&models).bind(wanted.kind);
+    let Some(highest) = highest.fetch_optional(&mut *tx).await? else { return Ok(None) };
     // A warm lane saves a prefix; that is no reason to let a higher priority wait.
-    let priority: i64 = Cells::of("batches", &last).get("priority")?;
+    let priority: i64 = Cells::of("batches", &highest).get("priority")?;
     if let Some(warm) = wanted.warm {
         let next = sqlx::query(NEXT_OF_SHARE)
             .bind(&models)
@@ -73,9 +88,13 @@ async fn pick(tx: &mut SqliteConnection, wanted: &Wanted) -> Result<Option<(Batc
             return place(&row).map(Some);
         }
     }
-    let head = sqlx::query(HEAD_OF_SHARE).bind(&models).bind(wanted.kind).bind(priority);
-    let head = head.fetch_optional(&mut *tx).await?;
-    place(head.as_ref().unwrap_or(&last)).map(Some)
+    for query in [HEAD_OF_SHARE, LAST_OF_ANY] {
+        let found = sqlx::query(query).bind(&models).bind(wanted.kind).bind(priority);
+        if let Some(row) = found.fetch_optional(&mut *tx).await? {
+            return place(&row).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 fn place(row: &SqliteRow) -> Result<(BatchId, i32), Error> {

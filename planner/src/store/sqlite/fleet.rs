@@ -1,4 +1,4 @@
-//! Executors and profiles.
+//! Executors, profiles and what was learned of models.
 
 use prost::Message as _;
 use sqlx::sqlite::SqliteRow;
@@ -7,7 +7,7 @@ use super::{
     Sqlite,
     cells::{Cells, blob},
 };
-use crate::store::{Error, Executor, Micros, Profile};
+use crate::store::{Answers, Error, Executor, Micros, Profile};
 
 pub(super) async fn put_executor(store: &Sqlite, executor: &Executor) -> Result<(), Error> {
     const PUT: &str = "
@@ -73,4 +73,30 @@ pub(super) async fn profiles(store: &Sqlite) -> Result<Vec<Profile>, Error> {
         })
     };
     sqlx::query(ALL).fetch_all(&store.read).await?.iter().map(profile).collect()
+}
+
+pub(super) async fn learn_answers(
+    store: &Sqlite,
+    model: &str,
+    allowed: i64,
+    given: i64,
+) -> Result<(), Error> {
+    const LEARN: &str = "
+        INSERT INTO answers (model, allowed, given) VALUES (?1, ?2, ?3)
+        ON CONFLICT (model) DO UPDATE SET
+            allowed = allowed / 2 + excluded.allowed, given = given / 2 + excluded.given";
+
+    sqlx::query(LEARN).bind(model).bind(allowed).bind(given).execute(&store.write).await?;
+    Ok(())
+}
+
+pub(super) async fn answers(store: &Sqlite, model: &str) -> Result<Option<Answers>, Error> {
+    const OF: &str = "SELECT allowed, given FROM answers WHERE model = ?1";
+
+    let row = sqlx::query(OF).bind(model).fetch_optional(&store.read).await?;
+    let answers = |row: SqliteRow| {
+        let cells = Cells::of("answers", &row);
+        Ok(Answers { allowed: cells.get("allowed")?, given: cells.get("given")? })
+    };
+    row.map(answers).transpose()
 }

@@ -239,6 +239,14 @@ impl Store for Sqlite {
         fleet::put_profile(self, profile).await
     }
 
+    async fn learn_answers(&self, model: &str, allowed: i64, given: i64) -> Result<(), Error> {
+        fleet::learn_answers(self, model, allowed, given).await
+    }
+
+    async fn answers(&self, model: &str) -> Result<Option<Answers>, Error> {
+        fleet::answers(self, model).await
+    }
+
     async fn profiles(&self) -> Result<Vec<Profile>, Error> {
         fleet::profiles(self).await
     }

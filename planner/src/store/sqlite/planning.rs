@@ -52,8 +52,8 @@ pub(super) async fn add_chunks(store: &Sqlite, id: BatchId, chunks: &[NewChunk])
         UPDATE batches SET chunks = chunks + ?2, revision = revision + 1
         WHERE id = ?1 AND state = 2 /* planning */";
     const INSERT: &str = "
-        INSERT INTO chunks (batch, number, plan_group, share, share_head, model, kinds, context, size, done)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        INSERT INTO chunks (batch, number, plan_group, share, share_head, stealable, model, kinds, context, size, done)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
     let mut tx = store.begin().await?;
     let count = i64::try_from(chunks.len()).unwrap_or(i64::MAX);
@@ -68,6 +68,7 @@ pub(super) async fn add_chunks(store: &Sqlite, id: BatchId, chunks: &[NewChunk])
             .bind(chunk.group)
             .bind(chunk.share)
             .bind(chunk.share_head)
+            .bind(chunk.stealable)
             .bind(&chunk.model)
             .bind(chunk.kinds)
             .bind(chunk.context)

@@ -49,7 +49,8 @@ async fn claims_search_and_never_scan() {
     for (query, index) in [
         (claim::NEXT_OF_SHARE, "chunks_warm (batch=? AND plan_group=? AND share=?)"),
         (claim::HEAD_OF_SHARE, "COVERING INDEX chunks_heads (batch=? AND model=?)"),
-        (claim::LAST_OF_ANY, "COVERING INDEX chunks_queued (batch=? AND model=?)"),
+        (claim::HIGHEST_PRIORITY, "COVERING INDEX chunks_queued (batch=? AND model=?)"),
+        (claim::LAST_OF_ANY, "INDEX chunks_queued (batch=? AND model=?)"),
     ] {
         let plan = plan_of(&store, query).await;
         assert!(plan.contains(index), "{plan}");

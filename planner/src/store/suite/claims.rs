@@ -52,6 +52,25 @@ pub(in crate::store) async fn the_tail_is_stolen_last(db: &impl Backend) {
     assert_eq!(order, [0, 4, 7, 6, 5, 3, 2, 1]);
 }
 
+pub(in crate::store) async fn a_theft_must_pay(db: &impl Backend) {
+    let store = db.open().await;
+    let mut chunks = two_shares();
+    for short in [2, 3, 6, 7] {
+        chunks[short].stealable = false;
+    }
+    // The lane that had begun the second share is gone.
+    chunks[4].share_head = false;
+    let id = queued_with(&store, &chunks).await;
+    assert_eq!(claimed(&store, warm(id, 0)).await, Some(0));
+    for (expected, why) in [(7, "nobody's"), (5, "it pays"), (4, "it pays"), (1, "it pays")] {
+        assert_eq!(claimed(&store, wanted(ExecutorId::now())).await, Some(expected), "{why}");
+    }
+    assert_eq!(claimed(&store, wanted(ExecutorId::now())).await, None, "what is left is its lanes' own");
+    for (share, expected) in [(1, Some(6)), (0, Some(2)), (0, Some(3)), (0, None)] {
+        assert_eq!(claimed(&store, warm(id, share)).await, expected);
+    }
+}
+
 pub(in crate::store) async fn priority_then_age_decide(db: &impl Backend) {
     let store = db.open().await;
     let mut ids = Vec::new();

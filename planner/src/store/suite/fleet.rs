@@ -38,3 +38,12 @@ pub(in crate::store) async fn the_newest_profile_stays(db: &impl Backend) {
     store.put_profile(&newest).await.unwrap();
     assert_eq!(store.profiles().await.unwrap(), [first, newest, other]);
 }
+
+pub(in crate::store) async fn the_latest_answers_weigh_most(db: &impl Backend) {
+    let store = db.open().await;
+    assert_eq!(store.answers("m").await.unwrap(), None);
+    store.learn_answers("m", 1_000, 100).await.unwrap();
+    store.learn_answers("n", 10, 10).await.unwrap();
+    store.learn_answers("m", 500, 500).await.unwrap();
+    assert_eq!(store.answers("m").await.unwrap(), Some(Answers { allowed: 1_000, given: 550 }));
+}

@@ -37,7 +37,7 @@ macro_rules! laws {
                 nothing_is_leased_of_a_provisional_plan, a_reason_goes_with_its_state, cancelling_revokes_leases,
                 an_unplanned_batch_is_cancelled_at_once, a_cancelled_batch_ends_when_nothing_is_open,
                 deletion_leaves_nothing, every_change_is_a_revision;
-            claims: a_warm_lane_goes_on_with_its_share, a_cold_lane_begins_a_share, the_tail_is_stolen_last,
+            claims: a_theft_must_pay, a_warm_lane_goes_on_with_its_share, a_cold_lane_begins_a_share, the_tail_is_stolen_last,
                 priority_then_age_decide, a_warm_lane_yields_to_priority, only_qualified_engines_claim, only_queued_and_running_batches_are_claimed,
                 the_first_claim_starts_a_batch, no_chunk_is_claimed_twice, claims_stay_quick;
             leases: a_heartbeat_renews_what_it_names, an_expired_lease_is_revived, a_claimed_chunk_is_not_revived,
@@ -46,7 +46,7 @@ macro_rules! laws {
                 results_count_in_the_states_that_take_them, an_empty_commit_registers_nothing,
                 cursors_have_no_gaps, racing_twins_count_once, usage_is_added_up, chunks_are_compacted_once,
                 everything_outlasts_the_process;
-            fleet: executors_are_remembered, the_newest_profile_stays;
+            fleet: executors_are_remembered, the_newest_profile_stays, the_latest_answers_weigh_most;
             random: any_order_keeps_the_laws;
         }
     };
@@ -144,6 +144,7 @@ fn new_chunk(number: i32, size: i32) -> NewChunk {
         group: 0,
         share: 0,
         share_head: number == 0,
+        stealable: true,
         model: "m".into(),
         kinds: 0b10,
         context: 100,

@@ -1,0 +1,10 @@
+-- Whether a lane that is not warm for a chunk gains by taking it from one that is.
+ALTER TABLE chunks ADD COLUMN stealable INTEGER NOT NULL DEFAULT 1;
+
+-- How long answers are, by model: of the tokens that requests allowed, how many came. Sums that halve
+-- with each batch, so that the latest ones decide.
+CREATE TABLE answers (
+    model   TEXT    NOT NULL PRIMARY KEY,
+    allowed INTEGER NOT NULL,
+    given   INTEGER NOT NULL
+) STRICT;
