@@ -47,16 +47,6 @@ pub struct Line<'a> {
     pub choices: u64,
     /// Messages; 0 if its prompt is not a list of messages.
     pub messages: usize,
-    /// Messages before the first that is not the system's.
-    pub system_messages: usize,
-    /// Bytes of text in the prompt, tools included (those approximately), images not.
-    pub prompt_bytes: u64,
-    /// Of those, bytes in the last message, or of a prompt that is no list of messages.
-    pub own_bytes: u64,
-    /// Token ids in a prompt that is given as such.
-    pub prompt_token_ids: u64,
-    /// Images in the prompt.
-    pub images: u64,
 }
 
 /// Reads line `number`, `bytes` without its end, and checks all of it in one pass.
@@ -126,7 +116,6 @@ fn describe<'a>(
         Some(Node::Text(model)) => model.clone(),
         _ => Cow::Borrowed(policy.model.unwrap_or_default()),
     };
-    let prompt = measure::prompt(body);
     Line {
         number,
         custom_id,
@@ -136,12 +125,7 @@ fn describe<'a>(
         kinds,
         max_tokens: measure::max_tokens(body),
         choices: body.get("n").and_then(Node::as_u64).unwrap_or(1),
-        messages: prompt.messages,
-        system_messages: prompt.system_messages,
-        prompt_bytes: prompt.bytes,
-        own_bytes: prompt.own_bytes,
-        prompt_token_ids: prompt.token_ids,
-        images: prompt.images,
+        messages: body.get("messages").and_then(Node::as_array).map_or(0, <[_]>::len),
     }
 }
 

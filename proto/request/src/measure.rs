@@ -1,39 +1,14 @@
 use crate::json::Node;
 
-/// Sizes of a prompt.
-#[derive(Debug, Default)]
-pub(crate) struct Prompt {
-    pub(crate) messages: usize,
-    pub(crate) system_messages: usize,
-    pub(crate) bytes: u64,
-    pub(crate) own_bytes: u64,
-    pub(crate) token_ids: u64,
-    pub(crate) images: u64,
-}
-
-/// Bytes that a JSON value's punctuation and a number or literal take, about.
-const SCALAR_BYTES: u64 = 4;
-
-/// Measures the prompt of a valid body.
-pub(crate) fn prompt(body: &Node<'_>) -> Prompt {
-    let mut sizes = Prompt::default();
-    for name in ["prompt", "input", "suffix"] {
-        body.get(name).into_iter().for_each(|node| sizes.add(node));
-    }
-    sizes.own_bytes = sizes.bytes;
-    if let Some(messages) = body.get("messages").and_then(Node::as_array) {
-        sizes.messages = messages.len();
-        sizes.system_messages = messages.iter().take_while(|message| is_system(message)).count();
-        for message in messages {
-            let before = sizes.bytes;
-            sizes.add_message(message);
-            sizes.own_bytes = sizes.bytes - before;
-        }
-    }
-    body.get("system").into_iter().for_each(|node| sizes.add(node));
-    sizes.bytes += body.get("tools").map_or(0, json_bytes);
-    sizes.images += body.get("images").and_then(Node::as_array).map_or(0, <[_]>::len) as u64;
-    sizes
+/// What stands in a part of a prompt, for a tokenizer to count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Texts {
+    /// Its texts, in their order.
+    pub texts: Vec<String>,
+    /// Token ids that are given as such.
+    pub token_ids: u64,
+    /// Images.
+    pub images: u64,
 }
 
 /// Tokens of answer that a valid body allows; a native negative means no limit of its own.
@@ -49,49 +24,64 @@ pub(crate) fn max_tokens(body: &Node<'_>) -> Option<u64> {
     .find_map(Node::as_u64)
 }
 
-/// Calls `take` with each text of a prompt's part, in order.
-pub(crate) fn each_text<'n>(node: &'n Node<'_>, take: &mut impl FnMut(&'n str)) {
-    match node {
-        Node::Text(text) => take(text),
-        Node::Array(items) => items.iter().for_each(|item| each_text(item, take)),
-        Node::Object(_) => node.get("text").into_iter().for_each(|text| each_text(text, take)),
-        _ => {}
-    }
-}
-
-fn is_system(message: &Node<'_>) -> bool {
+/// Whether a message is the system's.
+pub(crate) fn is_system(message: &Node<'_>) -> bool {
     matches!(message.get("role").and_then(Node::as_text), Some("system" | "developer"))
 }
 
-/// Length of a value written as JSON, about.
-fn json_bytes(node: &Node<'_>) -> u64 {
-    match node {
-        Node::Text(text) => text.len() as u64 + SCALAR_BYTES,
-        Node::Array(items) => SCALAR_BYTES + items.iter().map(json_bytes).sum::<u64>(),
-        Node::Object(fields) => {
-            fields.iter().map(|(key, value)| key.len() as u64 + SCALAR_BYTES + json_bytes(value)).sum::<u64>()
-        }
-        _ => SCALAR_BYTES,
+// === impl Texts ===
+
+impl Texts {
+    /// Bytes of all texts.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.texts.iter().map(|text| text.len() as u64).sum()
     }
-}
 
-// === impl Prompt ===
+    pub(crate) fn push(&mut self, text: &str) {
+        self.texts.push(text.to_owned());
+    }
 
-impl Prompt {
-    fn add_message(&mut self, message: &Node<'_>) {
-        for name in ["content", "thinking", "reasoning_content"] {
-            message.get(name).into_iter().for_each(|node| self.add(node));
+    /// Takes a field of a body that is no list of messages.
+    pub(crate) fn add_field(&mut self, name: &str, node: &Node<'_>) {
+        match node.as_array() {
+            Some(images) if name == "images" => self.images += images.len() as u64,
+            _ => self.add(node),
         }
-        self.bytes += message.get("tool_calls").map_or(0, json_bytes);
+    }
+
+    pub(crate) fn add_message(&mut self, message: &Node<'_>) {
+        for part in ["thinking", "reasoning_content", "content"] {
+            message.get(part).into_iter().for_each(|node| self.add(node));
+        }
+        for call in message.get("tool_calls").and_then(Node::as_array).unwrap_or_default() {
+            call.get("function").into_iter().for_each(|function| self.add_call(function));
+        }
         self.images += message.get("images").and_then(Node::as_array).map_or(0, <[_]>::len) as u64;
     }
 
     fn add(&mut self, node: &Node<'_>) {
         match node {
+            Node::Text(text) => self.push(text),
             Node::Number(_) => self.token_ids += 1,
             Node::Array(items) => items.iter().for_each(|item| self.add(item)),
             Node::Object(_) if node.get("image_url").is_some() => self.images += 1,
-            _ => each_text(node, &mut |text| self.bytes += text.len() as u64),
+            Node::Object(_) => node.get("text").into_iter().for_each(|text| self.add(text)),
+            Node::Bool(_) | Node::Null => {}
+        }
+    }
+
+    /// The texts of a called function: its name and the texts of its arguments.
+    fn add_call(&mut self, node: &Node<'_>) {
+        match node {
+            Node::Text(text) => self.push(text),
+            Node::Array(items) => items.iter().for_each(|item| self.add_call(item)),
+            Node::Object(fields) => fields.iter().for_each(|(key, value)| {
+                self.push(key);
+                self.add_call(value);
+            }),
+            Node::Number(number) => self.push(&number.to_string()),
+            Node::Bool(_) | Node::Null => self.push("null"),
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct Parts {
 pub(crate) struct Fields<'a>(pub(crate) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 /// Fields that differ from request to request without changing what a prompt starts with.
-const OWN: &[&str] = &[
+pub(crate) const OWN: &[&str] = &[
     "prompt",
     "input",
     "suffix",
@@ -96,14 +96,14 @@ pub fn merge(shared: &str, own: &str) -> serde_json::Result<Map<String, Value>> 
 // === impl Object ===
 
 /// A JSON object while it is written.
-struct Object(String);
+pub(crate) struct Object(String);
 
 impl Object {
-    fn with_capacity(bytes: usize) -> Self {
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
         Self(String::with_capacity(bytes + 2))
     }
 
-    fn push(&mut self, key: &str, value: &str) {
+    pub(crate) fn push(&mut self, key: &str, value: &str) {
         self.open(key);
         self.0.push_str(value);
     }
@@ -124,7 +124,7 @@ impl Object {
         self.0.push(':');
     }
 
-    fn close(mut self) -> String {
+    pub(crate) fn close(mut self) -> String {
         self.0.push_str(if self.0.is_empty() { "{}" } else { "}" });
         self.0
     }

@@ -1,4 +1,4 @@
-use caravan_request::{Kinds, prompt_texts, split};
+use caravan_request::{Kinds, Outline, Texts};
 
 use crate::{chat, good, line, messages};
 
@@ -9,10 +9,16 @@ fn a_chat_is_measured() {
     );
     let found = good(&text);
     assert_eq!((found.number, found.custom_id.as_ref(), found.model.as_ref()), (7, "a", "m"));
-    assert_eq!((found.messages, found.system_messages, found.images), (3, 2, 1));
-    assert_eq!((found.prompt_bytes, found.own_bytes), (10, 3));
+    assert_eq!(found.messages, 3);
     assert_eq!((found.max_tokens, found.choices, found.kinds), (None, 1, Kinds::ALL));
     assert!(found.body.starts_with(r#"{"model":"m","#) && found.body.ends_with("]}"));
+    let outline = Outline::of(found.body).unwrap();
+    let systems: Vec<bool> = outline.messages.iter().map(|message| message.system).collect();
+    assert_eq!(systems, [true, true, false]);
+    let texts: Vec<_> = outline.messages.iter().flat_map(|message| &message.texts.texts).collect();
+    assert_eq!(texts, ["1234", "567", "äb"]);
+    assert_eq!(outline.messages[2].texts.images, 1);
+    assert_eq!(outline.messages[0].raw, r#"{"role":"system","content":"1234"}"#);
 }
 
 #[test]
@@ -27,21 +33,28 @@ fn the_answers_limit_is_found_in_any_spelling() {
 }
 
 #[test]
-fn prompts_are_measured() {
+fn prompts_are_taken_apart() {
     let generate = line("/api/generate", r#"{"model":"m","prompt":"abc","system":"de","images":["aGk="]}"#);
-    let found = good(&generate);
-    assert_eq!((found.prompt_bytes, found.own_bytes, found.images, found.messages), (5, 3, 1, 0));
+    let outline = Outline::of(good(&generate).body).unwrap();
+    assert_eq!((outline.prompt, outline.messages.len()), (r#""abc""#, 0));
+    assert_eq!(outline.preamble, texts(&["de"]));
+    assert_eq!(outline.prompt_texts, Texts { images: 1, ..texts(&["abc"]) });
+    assert_eq!(outline.head, r#"{"model":"m","system":"de"}"#);
     let ids = line("/v1/embeddings", r#"{"model":"m","input":[[1,2],[3]]}"#);
-    assert_eq!((good(&ids).prompt_token_ids, good(&ids).prompt_bytes), (3, 0));
+    let ids = Outline::of(good(&ids).body).unwrap().prompt_texts;
+    assert_eq!(ids, Texts { token_ids: 3, ..Texts::default() });
 }
 
 #[test]
-fn texts_of_both_parts_are_those_of_the_whole() {
-    let body = r#"{"messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"u"}]}],"tools":[{"a": 1}],"model":"m"}"#;
-    let parts = split(body, 1).unwrap();
-    assert_eq!(prompt_texts(body).unwrap(), [r#"[{"a": 1}]"#, "s", "u"]);
-    assert_eq!(prompt_texts(&parts.head).unwrap(), [r#"[{"a": 1}]"#, "s"]);
-    assert_eq!(prompt_texts(&parts.own).unwrap(), ["u"]);
-    assert_eq!(prompt_texts(r#"{"system":"s","prompt":"p"}"#).unwrap(), ["s", "p"]);
-    assert!(prompt_texts("[]").is_err());
+fn tools_and_calls_count() {
+    let body = r#"{"model":"m","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{"a":1}}}]}],"tools":[{"a": 1}],"seed":1}"#;
+    let outline = Outline::of(body).unwrap();
+    assert_eq!(outline.preamble, texts(&[r#"[{"a": 1}]"#]));
+    assert_eq!(outline.messages[0].texts, texts(&["name", "f", "arguments", "a", "1"]));
+    assert_eq!(outline.head, r#"{"model":"m","tools":[{"a": 1}]}"#);
+    assert!(Outline::of("[]").is_err());
+}
+
+fn texts(texts: &[&str]) -> Texts {
+    Texts { texts: texts.iter().map(|text| (*text).to_owned()).collect(), ..Texts::default() }
 }
