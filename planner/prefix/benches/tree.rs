@@ -5,7 +5,7 @@
 
 use std::{error::Error, fs, hint::black_box, time::Instant};
 
-use caravan_prefix::{Grouping, MAX_NODES, NodeId, Path, Sketch, Step, Tree};
+use caravan_prefix::{Grouping, MAX_NODES, NodeId, Path, Sketch, Step, Tree, volatile::Watch};
 use xxhash_rust::xxh3::xxh3_64;
 
 const REQUESTS: usize = 1_000_000;
@@ -30,6 +30,7 @@ impl Steps {
 fn main() -> Result<(), Box<dyn Error>> {
     println!("{REQUESTS} requests, {SYSTEM_BYTES} + {USER_BYTES} bytes");
     hashing();
+    watching();
     measure("10,000 prefixes, interleaved", |request| request % PREFIXES)?;
     measure("500,000 pairs", |request| request % (REQUESTS / 2))?;
     measure("all different", |request| request)?;
@@ -49,7 +50,11 @@ fn hashing() {
     for bytes in [200, 2_400, 10_000, 1_000_000] {
         let (text, times) = (text(1, bytes), 1_000_000_000 / bytes);
         let mut path = Path::default();
-        let plain = seconds(|| (0..times).for_each(|_| drop(black_box(xxh3_64(black_box(&text))))));
+        let plain = seconds(|| {
+            for _ in 0..times {
+                black_box(xxh3_64(black_box(&text)));
+            }
+        });
         let paths = seconds(|| {
             for _ in 0..times {
                 path.begin(b"key", 0);
@@ -62,6 +67,24 @@ fn hashing() {
             "path of {bytes} bytes: {steps} steps, {rate:.1} GB/s, {:.2} × hashing alone",
             paths / plain
         );
+    }
+}
+
+fn watching() {
+    let system = text(1, SYSTEM_BYTES);
+    for (name, dated, other) in [("equal prompts", 0, 0), ("dated prompts", 1, 0), ("other prompts", 0, 1)] {
+        let mut watch = Watch::default();
+        let mut spent = 0.0;
+        for request in 0..REQUESTS / 10 {
+            let mut system = if other > 0 { text(request, SYSTEM_BYTES) } else { system.clone() };
+            if dated > 0 {
+                system.splice(..8, request.to_le_bytes());
+            }
+            let user = text(request, USER_BYTES);
+            spent += seconds(|| watch.see(0, [system.as_slice(), user.as_slice()]));
+        }
+        let found = watch.findings().len();
+        println!("watch of {name}: {:.2} µs a request, {found} findings", spent * 1e7 / REQUESTS as f64);
     }
 }
 

@@ -49,7 +49,8 @@ impl Tree {
     ///
     /// `weigh` gives the depth of a prefix and decides the unit of `min_gain`: tokens where they
     /// are counted, else `|_, shared| shared.bytes`. A child counts as at least as deep as its parent.
-    /// Takes 24 bytes a node while it works, leaves 4 a node and 44 a group.
+    /// Takes 24 bytes a node while it works, and 16 for each that may be open; leaves 4 a node and
+    /// 44 a group.
     #[must_use]
     pub fn collapse(self, mut weigh: impl FnMut(NodeId, Shared) -> u32, min_gain: u64) -> Grouping {
         let nodes = self.into_nodes();

@@ -48,22 +48,21 @@ impl Path {
     /// format. `bytes` are those of prompt that it stands for, as tools do.
     pub fn begin(&mut self, key: &[u8], bytes: u32) {
         self.steps.clear();
-        self.at = Step { bytes, ..Step::default() };
-        self.step(key, Kind::Root);
-        self.at.bytes = bytes;
-        self.steps.clear();
+        self.at = Step { hash: chain(0, key, Kind::Root), bytes, messages: 0 };
         self.steps.push(self.at);
     }
 
     /// The next message, as the text that stands in the body.
     pub fn message(&mut self, text: &[u8]) {
+        let rest = self.blocks(text);
         self.at.messages = self.at.messages.saturating_add(1);
-        self.extend(text, Kind::Message);
+        self.step(rest, Kind::Message);
     }
 
     /// The next text that is no message: a prompt or input that is no list of messages.
     pub fn text(&mut self, text: &[u8]) {
-        self.extend(text, Kind::Text);
+        let rest = self.blocks(text);
+        self.step(rest, Kind::Text);
     }
 
     /// The steps so far, the root's first. Empty before the first `begin`.
@@ -72,33 +71,32 @@ impl Path {
         &self.steps
     }
 
-    fn extend(&mut self, text: &[u8], kind: Kind) {
-        let messages = self.at.messages;
-        // Inside of a message it is not yet whole.
-        self.at.messages -= u32::from(matches!(kind, Kind::Message));
-        let (mut rest, mut end) = (text, BLOCK);
-        let mut begin = 0;
+    /// Steps over the blocks of a text that something follows; gives the last block.
+    fn blocks<'t>(&mut self, text: &'t [u8]) -> &'t [u8] {
+        let (mut rest, mut begin, mut end) = (text, 0, BLOCK);
         while let Some((block, after)) =
             rest.split_at_checked(end - begin).filter(|(_, after)| !after.is_empty())
         {
             self.step(block, Kind::Block);
-            rest = after;
-            begin = end;
-            end = next(end);
+            (rest, begin, end) = (after, end, next(end));
         }
-        self.at.messages = messages;
-        self.step(rest, kind);
+        rest
     }
 
     fn step(&mut self, block: &[u8], kind: Kind) {
-        let mut link = [0; 16];
-        let (before, own) = link.split_at_mut(8);
-        before.copy_from_slice(&self.at.hash.to_le_bytes());
-        own.copy_from_slice(&xxh3_64(block).to_le_bytes());
-        self.at.hash = xxh3_64_with_seed(&link, kind as u64);
+        self.at.hash = chain(self.at.hash, block, kind);
         self.at.bytes = self.at.bytes.saturating_add(u32::try_from(block.len()).unwrap_or(u32::MAX));
         self.steps.push(self.at);
     }
+}
+
+/// The hash of everything up to the end of `block`, if `before` is that of everything before it.
+fn chain(before: u64, block: &[u8], kind: Kind) -> u64 {
+    let mut link = [0; 16];
+    let (first, second) = link.split_at_mut(8);
+    first.copy_from_slice(&before.to_le_bytes());
+    second.copy_from_slice(&xxh3_64(block).to_le_bytes());
+    xxh3_64_with_seed(&link, kind as u64)
 }
 
 /// The block end after `end`.

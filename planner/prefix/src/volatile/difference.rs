@@ -38,10 +38,10 @@ pub(super) fn relate(sample: &[u8], text: &[u8], limits: &Limits) -> Relation {
     if at == shorter {
         return if at >= limits.min_equal { Relation::Alike } else { Relation::Unlike };
     }
-    // Little further on they are in line again, or a little further still.
-    let skips = std::iter::successors(Some(0), |skip| Some((skip * 2).max(NEEDLE)));
-    let found = skips
-        .take_while(|skip| *skip <= limits.max_span)
+    // A little further on they are in line again, or a little further still.
+    let found = [NEEDLE, 4 * NEEDLE, limits.max_span]
+        .into_iter()
+        .filter(|skip| *skip <= limits.max_span)
         .filter_map(|skip| align(sample, text, at, at + skip, limits))
         .find(|apart| apart.equal >= limits.min_equal);
     match found {

@@ -17,9 +17,28 @@ const AROUND: usize = 40;
 const NEIGHBOURS: usize = 2;
 /// Digits of an id, at least.
 const ID_LENGTH: usize = 8;
+/// A name counts from so many letters on: `Nov`, `Sept`.
+const SHORT_NAME: usize = 3;
 const NAMES: [&str; 19] = [
-    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec", "mon", "tue", "wed",
-    "thu", "fri", "sat", "sun",
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+    "monday",
+    "tuesday",
+    "wednesday",
+    "thursday",
+    "friday",
+    "saturday",
+    "sunday",
 ];
 
 // === impl Kind ===
@@ -30,6 +49,8 @@ impl Kind {
         let from = at.saturating_sub(AROUND);
         let near = text.get(from..text.len().min(at + AROUND)).unwrap_or_default();
         let near = String::from_utf8_lossy(near).to_lowercase();
+        // Line ends of JSON text are no letters of the word behind them.
+        let near = near.replace("\\n", "  ").replace("\\t", "  ");
         let at = text.get(from..at).map_or(0, |before| String::from_utf8_lossy(before).to_lowercase().len());
         let words: Vec<(usize, &str)> = words(&near).collect();
         let index = words.iter().rposition(|(begin, _)| *begin <= at).unwrap_or_default();
@@ -68,17 +89,20 @@ fn is_date(word: &str) -> bool {
         return matches!(word.len(), 10 | 13) && word.starts_with('1');
     }
     let first = word.split(['t', '+', 'z']).find(|part| !part.is_empty()).unwrap_or_default();
-    ['-', '/', ':', '.'].into_iter().any(|separator| {
-        let groups: Vec<&str> =
-            first.split('.').next().filter(|_| separator != '.').unwrap_or(first).split(separator).collect();
-        let least = if separator == ':' { 2 } else { 3 };
-        (least..=3).contains(&groups.len()) && groups.iter().all(|group| is_digits(group) && group.len() <= 4)
-    })
+    let groups = |text: &str, separator: char| {
+        let all = text.split(separator).all(|group| is_digits(group) && group.len() <= 4);
+        if all { text.split(separator).count() } else { 0 }
+    };
+    if first.contains(':') {
+        // A time may have a fraction of a second.
+        let whole = first.split('.').next().unwrap_or_default();
+        return matches!(groups(whole, ':'), 2 | 3);
+    }
+    ['-', '/', '.'].into_iter().any(|separator| groups(first, separator) == 3)
 }
 
 fn is_name(word: &str) -> bool {
-    let name = word.get(..3).is_some_and(|name| NAMES.contains(&name));
-    name && word.len() <= "september".len() && word.bytes().all(|byte| byte.is_ascii_alphabetic())
+    word.len() >= SHORT_NAME && NAMES.iter().any(|name| name.starts_with(word))
 }
 
 /// Hexadecimal with digits and letters, or letters and digits mixed all over, of some length.
@@ -112,7 +136,10 @@ mod tests {
             ("request 123 of", "23", Kind::Number),
             ("price 12.50 of", "50", Kind::Number),
             ("Dear Anna, you", "nna", Kind::Other),
-            ("The maybe of 3 months", "ybe", Kind::DateTime),
+            ("The maybe of 3 months", "ybe", Kind::Other),
+            (r"Today:\n2026-11-24\nYou", "24", Kind::DateTime),
+            ("at 09:15:02.123 we", "02", Kind::DateTime),
+            ("from 10.0.0.12 now", "12", Kind::Number),
             ("", "", Kind::Other),
         ] {
             let at = text.find(part).unwrap();

@@ -33,7 +33,7 @@ pub struct Limits {
 /// span only and go on alike, the request is a variant. Samples that nothing is like give way to
 /// newer ones. Takes `samples × (window + 18 × variants)` bytes, by default 0.8 MB, and for
 /// each request time in proportion to the window.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Watch {
     limits: Limits,
     /// Those with most matches first.
