@@ -65,7 +65,7 @@ pub struct Fleet {
 }
 
 /// Where limits came from, the best known first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// The client stated them.
     Stated,
@@ -74,5 +74,6 @@ pub enum Origin {
     /// What a connected engine says of itself; not measured.
     Reported,
     /// Configured defaults: no engine was known.
+    #[default]
     Configured,
 }

@@ -3,7 +3,7 @@ use std::ops::Range;
 use crate::{Bytes, Micros, Reuse, Summary, Tokens};
 
 /// What will run, and in what order.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
     /// Ordinals of all planned requests, chunk after chunk.
     pub order: Vec<u32>,

@@ -31,6 +31,7 @@ pub(crate) fn summarize(
         lanes: models().map(|(model, _)| input.lanes(model)).max().unwrap_or(0),
         estimated_duration: duration,
         output_tokens: Tokens(tally.output_tokens),
+        allowed_tokens: Tokens(tally.allowed_tokens),
         output_learned: tally.output_tokens > 0 && models().all(|(_, fleet)| fleet.answer_share.is_some()),
         lane_time: chunks
             .iter()

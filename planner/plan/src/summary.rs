@@ -3,7 +3,7 @@ use std::fmt;
 use crate::{Bytes, Micros, Origin, Tokens, arithmetic::saved};
 
 /// A plan in numbers.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Summary {
     /// Requests planned; rejected ones are not among them.
     pub requests: u64,
@@ -31,7 +31,9 @@ pub struct Summary {
     pub reserved_answer_tokens: Tokens,
     /// Answer tokens that will likely come.
     pub output_tokens: Tokens,
-    /// Whether that was learned from answers of the same models, not taken from what requests allow.
+    /// Answer tokens that requests allow, or that are reserved for them.
+    pub allowed_tokens: Tokens,
+    /// Whether `output_tokens` was learned from answers of the same models, not taken from what requests allow.
     pub output_learned: bool,
     /// Of one lane, for all chunks together. `None` if a speed is not known.
     pub lane_time: Option<Micros>,

@@ -13,6 +13,8 @@ pub(crate) struct Tally {
     pub(crate) estimated_requests: u64,
     /// Answer tokens that will likely come.
     pub(crate) output_tokens: u64,
+    /// Answer tokens that requests allow, or that are reserved for them.
+    pub(crate) allowed_tokens: u64,
     /// By model: whether any prompt is an estimate.
     pub(crate) estimated: Vec<bool>,
 }
@@ -31,6 +33,7 @@ impl Tally {
             prefix_evaluations_without: 0,
             estimated_requests: 0,
             output_tokens: 0,
+            allowed_tokens: 0,
             estimated: vec![false; input.fleets.len()],
         };
         let mut loads = empty_loads(input, sizer, paces)?;
@@ -45,6 +48,7 @@ impl Tally {
             let (prefix, size) = (sizer.prefix(head), sizer.of(request, head));
             load.add(size);
             tally.output_tokens = tally.output_tokens.saturating_add(size.output);
+            tally.allowed_tokens = tally.allowed_tokens.saturating_add(size.answer);
             let prompt = prefix.saturating_add(size.own);
             tally.prompt_tokens_without = tally.prompt_tokens_without.saturating_add(prompt);
             tally.prefix_evaluations_without += u64::from(prefix > 0);

@@ -9,6 +9,14 @@ pub const MAX_NODES: u32 = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(crate) u32);
 
+impl NodeId {
+    /// Its number in the order of making, from 0.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// The points where prompts part, and the requests that share them up to there. At most as
 /// many as requests, and a few that the sketch takes for such. 32 bytes a node and 6 to 12 of
 /// index.
@@ -107,7 +115,13 @@ impl Tree {
     /// All nodes and what their requests share, `depth` in bytes: a parent before its children,
     /// in the order of their first request.
     pub fn prefixes(&self) -> impl Iterator<Item = (NodeId, Shared)> {
-        (0u32..).map(NodeId).zip(self.nodes.iter().map(Node::shared))
+        self.prefixes_from(0)
+    }
+
+    /// As [`Self::prefixes`], from the node that was made as number `first` on.
+    pub fn prefixes_from(&self, first: usize) -> impl Iterator<Item = (NodeId, Shared)> {
+        let nodes = self.nodes.get(first..).unwrap_or_default();
+        (first as u32..).map(NodeId).zip(nodes.iter().map(Node::shared))
     }
 
     /// Memory in use, in bytes.

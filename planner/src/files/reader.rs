@@ -29,6 +29,12 @@ impl Reader {
         Self { objects, id: file.id, bounds }
     }
 
+    /// Bytes of the file.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bounds.last().copied().unwrap_or_default()
+    }
+
     /// The bytes from an offset on, as they come from the store; one block is held at a time.
     #[must_use]
     pub fn stream(self, offset: u64) -> BoxStream<'static, Result<Bytes, Error>> {

@@ -2,7 +2,9 @@
 //! No I/O here: bytes come in blocks, errors go out one by one.
 
 mod lines;
+mod path;
 mod scan;
 
 pub use lines::{Lines, Piece};
-pub use scan::{Group, Place, Rules, Scan, Scanned};
+pub use path::{Paths, Sharing, leading};
+pub use scan::{Class, Place, Rules, Scan, Scanned};

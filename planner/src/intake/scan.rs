@@ -3,10 +3,14 @@ use std::{
     num::NonZeroU32,
 };
 
-use caravan_plan::{BytesPerToken, Head, Request, estimate};
-use caravan_request::{Code, Dialect, Endpoint, Kinds, Line, LineError, LinePolicy};
+use caravan_plan::Request;
+use caravan_prefix::{
+    Sketch,
+    volatile::{Finding, Limits, Watch},
+};
+use caravan_request::{Code, Dialect, Endpoint, Kinds, Line, LineError, LinePolicy, Outline, Texts};
 
-use super::Piece;
+use super::{Paths, Piece, Sharing};
 
 /// What lines must comply with.
 #[derive(Debug, Clone)]
@@ -21,10 +25,10 @@ pub struct Rules {
     pub max_line_bytes: usize,
     /// Requests of a file at most.
     pub max_requests: u64,
-    /// Tokens of a text, while it is not counted.
-    pub bytes_per_token: BytesPerToken,
-    /// Tokens that an image takes, while the model's number is not known.
-    pub image_tokens: u64,
+    /// What requests may share that are answered with text.
+    pub sharing: Sharing,
+    /// Bytes of the input: the sketch's size follows from them.
+    pub input_bytes: u64,
 }
 
 /// Where a request stands in the input.
@@ -38,35 +42,34 @@ pub struct Place {
     pub line: u32,
 }
 
-/// What the requests of a group share, beside the head that planning sees.
+/// What tells requests apart before anything of their prompts does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Group {
+pub struct Class {
     /// Index into `Scanned::models`.
     pub model: u32,
     /// Endpoint of all of them.
     pub endpoint: Endpoint,
     /// Kinds of engine that honour all their fields.
     pub kinds: Kinds,
-    /// Leading messages that they share.
-    pub shared_messages: u32,
-    /// Hash of the shared part.
-    pub head: u128,
 }
 
 /// What a whole input came to. Memory a request: 20 bytes of record, 16 of place, and
-/// while scanning up to 40 of `custom_id` hashes.
+/// while scanning up to 40 of `custom_id` hashes; beside them the sketch, at most 32 MiB.
 #[derive(Debug, Default)]
 pub struct Scanned {
-    /// Valid requests, in input order.
+    /// Valid requests, in input order. Until they are grouped, `group` is an index into `classes`,
+    /// and their tokens are not counted.
     pub requests: Vec<Request>,
     /// Where each stands.
     pub places: Vec<Place>,
-    /// Heads, as planning sees them.
-    pub heads: Vec<Head>,
-    /// The same heads, as payloads need them.
-    pub groups: Vec<Group>,
+    /// Classes, in the order of their first request.
+    pub classes: Vec<Class>,
     /// Models, in the order of their first request.
     pub models: Vec<String>,
+    /// Where prompts part.
+    pub sketch: Option<Sketch>,
+    /// Beginnings that ruin the reuse of what follows.
+    pub volatile: Vec<Finding>,
     /// Non-empty lines.
     pub total: u64,
     /// Of those, lines that are wrong.
@@ -80,7 +83,10 @@ pub struct Scan<'a> {
     rules: &'a Rules,
     policy: LinePolicy<'a>,
     out: Scanned,
-    by_group: HashMap<Group, u32>,
+    sketch: Sketch,
+    volatile: Watch,
+    paths: Paths,
+    by_class: HashMap<Class, u32>,
     by_model: HashMap<String, u32>,
     custom_ids: HashSet<u128>,
 }
@@ -98,8 +104,9 @@ impl<'a> Scan<'a> {
             max_line_bytes: rules.max_line_bytes,
             ..LinePolicy::default()
         };
-        let (by_group, by_model, custom_ids) = Default::default();
-        Self { rules, policy, out: Scanned::default(), by_group, by_model, custom_ids }
+        let (sketch, volatile) = (Sketch::for_input(rules.input_bytes), Watch::new(Limits::default()));
+        let (out, paths, by_class, by_model, custom_ids) = Default::default();
+        Self { rules, policy, out, sketch, volatile, paths, by_class, by_model, custom_ids }
     }
 
     /// Takes the next line; gives what is wrong with it.
@@ -135,6 +142,8 @@ impl<'a> Scan<'a> {
         if self.out.total == 0 {
             self.out.fatal = Some(LineError::empty_file());
         }
+        self.out.sketch = Some(self.sketch);
+        self.out.volatile = self.volatile.findings();
         self.out
     }
 
@@ -145,27 +154,21 @@ impl<'a> Scan<'a> {
         if !self.custom_ids.insert(caravan_request::content_hash(line.custom_id.as_bytes())) {
             return Err(vec![LineError::duplicate_custom_id(piece.number, &line.custom_id, None)]);
         }
-        let shared_messages = line.messages.saturating_sub(1);
-        let parts =
-            caravan_request::split(line.body, shared_messages).map_err(|error| unsplit(&line, &error))?;
-        let group = Group {
-            model: self.model(&line.model),
-            endpoint: line.endpoint,
-            kinds: line.kinds,
-            shared_messages: narrow(shared_messages as u64),
-            head: parts.head_hash,
-        };
-        let group = self.group(group, &line, parts.head.len());
-        let text = estimate(line.prompt_bytes, &self.rules.bytes_per_token);
-        let exact = line.prompt_token_ids + line.images * self.rules.image_tokens;
-        let prompt = text.likely.0 + exact;
-        let low = text.low.0 + line.prompt_token_ids;
+        let outline = Outline::of(line.body).map_err(|error| unsplit(&line, &error))?;
+        let class = Class { model: self.model(&line.model), endpoint: line.endpoint, kinds: line.kinds };
+        let class = self.class(class);
+        let steps = self.paths.of(class, &outline, self.rules.sharing_of(line.endpoint));
+        self.sketch.see(steps);
+        if let Some(root) = steps.first() {
+            let messages = outline.messages.iter().map(|message| &message.texts);
+            self.volatile.see(root.hash, messages.chain([&outline.prompt_texts]).map(beginning));
+        }
         self.out.requests.push(Request {
-            group,
-            prompt_tokens: narrow(prompt.max(1)),
-            prompt_tokens_low: narrow(low.max(1)),
+            group: class,
+            prompt_tokens: 0,
+            prompt_tokens_low: 0,
             answer_tokens: line.max_tokens.and_then(|tokens| NonZeroU32::new(narrow(tokens))),
-            bytes: narrow((parts.own.len() + line.custom_id.len()) as u64),
+            bytes: narrow((line.body.len() + line.custom_id.len()) as u64),
         });
         let (length, line) = (narrow(bytes.len() as u64), narrow(piece.number));
         // A byte order mark stands before the first line and is no part of it.
@@ -184,22 +187,28 @@ impl<'a> Scan<'a> {
         index
     }
 
-    fn group(&mut self, group: Group, line: &Line<'_>, head_bytes: usize) -> u32 {
-        let next = narrow(self.out.groups.len() as u64);
-        let index = *self.by_group.entry(group).or_insert(next);
+    fn class(&mut self, class: Class) -> u32 {
+        let next = narrow(self.out.classes.len() as u64);
+        let index = *self.by_class.entry(class).or_insert(next);
         if index == next {
-            let shared = line.prompt_bytes.saturating_sub(line.own_bytes);
-            let prefix = estimate(shared, &self.rules.bytes_per_token).likely;
-            self.out.heads.push(Head {
-                model: group.model,
-                prefix_tokens: narrow(prefix.0),
-                bytes: narrow(head_bytes as u64),
-                answers: !line.endpoint.is_embedding(),
-            });
-            self.out.groups.push(group);
+            self.out.classes.push(class);
         }
         index
     }
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// What requests to an endpoint may share.
+    #[must_use]
+    pub fn sharing_of(&self, endpoint: Endpoint) -> Sharing {
+        if endpoint.is_embedding() { Sharing::Nothing } else { self.sharing }
+    }
+}
+
+fn beginning(texts: &Texts) -> &[u8] {
+    texts.texts.first().map_or(&[], String::as_bytes)
 }
 
 fn unsplit(line: &Line<'_>, error: &serde_json::Error) -> Vec<LineError> {

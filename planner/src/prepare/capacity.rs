@@ -2,7 +2,7 @@ use caravan_plan::{Fleet, Origin, Tokens};
 use caravan_proto::v1::{self, engine};
 use caravan_request::{EngineKind, Kinds};
 
-use super::Options;
+use super::{Options, count::Counter};
 use crate::{
     models,
     store::{Executor, Profile},
@@ -12,7 +12,15 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Capacity {
     engines: Vec<v1::Engine>,
+    /// Whose each engine is.
+    hosts: Vec<Host>,
     profiles: Vec<v1::Profile>,
+}
+
+#[derive(Debug, Clone)]
+struct Host {
+    executor: String,
+    host: String,
 }
 
 // === impl Capacity ===
@@ -22,11 +30,12 @@ impl Capacity {
     #[must_use]
     pub fn of(executors: Vec<Executor>, profiles: Vec<Profile>) -> Self {
         let online = executors.into_iter().filter(|e| e.detail.state() == v1::executor::State::Online);
-        let engines = online.flat_map(|executor| executor.detail.engines);
-        Self {
-            engines: engines.filter(|engine| engine.state() == engine::State::Ready).collect(),
-            profiles: profiles.into_iter().map(|profile| profile.detail).collect(),
-        }
+        let ready = online.flat_map(|executor| {
+            let host = Host { executor: executor.id.name(), host: executor.detail.host };
+            executor.detail.engines.into_iter().map(move |engine| (engine, host.clone()))
+        });
+        let (engines, hosts) = ready.filter(|(engine, _)| engine.state() == engine::State::Ready).unzip();
+        Self { engines, hosts, profiles: profiles.into_iter().map(|profile| profile.detail).collect() }
     }
 
     /// Kinds of engine that serve `model`, or any model; all kinds while there is none.
@@ -44,6 +53,23 @@ impl Capacity {
         self.engines.iter().any(|engine| has(engine, model).is_some())
     }
 
+    /// The engines that have one of these models, each with the first of them.
+    #[must_use]
+    pub(super) fn qualified(&self, models: &[String]) -> Vec<v1::QualifiedEngine> {
+        let each = self.engines.iter().zip(&self.hosts).filter_map(|(engine, host)| {
+            let model = models.iter().find_map(|model| has(engine, model))?;
+            Some(v1::QualifiedEngine {
+                executor: host.executor.clone(),
+                host: host.host.clone(),
+                engine: engine.id.clone(),
+                model: model.name.clone(),
+                slots: engine.slots,
+                max_context: model.max_context,
+            })
+        });
+        each.collect()
+    }
+
     /// The largest context of one slot for a model, if every engine that has it tells.
     #[must_use]
     pub fn context(&self, model: &str) -> Option<i64> {
@@ -56,8 +82,7 @@ impl Capacity {
     /// The lanes for a model.
     #[must_use]
     pub fn fleet(&self, model: &str, options: &Options) -> Fleet {
-        let found: Vec<(&v1::Engine, &v1::Model)> =
-            self.engines.iter().filter_map(|engine| Some((engine, has(engine, model)?))).collect();
+        let found = self.found(model);
         let lanes: u32 =
             found.iter().map(|(engine, _)| u32::try_from(engine.slots).unwrap_or_default()).sum();
         let context = found.iter().filter_map(|(_, model)| u64::try_from(model.max_context).ok()).max();
@@ -79,6 +104,26 @@ impl Capacity {
             answer_share: None,
             origin,
         }
+    }
+
+    /// How the prompts of a model are counted, as far as profiles tell.
+    #[must_use]
+    pub(super) fn counter(&self, model: &str, options: &Options) -> Counter {
+        let found = self.found(model);
+        let profile = self.profile(&found);
+        let image_tokens = profile.and_then(|profile| u64::try_from(profile.image_tokens).ok());
+        let image_tokens = image_tokens.filter(|tokens| *tokens > 0);
+        Counter {
+            tokenizer: None,
+            template: profile.and_then(|profile| profile.template),
+            bytes_per_token: options.bytes_per_token(),
+            image_tokens: image_tokens.unwrap_or(options.image_tokens),
+            image_known: image_tokens.is_some(),
+        }
+    }
+
+    fn found(&self, model: &str) -> Vec<(&v1::Engine, &v1::Model)> {
+        self.engines.iter().filter_map(|engine| Some((engine, has(engine, model)?))).collect()
     }
 
     /// The newest profile of one of these models.

@@ -2,6 +2,8 @@
 //! cut off in the middle is begun anew: a batch is only ever planned as a whole.
 
 mod capacity;
+mod count;
+mod draw;
 mod options;
 mod payload;
 mod preview;

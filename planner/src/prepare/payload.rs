@@ -1,13 +1,13 @@
 use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use bytes::Bytes;
-use caravan_plan::{Chunk, Plan};
+use caravan_plan::{Chunk, Head, Plan};
 use caravan_proto::v1;
 use prost::Message as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::Error;
+use super::{Error, count::Group};
 use crate::{
     files::Reader,
     intake::{Place, Scanned},
@@ -16,6 +16,8 @@ use crate::{
 /// What a payload says beside its requests.
 pub(super) struct Frame<'a> {
     pub(super) scanned: &'a Scanned,
+    pub(super) heads: &'a [Head],
+    pub(super) groups: &'a [Group],
     pub(super) plan: &'a Plan,
     pub(super) strategy: v1::Strategy,
     /// Answer tokens to allow a request of a conversation that states none.
@@ -35,16 +37,17 @@ struct Envelope<'a> {
 pub(super) async fn payload(frame: &Frame<'_>, input: &Reader, chunk: &Chunk) -> Result<Bytes, Error> {
     let ordinals = frame.plan.ordinals(chunk);
     let lines = read(frame.scanned, input, ordinals).await?;
-    let group = frame.scanned.groups.get(chunk.group as usize);
-    let (Some(group), Some(head)) = (group, frame.scanned.heads.get(chunk.group as usize)) else {
+    let group = frame.groups.get(chunk.group as usize);
+    let (Some(group), Some(head)) = (group, frame.heads.get(chunk.group as usize)) else {
         return Err(Error::Changed { line: 0 });
     };
+    let model = group.class.model as usize;
     let mut payload = v1::ChunkPayload {
-        model: frame.scanned.models.get(group.model as usize).cloned().unwrap_or_default(),
-        endpoint: group.endpoint.as_str().to_owned(),
+        model: frame.scanned.models.get(model).cloned().unwrap_or_default(),
+        endpoint: group.class.endpoint.as_str().to_owned(),
         strategy: frame.strategy.into(),
-        context: frame.plan.contexts.get(group.model as usize).map_or(0, |context| signed(context.0)),
-        batch_tokens: frame.plan.batches.get(group.model as usize).map_or(0, |batch| signed(batch.0)),
+        context: frame.plan.contexts.get(model).map_or(0, |context| signed(context.0)),
+        batch_tokens: frame.plan.batches.get(model).map_or(0, |batch| signed(batch.0)),
         prefix_tokens: i64::from(head.prefix_tokens),
         answer_tokens: frame.answer_tokens,
         ..Default::default()

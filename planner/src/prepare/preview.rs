@@ -1,19 +1,23 @@
 //! Plans as the contract has them.
 
-use caravan_plan::{Origin, Plan, Strategy, Warning};
+use caravan_plan::{Micros, Origin, Plan, Reuse, Strategy, Warning};
+use caravan_prefix::volatile;
 use caravan_proto::v1;
 
-use crate::intake::Scanned;
+use super::draw::Drawn;
 
 /// Groups that a plan shows.
 const SHOWN: usize = 100;
+/// Volatile prefixes that it shows.
+const VOLATILE: usize = 20;
+/// Bytes of text for a token, where only an order of magnitude is needed.
+const BYTES_PER_TOKEN: u64 = 4;
 
 /// The plan for people and programs.
-pub(super) fn plan(scanned: &Scanned, plan: &Plan, rejected_lines: u64, notes: Vec<String>) -> v1::Plan {
+pub(super) fn plan(drawn: &Drawn, rejected_lines: u64) -> v1::Plan {
+    let plan = &drawn.plan;
     let summary = &plan.summary;
-    let mut warnings: Vec<String> = summary.warnings.iter().map(Warning::to_string).collect();
-    warnings.extend(notes);
-    let estimated = summary.estimated_duration;
+    let warnings = summary.warnings.iter().map(Warning::to_string).chain(drawn.notes.iter().cloned());
     v1::Plan {
         origin: origin(summary.origin).into(),
         requests: signed(summary.requests),
@@ -26,16 +30,68 @@ pub(super) fn plan(scanned: &Scanned, plan: &Plan, rejected_lines: u64, notes: V
         prefix_evaluations: signed(summary.prefix_evaluations),
         token_basis: basis(plan).into(),
         lanes: i32::try_from(summary.lanes).unwrap_or(i32::MAX),
-        estimated_duration: estimated.map(|time| prost_types::Duration {
-            seconds: signed(time.0 / 1_000_000),
-            nanos: i32::try_from(time.0 % 1_000_000 * 1_000).unwrap_or_default(),
-        }),
+        estimated_duration: summary.estimated_duration.map(duration),
         rejected_lines: signed(rejected_lines),
-        groups: groups(scanned, plan),
+        groups: groups(drawn),
         group_count: signed(summary.groups),
-        warnings,
+        warnings: warnings.collect(),
         reserved_answer_tokens: signed(summary.reserved_answer_tokens.0),
-        ..Default::default()
+        output_tokens: signed(summary.output_tokens.0),
+        output_basis: output_basis(plan).into(),
+        chunk_histogram: bins(plan),
+        volatile_prefixes: drawn.scanned.volatile.iter().take(VOLATILE).map(volatile_prefix).collect(),
+        engines: drawn.engines.iter().take(SHOWN).cloned().collect(),
+        engine_count: signed(drawn.engines.len() as u64),
+        lane_time: summary.lane_time.map(duration),
+        payload_bytes: signed(summary.payload.0),
+        allowed_answer_tokens: signed(summary.allowed_tokens.0),
+    }
+}
+
+fn duration(time: Micros) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: signed(time.0 / 1_000_000),
+        nanos: i32::try_from(time.0 % 1_000_000 * 1_000).unwrap_or_default(),
+    }
+}
+
+fn bins(plan: &Plan) -> Vec<v1::ChunkBin> {
+    let bin = |bin: &caravan_plan::ChunkBin| v1::ChunkBin {
+        max_requests: bin.max_requests.into(),
+        chunks: bin.chunks.into(),
+    };
+    plan.summary.chunk_bins.iter().map(bin).collect()
+}
+
+fn output_basis(plan: &Plan) -> v1::Basis {
+    if plan.summary.output_learned { v1::Basis::Measured } else { v1::Basis::Estimated }
+}
+
+fn volatile_prefix(finding: &volatile::Finding) -> v1::VolatilePrefix {
+    v1::VolatilePrefix {
+        field: format!("body.{}", finding.field()),
+        offset: finding.offset.into(),
+        kind: match finding.kind {
+            volatile::Kind::DateTime => "time",
+            volatile::Kind::Id => "id",
+            volatile::Kind::Number => "number",
+            volatile::Kind::Other => "text",
+        }
+        .to_owned(),
+        requests: finding.requests.into(),
+        tokens: signed(finding.lost / BYTES_PER_TOKEN),
+    }
+}
+
+fn not_reused(reuse: Reuse) -> String {
+    match reuse {
+        Reuse::Kept => String::new(),
+        Reuse::WithinWindow { window } => {
+            format!("the prefix is not longer than the model's sliding window of {window} tokens")
+        }
+        Reuse::BeyondBatch { largest } => {
+            format!("what follows the prefix is longer than {largest} tokens, the largest num_batch")
+        }
     }
 }
 
@@ -65,19 +121,21 @@ fn origin(origin: Origin) -> v1::plan::Origin {
     }
 }
 
-fn groups(scanned: &Scanned, plan: &Plan) -> Vec<v1::PlanGroup> {
+fn groups(drawn: &Drawn) -> Vec<v1::PlanGroup> {
+    let plan = &drawn.plan;
     let mut largest: Vec<usize> = (0..plan.groups.len()).filter(|i| plan.groups[*i].requests > 0).collect();
     largest.sort_by_key(|index| std::cmp::Reverse(plan.groups[*index].requests));
     let shown = largest.into_iter().take(SHOWN).filter_map(|index| {
-        let (group, known) = (plan.groups.get(index)?, scanned.groups.get(index)?);
+        let (group, known) = (plan.groups.get(index)?, drawn.groups.get(index)?);
         Some(v1::PlanGroup {
-            model: scanned.models.get(known.model as usize).cloned()?,
-            endpoint: known.endpoint.as_str().to_owned(),
+            model: drawn.scanned.models.get(known.class.model as usize).cloned()?,
+            endpoint: known.class.endpoint.as_str().to_owned(),
             requests: i64::from(group.requests),
             chunks: i64::from(group.chunks),
             prefix_tokens: signed(group.prefix_tokens.0),
             lanes: i32::try_from(group.shares).unwrap_or(i32::MAX),
-            ..Default::default()
+            shared_messages: i32::try_from(known.shared_messages).unwrap_or(i32::MAX),
+            not_reused: not_reused(group.reuse),
         })
     });
     shown.collect()

@@ -1,24 +1,22 @@
 use std::{collections::BTreeSet, sync::Arc};
 
-use caravan_plan::{Chunk, Fleet, Input, Plan, Policy};
+use caravan_plan::{Chunk, Policy};
 use caravan_proto::{name::BatchId, v1};
-use caravan_request::{Endpoint, LineError};
 use futures::future::try_join_all;
 use tokio::sync::Semaphore;
 
 use super::{
     Error, Options, capacity,
     capacity::Capacity,
+    draw::{Draft, Drawn, Facts, Task},
     payload::{self, Frame},
     preview,
     reject::Rejects,
-    scan::scan,
-    spec,
 };
 use crate::{
     clock, dispatch,
     files::Reader,
-    intake::{Rules, Scanned},
+    intake::Scanned,
     objects::Objects,
     store::{Batch, File, NewChunk, Planned, Rejected, State, Store},
 };
@@ -38,30 +36,6 @@ pub struct Preparer {
     objects: Objects,
     /// Bounds the inputs whose records are in memory.
     slots: Semaphore,
-}
-
-/// An input that was scanned and planned.
-struct Drawn {
-    scanned: Scanned,
-    plan: Plan,
-    policy: Policy,
-    input: Reader,
-    fleets: Vec<Fleet>,
-    notes: Vec<String>,
-}
-
-/// What became of drawing up a plan.
-enum Draft {
-    Drawn(Box<Drawn>),
-    /// The file cannot be a batch, whatever the policy says.
-    Fatal {
-        total: u64,
-        error: LineError,
-    },
-    /// Lines are wrong, and the policy rejects the batch for it.
-    Invalid {
-        total: u64,
-    },
 }
 
 // === impl Preparer ===
@@ -124,7 +98,7 @@ impl Preparer {
         let total = match draft {
             Draft::Drawn(drawn) => {
                 batch.state = State::Queued.into();
-                batch.plan = Some(preview::plan(&drawn.scanned, &drawn.plan, rejects.lines, drawn.notes));
+                batch.plan = Some(preview::plan(&drawn, rejects.lines));
                 let chunks = signed(drawn.plan.chunks.len() as u64);
                 batch.chunks = Some(v1::ChunkCounts { total: chunks, done: 0, running: 0 });
                 drawn.scanned.total
@@ -159,40 +133,28 @@ impl Preparer {
     async fn draw(&self, spec: &v1::Batch, file: &File, rejects: &mut Rejects) -> Result<Draft, Error> {
         let capacity = self.capacity().await?;
         let input = Reader::new(self.objects.clone(), file);
-        let model = Some(spec.model.clone()).filter(|model| !model.is_empty());
-        let rules = Rules {
-            endpoint: Endpoint::parse(&spec.endpoint),
-            kinds: capacity.kinds(model.as_deref()),
-            model,
-            max_line_bytes: self.options.max_line_bytes,
-            max_requests: self.options.max_requests,
-            bytes_per_token: self.options.bytes_per_token(),
-            image_tokens: self.options.image_tokens,
-        };
-        let mut scanned = scan(input.clone(), rules, rejects).await?;
-        if let Some(error) = scanned.fatal.take() {
-            return Ok(Draft::Fatal { total: scanned.total, error });
+        let model = Some(spec.model.as_str()).filter(|model| !model.is_empty());
+        let task = Task { options: &self.options, spec, input, kinds: capacity.kinds(model) };
+        let draft = task.draw(rejects, async |models| self.know(&capacity, models).await).await?;
+        Ok(match draft {
+            Draft::Drawn(mut drawn) => {
+                drawn.notes.extend(missing(&drawn.scanned, &capacity));
+                drawn.engines = capacity.qualified(&drawn.scanned.models);
+                Draft::Drawn(drawn)
+            }
+            other => other,
+        })
+    }
+
+    async fn know(&self, capacity: &Capacity, models: &[String]) -> Result<Vec<Facts>, Error> {
+        let mut facts = Vec::with_capacity(models.len());
+        for model in models {
+            let mut fleet = capacity.fleet(model, &self.options);
+            fleet.answer_share = self.store.answers(model).await?.and_then(|answers| answers.share());
+            let counter = capacity.counter(model, &self.options);
+            facts.push(Facts { fleet, counter, note: None });
         }
-        let fleets: Vec<Fleet> =
-            scanned.models.iter().map(|model| capacity.fleet(model, &self.options)).collect();
-        let policy = spec::policy(spec, &self.options);
-        let (scanned, plan) = plan(scanned, fleets.clone(), policy.clone()).await?;
-        rejects.rewind().await?;
-        for rejected in &plan.rejected {
-            let (place, custom_id) = payload::custom_id(&scanned, &input, rejected.ordinal).await?;
-            let planned = scanned.requests.get(rejected.ordinal as usize);
-            let answer = planned.and_then(|request| request.answer_tokens).map_or(1, |n| u64::from(n.get()));
-            let prompt = rejected.needed.0.saturating_sub(answer);
-            let line = u64::from(place.line);
-            let error =
-                LineError::context_length_exceeded(line, &custom_id, prompt, answer, rejected.limit.0);
-            rejects.line(vec![error]).await?;
-        }
-        if rejects.lines > 0 && spec.on_invalid() != v1::OnInvalid::RejectLine {
-            return Ok(Draft::Invalid { total: scanned.total });
-        }
-        let notes = missing(&scanned, &capacity);
-        Ok(Draft::Drawn(Box::new(Drawn { scanned, plan, policy, input, fleets, notes })))
+        Ok(facts)
     }
 
     async fn keep(&self, id: BatchId, drawn: &Drawn, rejects: &mut Rejects) -> Result<(), Error> {
@@ -208,7 +170,7 @@ impl Preparer {
         let planned = Planned {
             total: signed(drawn.scanned.total),
             chunks: signed(drawn.plan.chunks.len() as u64),
-            plan: preview::plan(&drawn.scanned, &drawn.plan, rejects.lines, drawn.notes.clone()),
+            plan: preview::plan(drawn, rejects.lines),
             provisional: drawn.fleets.iter().all(|fleet| !fleet.lanes_known),
             rejected: rejects.segment().await?,
             line_errors: std::mem::take(&mut rejects.shown),
@@ -224,6 +186,8 @@ impl Preparer {
     async fn write_chunks(&self, id: BatchId, drawn: &Drawn) -> Result<(), Error> {
         let frame = Frame {
             scanned: &drawn.scanned,
+            heads: &drawn.heads,
+            groups: &drawn.groups,
             plan: &drawn.plan,
             strategy: preview::strategy(drawn.policy.strategy),
             answer_tokens: answer_tokens(&drawn.policy),
@@ -283,19 +247,9 @@ impl Preparer {
     }
 }
 
-/// Plans on a thread of its own: it is arithmetic, and may take seconds.
-async fn plan(scanned: Scanned, fleets: Vec<Fleet>, policy: Policy) -> Result<(Scanned, Plan), Error> {
-    let planning = tokio::task::spawn_blocking(move || {
-        let (requests, heads, fleets) = (&scanned.requests, &scanned.heads, &fleets);
-        let plan = caravan_plan::plan(Input { requests, heads, fleets, policy: &policy })?;
-        Ok((scanned, plan))
-    });
-    planning.await.map_err(|_| Error::Stopped)?
-}
-
 fn row(frame: &Frame<'_>, number: i32, chunk: &Chunk) -> NewChunk {
-    let group = frame.scanned.groups.get(chunk.group as usize);
-    let model = group.and_then(|group| frame.scanned.models.get(group.model as usize));
+    let class = frame.groups.get(chunk.group as usize).map(|group| group.class);
+    let model = class.and_then(|class| frame.scanned.models.get(class.model as usize));
     NewChunk {
         number,
         group: i32::try_from(chunk.group).unwrap_or(i32::MAX),
@@ -303,7 +257,7 @@ fn row(frame: &Frame<'_>, number: i32, chunk: &Chunk) -> NewChunk {
         share_head: chunk.position == 0,
         stealable: chunk.worth_stealing,
         model: model.cloned().unwrap_or_default(),
-        kinds: group.map_or(0, |group| capacity::kind_bits(group.kinds)),
+        kinds: class.map_or(0, |class| capacity::kind_bits(class.kinds)),
         context: signed(chunk.context_needed.0),
         size: i32::try_from(chunk.requests()).unwrap_or(i32::MAX),
     }

@@ -219,6 +219,15 @@ pub struct Answers {
     pub given: i64,
 }
 
+impl Answers {
+    /// The part that came. `None` of nothing.
+    #[must_use]
+    pub fn share(self) -> Option<caravan_plan::Ratio> {
+        let share = self.given as f64 / self.allowed as f64;
+        caravan_plan::Ratio::from_decimal(share).filter(|_| self.allowed > 0 && self.given > 0)
+    }
+}
+
 /// What planning found, for `activate`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use crate::{
     json::Node,
     measure::{Texts, is_system},
-    split::{Fields, Object, OWN},
+    split::{Fields, OWN, Object},
 };
 
 /// A body taken apart for planning, in the order in which a model reads it.
@@ -62,7 +62,9 @@ impl<'a> Outline<'a> {
                 _ => {}
             }
             match key.as_ref() {
-                "prompt" | "input" | "suffix" | "images" => outline.prompt_texts.add_field(&key, &parse(value)?),
+                "prompt" | "input" | "suffix" | "images" => {
+                    outline.prompt_texts.add_field(&key, &parse(value)?)
+                }
                 "system" => outline.preamble.add_field(&key, &parse(value)?),
                 _ => {}
             }

@@ -146,6 +146,9 @@ pub struct Plan {
     /// Bytes of the chunk payloads.
     #[prost(int64, tag = "25")]
     pub payload_bytes: i64,
+    /// Answer tokens that requests allow, or that are reserved for them.
+    #[prost(int64, tag = "26")]
+    pub allowed_answer_tokens: i64,
 }
 /// Nested message and enum types in `Plan`.
 pub mod plan {

@@ -1,0 +1,138 @@
+use std::{collections::HashMap, sync::Arc};
+
+use caravan_plan::{BytesPerToken, estimate};
+use caravan_proto::v1::TemplateTokens;
+use caravan_request::{Outline, Texts, content_hash};
+use caravan_tokenize::Tokenizer;
+
+/// Counts prompts of one model.
+#[derive(Clone)]
+pub(in crate::prepare) struct Counter {
+    /// `None` where the vocabulary is not to be had: tokens are then estimated.
+    pub(in crate::prepare) tokenizer: Option<Arc<dyn Tokenizer>>,
+    /// What the model's template adds, if that is known.
+    pub(in crate::prepare) template: Option<TemplateTokens>,
+    /// Tokens of a text, while it cannot be counted.
+    pub(in crate::prepare) bytes_per_token: BytesPerToken,
+    /// Tokens of an image.
+    pub(in crate::prepare) image_tokens: u64,
+    /// Whether that was measured on this model.
+    pub(in crate::prepare) image_known: bool,
+}
+
+/// Texts that were counted before, by model and hash: what requests share is counted once a
+/// thread. Forgets all past 65,536 texts; 2 MB.
+#[derive(Debug, Default)]
+pub(super) struct Seen(HashMap<(u32, u128), u32>);
+
+/// Tokens as counted or as likely, and at least.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    pub(super) likely: u64,
+    pub(super) low: u64,
+}
+
+const MOST_SEEN: usize = 65_536;
+/// A message's template tokens where the template is not known: those of ChatML, the most common.
+const MESSAGE_TOKENS: u64 = 5;
+
+// === impl Counter ===
+
+impl Counter {
+    /// The whole prompt; `upto` gets what it comes to at the end of the preamble and of each message.
+    pub(super) fn count(
+        &self,
+        model: u32,
+        outline: &Outline<'_>,
+        seen: &mut Seen,
+        mut upto: impl FnMut(u64),
+    ) -> Count {
+        let mut sum = self.texts(model, &outline.preamble, seen);
+        upto(sum.likely);
+        for message in &outline.messages {
+            sum += self.texts(model, &message.texts, seen);
+            sum += self.around(message.system);
+            upto(sum.likely);
+        }
+        sum += self.texts(model, &outline.prompt_texts, seen);
+        sum + self.once(outline.messages.len())
+    }
+
+    fn texts(&self, model: u32, texts: &Texts, seen: &mut Seen) -> Count {
+        let mut sum = Count::exactly(texts.token_ids);
+        for text in &texts.texts {
+            sum += match &self.tokenizer {
+                Some(tokenizer) => Count::exactly(seen.count(model, text, &**tokenizer)),
+                None => {
+                    let tokens = estimate(text.len() as u64, &self.bytes_per_token);
+                    Count { likely: tokens.likely.0, low: tokens.low.0 }
+                }
+            };
+        }
+        let images = texts.images * self.image_tokens;
+        sum + Count { likely: images, low: if self.image_known { images } else { 0 } }
+    }
+
+    /// What the template adds around a message: an answer and a user's share theirs evenly.
+    fn around(&self, system: bool) -> Count {
+        match self.template {
+            Some(template) if system => Count::exactly(unsigned(template.system)),
+            Some(template) => Count::exactly(unsigned(template.exchange) / 2),
+            None => Count { likely: MESSAGE_TOKENS, low: 0 },
+        }
+    }
+
+    /// What it adds once, to a conversation of so many messages.
+    fn once(&self, messages: usize) -> Count {
+        match self.template {
+            Some(template) if messages > 0 => {
+                let first = unsigned(template.exchange) / 2;
+                Count::exactly(unsigned(template.conversation).saturating_sub(first))
+            }
+            _ => Count::default(),
+        }
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn count(&mut self, model: u32, text: &str, tokenizer: &dyn Tokenizer) -> u64 {
+        let key = (model, content_hash(text.as_bytes()));
+        if let Some(tokens) = self.0.get(&key) {
+            return u64::from(*tokens);
+        }
+        let tokens = tokenizer.count(text);
+        if self.0.len() >= MOST_SEEN {
+            self.0.clear();
+        }
+        self.0.insert(key, u32::try_from(tokens).unwrap_or(u32::MAX));
+        tokens
+    }
+}
+
+// === impl Count ===
+
+impl Count {
+    fn exactly(tokens: u64) -> Self {
+        Self { likely: tokens, low: tokens }
+    }
+}
+
+impl std::ops::Add for Count {
+    type Output = Self;
+
+    fn add(self, more: Self) -> Self {
+        Self { likely: self.likely + more.likely, low: self.low + more.low }
+    }
+}
+
+impl std::ops::AddAssign for Count {
+    fn add_assign(&mut self, more: Self) {
+        *self = *self + more;
+    }
+}
+
+fn unsigned(tokens: i64) -> u64 {
+    u64::try_from(tokens).unwrap_or_default()
+}
