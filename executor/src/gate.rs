@@ -59,6 +59,8 @@ pub(crate) struct Need {
     pub(crate) model: String,
     /// Context of one slot, in tokens; 0 takes what there is.
     pub(crate) context: u64,
+    /// Prompt tokens evaluated at once; 0 takes what there is.
+    pub(crate) batch: u64,
     /// Loaded to embed (`ReloadSet::embedding`).
     pub(crate) embedding: bool,
 }
@@ -104,6 +106,7 @@ impl State {
             same_model(&active.model, &need.model)
                 && need.embedding == active.set.embedding
                 && (need.context == 0 || need.context <= active.set.context)
+                && (need.batch == 0 || need.batch <= active.set.batch)
         })
     }
 
@@ -130,7 +133,12 @@ impl State {
     fn wanted(&self, Need { model, embedding, .. }: &Need) -> ReloadSet {
         let waiting = self.queue.iter().map(|ticket| &ticket.need);
         let same = waiting.filter(|need| same_model(&need.model, model) && need.embedding == *embedding);
-        ReloadSet { context: same.map(|need| need.context).max().unwrap_or(0), embedding: *embedding }
+        let smallest = ReloadSet { embedding: *embedding, ..ReloadSet::default() };
+        same.fold(smallest, |set, need| ReloadSet {
+            context: set.context.max(need.context),
+            batch: set.batch.max(need.batch),
+            ..set
+        })
     }
 }
 
@@ -286,7 +294,7 @@ impl Gate {
         let loaded = loaded.map_err(|failure| Failure { class: class(failure.class), ..failure });
         metrics::loaded(loaded.is_ok(), start.elapsed());
         match &loaded {
-            Ok(()) => tracing::info!(model, context = set.context, elapsed = ?start.elapsed(), "loaded"),
+            Ok(()) => tracing::info!(model, context = set.context, batch = set.batch, elapsed = ?start.elapsed(), "loaded"),
             Err(failure) => {
                 tracing::warn!(model, context = set.context, class = ?failure.class, code = failure.code, "load failed");
                 if failure.class == Class::Model {

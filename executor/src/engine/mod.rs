@@ -88,6 +88,9 @@ pub struct Loaded {
 pub struct ReloadSet {
     /// Context of one slot, in tokens; 0 leaves it to the engine.
     pub context: u64,
+    /// Prompt tokens that it evaluates at once (Ollama's `num_batch`); 0 leaves it to the engine.
+    /// Of no effect on an engine whose models are fixed at its start.
+    pub batch: u64,
     /// Loaded to embed: Ollama reloads a chat model for that, and back for the next chat.
     /// Never set for an engine whose models are fixed at its start.
     pub embedding: bool,

@@ -41,7 +41,7 @@ pub(super) enum Reply {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Event {
     /// A load, with the requests in flight at that moment.
-    Load { model: String, context: u64, in_flight: usize },
+    Load { model: String, set: ReloadSet, in_flight: usize },
     /// A request came in: the texts of its messages, and how many others were in flight.
     Run { texts: Vec<String>, others: usize },
 }
@@ -107,9 +107,15 @@ impl Scripted {
 
     pub(super) fn loads(&self) -> Vec<(String, u64)> {
         let load = |event| {
-            if let Event::Load { model, context, .. } = event { Some((model, context)) } else { None }
+            if let Event::Load { model, set, .. } = event { Some((model, set.context)) } else { None }
         };
         self.events().into_iter().filter_map(load).collect()
+    }
+
+    /// The sets of all loads.
+    pub(super) fn sets(&self) -> Vec<ReloadSet> {
+        let set = |event| if let Event::Load { set, .. } = event { Some(set) } else { None };
+        self.events().into_iter().filter_map(set).collect()
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -152,7 +158,7 @@ impl Engine for Scripted {
     }
 
     async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
-        let load = Event::Load { model: model.into(), context: set.context, in_flight: self.in_flight() };
+        let load = Event::Load { model: model.into(), set, in_flight: self.in_flight() };
         self.events.lock().unwrap().push(load);
         self.load_fails.lock().unwrap().clone().map_or(Ok(()), Err)
     }
