@@ -22,6 +22,9 @@ cargo clippy --locked --workspace --all-targets -- --deny warnings
 say "documentation"
 RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --quiet
 
+say "what llama.cpp makes of texts, to compare with"
+bash planner/tokenize/tests/oracle.sh
+
 say "tests"
 # The programs too: tests run them as processes.
 cargo build --locked --workspace --all-targets
