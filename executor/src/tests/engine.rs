@@ -13,7 +13,7 @@ use caravan_request::EngineKind;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::engine::{Call, Class, Description, Engine, Failure, Model, ReloadSet, Response};
+use crate::engine::{Call, Class, Description, Engine, Failure, Model, ReloadSet, Response, Turn};
 
 /// How a request is answered, by its last message: scripted replies first, in order, then
 /// the text in upper case.
@@ -22,6 +22,8 @@ pub(super) struct Scripted {
     replies: Mutex<HashMap<String, Vec<Reply>>>,
     describes: Mutex<Result<Description, Failure>>,
     load_fails: Mutex<Option<Failure>>,
+    /// The vocabulary of every model; absent: one that names its model.
+    vocabulary: Mutex<Option<Result<Vec<u8>, Failure>>>,
     /// A request waits for a permit before it answers.
     pub(super) permits: Semaphore,
     events: Mutex<Vec<Event>>,
@@ -44,6 +46,8 @@ pub(super) enum Event {
     Load { model: String, set: ReloadSet, in_flight: usize },
     /// A request came in: the texts of its messages, and how many others were in flight.
     Run { texts: Vec<String>, others: usize },
+    /// A chat was rendered.
+    Render { set: ReloadSet },
 }
 
 pub(super) fn failure(class: Class) -> Failure {
@@ -58,6 +62,7 @@ impl Default for Scripted {
             replies: Mutex::default(),
             describes: Mutex::new(Ok(Description { models, ..Description::default() })),
             load_fails: Mutex::default(),
+            vocabulary: Mutex::default(),
             permits: Semaphore::new(Semaphore::MAX_PERMITS),
             events: Mutex::default(),
             in_flight: AtomicUsize::new(0),
@@ -88,6 +93,10 @@ impl Scripted {
 
     pub(super) fn set_load_failure(&self, failure: Option<Failure>) {
         *self.load_fails.lock().unwrap() = failure;
+    }
+
+    pub(super) fn set_vocabulary(&self, vocabulary: Result<Vec<u8>, Failure>) {
+        *self.vocabulary.lock().unwrap() = Some(vocabulary);
     }
 
     pub(super) fn events(&self) -> Vec<Event> {
@@ -190,5 +199,15 @@ impl Engine for Scripted {
             completion_tokens: Some(2),
             length_limited,
         })
+    }
+
+    async fn vocabulary(&self, model: &str) -> Result<Vec<u8>, Failure> {
+        let own = || Ok(format!("definition of {model}").into_bytes());
+        self.vocabulary.lock().unwrap().clone().unwrap_or_else(own)
+    }
+
+    async fn render(&self, _: &str, set: ReloadSet, chat: &[Turn]) -> Result<Option<String>, Failure> {
+        self.events.lock().unwrap().push(Event::Render { set });
+        Ok(chat.last().map(|turn| turn.content.to_owned()))
     }
 }

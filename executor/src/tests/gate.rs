@@ -79,6 +79,24 @@ async fn a_batch_that_is_named_does_not_take_what_the_engine_chose() {
 }
 
 #[tokio::test]
+async fn a_visit_changes_nothing() {
+    let (engine, gate) = gate();
+    assert!(gate.visit("m").is_none() && gate.is_untouched());
+    let inside = gate.enter(need("m", 100)).await.unwrap();
+    let visit = gate.visit("m:latest").unwrap();
+    assert_eq!(visit.set, inside.set);
+    assert!(gate.visit("other").is_none() && gate.is_loaded("m") && !gate.is_untouched());
+    drop(inside);
+    let mut other = Box::pin(gate.enter(need("other", 0)));
+    assert!(poll_immediate(other.as_mut()).await.is_none(), "a visitor is inside");
+    drop(visit);
+    drop(other.await.unwrap());
+    gate.mark_stale();
+    assert!(gate.visit("other").is_none() && gate.is_untouched(), "it is gone");
+    assert_eq!(engine.loads().len(), 2);
+}
+
+#[tokio::test]
 async fn a_request_alone_waits_for_those_in_flight_and_keeps_others_out() {
     let (_engine, gate) = gate();
     let pass = gate.enter(need("m", 0)).await.unwrap();
@@ -105,7 +123,10 @@ async fn after_the_engine_was_away_it_is_loaded_once_more_before_the_next_reques
     engine.set_load_failure(None);
     let flights = (gate.shared(&pass).await.unwrap(), gate.shared(&pass).await.unwrap());
     drop(flights);
-    let loads = engine.events().into_iter().filter(|e| matches!(e, Event::Load { set: ReloadSet { context: 100, .. }, .. }));
+    let loads = engine
+        .events()
+        .into_iter()
+        .filter(|e| matches!(e, Event::Load { set: ReloadSet { context: 100, .. }, .. }));
     assert_eq!(loads.count(), 3);
 }
 
