@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
-use caravan_tokenize::Definition;
+use caravan_request::Endpoint;
+use caravan_simulated_engine::SimulatedEngine;
+use caravan_tokenize::{Definition, build};
 use serde_json::{Value, json};
 
 use super::{Ollama, recordings};
 use crate::engine::replay::{Answers, Replay};
-use crate::engine::{Class, Engine, Options, ReloadSet, Tokenizers, Turn};
+use crate::engine::{Call, Class, Engine, Options, ReloadSet, Tokenizers, Turn};
 
 const CHAT: [Turn; 2] =
     [Turn { role: "system", content: "You are terse." }, Turn { role: "user", content: "Name a colour." }];
@@ -94,4 +96,29 @@ async fn models_are_keyed_by_digest_and_by_the_file_that_is_named() {
     assert_eq!(read, Definition::TokenizerJson("{}".into()));
     std::fs::remove_file(path).unwrap();
     assert_eq!(driver.describe().await.unwrap().models[0].vocabulary, "");
+}
+
+#[tokio::test]
+async fn a_rendered_prompt_has_the_tokens_that_an_engine_evaluates() {
+    let options = caravan_simulated_engine::Options { template_tokens: 3, ..Default::default() };
+    let running = SimulatedEngine::start(options).unwrap();
+    let driver = Ollama::new(&running.url().parse().unwrap(), Options::default()).unwrap();
+    let model = driver.describe().await.unwrap().models.remove(0);
+    assert_eq!(model.vocabulary, model.digest);
+    let set = ReloadSet { context: 2048, batch: 512, embedding: false };
+    driver.load(&model.name, set).await.unwrap();
+    let definition = Definition::decode(&driver.vocabulary(&model.name).await.unwrap()).unwrap();
+    let prompt = driver.render(&model.name, set, &CHAT).await.unwrap().unwrap();
+    let body = json!({ "messages": CHAT });
+    let call = Call {
+        endpoint: Endpoint::OllamaChat,
+        model: &model.name,
+        body: body.as_object().unwrap(),
+        set,
+        prompt_tokens: 0,
+        answer_tokens: 0,
+    };
+    let evaluated = driver.run(&call).await.unwrap().prompt_tokens;
+    assert_eq!(Some(build(&definition).unwrap().count(&prompt)), evaluated);
+    assert_eq!(running.stats().loads, 1, "rendered with the set of the requests");
 }
