@@ -59,6 +59,8 @@ pub(crate) struct Need {
     pub(crate) model: String,
     /// Context of one slot, in tokens; 0 takes what there is.
     pub(crate) context: u64,
+    /// Prompt tokens evaluated at once; 0 takes what there is.
+    pub(crate) batch: u64,
     /// Loaded to embed (`ReloadSet::embedding`).
     pub(crate) embedding: bool,
 }
@@ -96,6 +98,15 @@ enum Turn {
     Refused(Failure),
 }
 
+// === impl Active ===
+
+impl Active {
+    /// Whether chats of `model` are served as it is.
+    fn serves(&self, model: &str) -> bool {
+        !self.stale && !self.set.embedding && same_model(&self.model, model)
+    }
+}
+
 // === impl State ===
 
 impl State {
@@ -104,6 +115,7 @@ impl State {
             same_model(&active.model, &need.model)
                 && need.embedding == active.set.embedding
                 && (need.context == 0 || need.context <= active.set.context)
+                && (need.batch == 0 || need.batch <= active.set.batch)
         })
     }
 
@@ -130,7 +142,12 @@ impl State {
     fn wanted(&self, Need { model, embedding, .. }: &Need) -> ReloadSet {
         let waiting = self.queue.iter().map(|ticket| &ticket.need);
         let same = waiting.filter(|need| same_model(&need.model, model) && need.embedding == *embedding);
-        ReloadSet { context: same.map(|need| need.context).max().unwrap_or(0), embedding: *embedding }
+        let smallest = ReloadSet { embedding: *embedding, ..ReloadSet::default() };
+        same.fold(smallest, |set, need| ReloadSet {
+            context: set.context.max(need.context),
+            batch: set.batch.max(need.batch),
+            ..set
+        })
     }
 }
 
@@ -169,6 +186,36 @@ impl Gate {
                 }
             }
         }
+    }
+
+    /// A pass for `model`'s chats if the engine is loaded for them: waits for nothing and changes
+    /// nothing.
+    pub(crate) fn visit(&self, model: &str) -> Option<Pass<'_>> {
+        let mut pass = None;
+        self.state.send_if_modified(|state| {
+            let Some(active) = state.active.as_ref().filter(|active| active.serves(model)) else {
+                return false;
+            };
+            if state.loading {
+                return false;
+            }
+            pass = Some(Pass { gate: self, model: active.model.clone(), set: active.set });
+            state.inside += 1;
+            true
+        });
+        pass
+    }
+
+    /// Whether the engine is loaded for `model`'s chats.
+    pub(crate) fn is_loaded(&self, model: &str) -> bool {
+        self.state.borrow().active.as_ref().is_some_and(|active| active.serves(model))
+    }
+
+    /// Whether nothing was loaded that is still there, and nobody waits for it.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let state = self.state.borrow();
+        let loaded = state.active.as_ref().is_some_and(|active| !active.stale);
+        !loaded && !state.loading && state.inside == 0 && state.queue.is_empty()
     }
 
     /// Waits until a request may be sent: at once, unless another runs alone. Loads
@@ -286,7 +333,9 @@ impl Gate {
         let loaded = loaded.map_err(|failure| Failure { class: class(failure.class), ..failure });
         metrics::loaded(loaded.is_ok(), start.elapsed());
         match &loaded {
-            Ok(()) => tracing::info!(model, context = set.context, elapsed = ?start.elapsed(), "loaded"),
+            Ok(()) => {
+                tracing::info!(model, context = set.context, batch = set.batch, elapsed = ?start.elapsed(), "loaded")
+            }
             Err(failure) => {
                 tracing::warn!(model, context = set.context, class = ?failure.class, code = failure.code, "load failed");
                 if failure.class == Class::Model {

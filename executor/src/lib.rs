@@ -22,6 +22,7 @@ mod structured;
 mod tests;
 mod unit;
 mod usage;
+mod vocabularies;
 
 pub use options::{EngineOptions, Limits, Options, Slots};
 pub use service::{Error, Service};

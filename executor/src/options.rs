@@ -3,7 +3,7 @@
 mod limits;
 mod slots;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use caravan_request::EngineKind;
 use caravan_service::{client, config, shutdown, telemetry};
@@ -14,7 +14,7 @@ pub use limits::Limits;
 pub use slots::Slots;
 
 use crate::{
-    engine::{self, Engine, ollama::Ollama, openai::OpenAi},
+    engine::{self, Engine, Tokenizers, ollama::Ollama, openai::OpenAi, tokenizers},
     gpu::Nvml,
     service::{Error, Service},
 };
@@ -60,6 +60,10 @@ pub struct EngineOptions {
     /// Largest context of one slot to ask for, in tokens; absent: what its model can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_context: Option<u64>,
+    /// Files to count a model's prompts with, by the model's name: a `tokenizer.json` or a GGUF. One
+    /// that is named here wins over what the engine itself tells of the model.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokenizers: BTreeMap<String, PathBuf>,
 }
 
 // === impl Options ===
@@ -111,7 +115,8 @@ impl Options {
         )?;
         let message =
             limits.message_bytes > 0 && limits.message_bytes <= caravan_proto::MAX_MESSAGE_BYTES / 2;
-        config::check(message, "limits.message_bytes", "1 to half of what a planner accepts (20 MiB)")
+        config::check(message, "limits.message_bytes", "1 to half of what a planner accepts (20 MiB)")?;
+        self.engines.iter().enumerate().try_for_each(|(place, engine)| engine.check(place))
     }
 }
 
@@ -119,10 +124,22 @@ impl Options {
 
 impl EngineOptions {
     fn driver(&self, connection: engine::Options) -> Result<Arc<dyn Engine>, engine::Error> {
+        let tokenizers = Tokenizers::new(self.tokenizers.clone());
         Ok(match self.kind {
-            EngineKind::Ollama => Arc::new(Ollama::new(&self.url, connection)?),
-            EngineKind::OpenAi => Arc::new(OpenAi::new(&self.url, connection)?),
+            EngineKind::Ollama => Arc::new(Ollama::new(&self.url, connection)?.with_tokenizers(tokenizers)),
+            EngineKind::OpenAi => Arc::new(OpenAi::new(&self.url, connection)?.with_tokenizers(tokenizers)),
         })
+    }
+
+    fn check(&self, place: usize) -> Result<(), config::Error> {
+        for (model, path) in &self.tokenizers {
+            if let Err(error) = tokenizers::check(path) {
+                let key = format!("engines[{place}].tokenizers.\"{model}\"");
+                let wanted = format!("a tokenizer.json or a GGUF file, not {} ({error})", path.display());
+                return config::check(false, &key, &wanted);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -164,6 +181,14 @@ mod tests {
         }
         let empty = Options { planner: Vec::new(), ..Options::default() };
         assert!(empty.check().unwrap_err().to_string().contains("planner"));
+        let options = parse(
+            "engines = [{kind = 'ollama', url = 'http://a', tokenizers = {'m:7b' = '/nowhere/t.json'}}]",
+        );
+        let error = options.unwrap().check().unwrap_err().to_string();
+        assert!(
+            error.contains("engines[0].tokenizers.\"m:7b\"") && error.contains("/nowhere/t.json"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::{
     options::{Limits, Options},
     session::Session,
     unit::Unit,
+    vocabularies,
 };
 
 /// Why an executor did not start or did not end well.
@@ -104,6 +105,7 @@ impl Service {
         let mut gpu_reader = JoinSet::new();
         gpu_reader.spawn(gpu::run(probe, limits.gpu(), gpus, gpus_stop.clone()));
         let (mut watchers, mut drivers) = (JoinSet::new(), JoinSet::new());
+        watchers.spawn(vocabularies::serve(units.clone(), Arc::clone(&ledger)));
         for unit in units {
             watchers.spawn(watch(Arc::clone(&unit), Arc::clone(&ledger), limits.clone()));
             drivers.spawn(drive(unit, Arc::clone(&ledger), limits.clone(), shutdown.clone()));

@@ -160,7 +160,8 @@ impl Unit {
             loaded_context: int64(loaded.context),
             size_bytes: int64(loaded.size),
             size_vram_bytes: int64(loaded.size_vram),
-            ..Default::default()
+            vocabulary: model.vocabulary.clone(),
+            sliding_window: model.sliding_window.map_or(0, int64),
         }
     }
 }

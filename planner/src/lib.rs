@@ -16,6 +16,7 @@ mod service;
 pub mod signals;
 pub mod store;
 mod upkeep;
+pub mod vocabularies;
 
 pub use options::Options;
 pub use service::{Error, Service};

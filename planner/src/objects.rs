@@ -1,4 +1,5 @@
-//! Bytes: what is too large for rows, in an object store. Objects never change.
+//! Bytes: what is too large for rows, in an object store. Objects never change, but for
+//! vocabularies, which may be completed.
 
 use std::{ops::Range, path::Path, sync::Arc};
 
@@ -103,6 +104,20 @@ impl Objects {
         object_store::buffered::BufWriter::new(Arc::clone(&self.store), segment_key(batch, segment))
     }
 
+    /// Keeps a vocabulary; what was kept under this name is replaced.
+    pub async fn put_vocabulary(&self, name: &str, bytes: Bytes) -> Result<(), Error> {
+        self.put(vocabulary_key(name), bytes).await
+    }
+
+    /// A vocabulary, if there is one.
+    pub async fn vocabulary(&self, name: &str) -> Result<Option<Bytes>, Error> {
+        match self.store.get(&vocabulary_key(name)).await {
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Removes everything of a batch but its files.
     pub async fn delete_batch(&self, batch: BatchId) -> Result<(), Error> {
         self.delete_below(Key::from(format!("batches/{batch}"))).await
@@ -122,6 +137,10 @@ impl Objects {
 
 fn part_key(file: FileId, part: i64, size: u64) -> Key {
     Key::from(format!("files/{file}/{part:06}-{size}"))
+}
+
+fn vocabulary_key(name: &str) -> Key {
+    Key::from(format!("vocabularies/{name}"))
 }
 
 fn payload_key(batch: BatchId, chunk: i32) -> Key {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use caravan_service::{serve, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 
-use crate::{dispatch, prepare, results};
+use crate::{dispatch, prepare, results, vocabularies};
 
 /// Configuration of the planner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -25,6 +25,8 @@ pub struct Options {
     pub drain_seconds: u64,
     /// Intake and planning.
     pub prepare: prepare::Options,
+    /// Vocabularies of models.
+    pub vocabularies: vocabularies::Options,
     /// Leases.
     pub lease: dispatch::Options,
     /// Commits.
@@ -47,6 +49,7 @@ impl Default for Options {
             max_file_bytes: 64 << 30,
             drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
             prepare: prepare::Options::default(),
+            vocabularies: vocabularies::Options::default(),
             lease: dispatch::Options::default(),
             commit: results::Options::default(),
             serve: serve::Options::default(),

@@ -24,6 +24,7 @@ use crate::{
     signals::Signals,
     store::{self, Sqlite, Store},
     upkeep::Upkeep,
+    vocabularies::Vocabularies,
 };
 
 /// How long streams and steps may take to end once nobody is served any more.
@@ -135,6 +136,7 @@ impl Service {
             Arc::clone(&store),
             fleet.clone(),
             Arc::clone(&gatherer),
+            Vocabularies::new(options.vocabularies, objects.clone(), fleet.clone()),
             signals.clone(),
         ));
         let preparer = Arc::new(Preparer::new(

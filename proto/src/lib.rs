@@ -7,7 +7,12 @@ pub mod json;
 pub mod name;
 
 /// The generated package.
-#[expect(clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = "generated code")]
+#[expect(
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::large_enum_variant,
+    reason = "generated code"
+)]
 pub mod v1 {
     include!("generated/caravan.v1.rs");
 }

@@ -1,6 +1,6 @@
 //! Engines as the command line and the environment name them.
 
-use std::net::Ipv6Addr;
+use std::{collections::BTreeMap, net::Ipv6Addr};
 
 use caravan_executor::{EngineOptions, Slots};
 use caravan_request::EngineKind;
@@ -57,7 +57,7 @@ fn names_port(address: &str) -> bool {
 }
 
 fn engine(kind: EngineKind, url: Url) -> EngineOptions {
-    EngineOptions { kind, url, slots: Slots::Auto, max_context: None }
+    EngineOptions { kind, url, slots: Slots::Auto, max_context: None, tokenizers: BTreeMap::new() }
 }
 
 /// `address` as a URL: http unless it says otherwise, this machine if it begins with its

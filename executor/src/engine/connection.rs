@@ -24,7 +24,8 @@ pub struct Options {
     /// Milliseconds more for each token of prompt and answer. Default 200: five tokens a
     /// second, the slowest engine worth waiting for.
     pub token_millis: u64,
-    /// Bytes of one answer's body that are read at most. Default 64 MiB: some thousand embeddings.
+    /// Bytes of one answer's body that are read at most. Default 64 MiB: some thousand embeddings,
+    /// or four times the largest known vocabulary.
     pub max_body_bytes: usize,
 }
 

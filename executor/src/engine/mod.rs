@@ -17,13 +17,16 @@ pub mod openai;
 mod render;
 #[cfg(test)]
 mod replay;
+pub(crate) mod tokenizers;
 
 pub use connection::{Error, Options};
+pub use tokenizers::Tokenizers;
 
 use std::fmt;
 
 use async_trait::async_trait;
 use caravan_request::{Endpoint, EngineKind};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// One inference server on this host. Every answer is checked by the driver: a
@@ -42,6 +45,23 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
 
     /// Runs one request to its end. Dropping the future cancels it at the engine.
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure>;
+
+    /// What `model` reads text with: a `caravan_tokenize::Definition`, encoded. Read anew each
+    /// time, which takes up to some seconds and some 100 MB; nothing of it is kept. Loads nothing.
+    async fn vocabulary(&self, model: &str) -> Result<Vec<u8>, Failure>;
+
+    /// What `model`'s template makes of `chat` where it is loaded with `set`, up to where the answer
+    /// begins; none if this server does not tell. May load the model, as a request does.
+    async fn render(&self, model: &str, set: ReloadSet, chat: &[Turn]) -> Result<Option<String>, Failure>;
+}
+
+/// One message of a chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Turn {
+    /// `system`, `user` or `assistant`.
+    pub role: &'static str,
+    /// Its text.
+    pub content: &'static str,
 }
 
 /// What an engine says of itself.
@@ -68,6 +88,11 @@ pub struct Model {
     pub chat: bool,
     /// Embeds.
     pub embedding: bool,
+    /// Names what it reads text with; empty if that cannot be had. Models of one key have one
+    /// vocabulary and one template.
+    pub vocabulary: String,
+    /// Window of its sliding-window attention, in tokens, where it has one and the engine tells.
+    pub sliding_window: Option<u64>,
     /// How it is loaded now, if it is.
     pub loaded: Option<Loaded>,
 }
@@ -88,6 +113,9 @@ pub struct Loaded {
 pub struct ReloadSet {
     /// Context of one slot, in tokens; 0 leaves it to the engine.
     pub context: u64,
+    /// Prompt tokens that it evaluates at once (Ollama's `num_batch`); 0 leaves it to the engine.
+    /// Of no effect on an engine whose models are fixed at its start.
+    pub batch: u64,
     /// Loaded to embed: Ollama reloads a chat model for that, and back for the next chat.
     /// Never set for an engine whose models are fixed at its start.
     pub embedding: bool,

@@ -40,6 +40,7 @@ impl Lane {
         let need = Need {
             model: lease.payload.model.clone(),
             context: u64::try_from(lease.payload.context).unwrap_or(0),
+            batch: u64::try_from(lease.payload.batch_tokens).unwrap_or(0),
             embedding: lease.endpoint.is_embedding() && unit.engine.kind() == EngineKind::Ollama,
         };
         let pass = match self.enter(&unit, need).await {

@@ -1,5 +1,6 @@
 //! What this process owes the planner and holds of it: leases, credits, results.
 
+mod errand;
 mod outbox;
 mod state;
 
@@ -14,6 +15,7 @@ use caravan_proto::v1::{self, LeaseStatus, RequestResult, connect_request::Messa
 use tokio::sync::Notify;
 
 use crate::lease::{LaneId, Lease, Warmth};
+use errand::Errand;
 use outbox::Outbox;
 use state::{Held, State};
 
@@ -31,6 +33,10 @@ pub(crate) struct Ledger {
     outgoing: Notify,
     /// Results were acked, or the stream broke.
     room: Notify,
+    /// A vocabulary is wanted.
+    wanted: Notify,
+    /// A vocabulary was sent, or nobody waits for it any more.
+    sent: Notify,
     bounds: Bounds,
 }
 
@@ -68,6 +74,7 @@ impl Ledger {
             leases: HashMap::new(),
             down: Vec::new(),
             outbox: Outbox::default(),
+            errand: Errand::default(),
             hand_backs: Vec::new(),
             connected: false,
             draining: false,
@@ -75,7 +82,8 @@ impl Ledger {
             report: false,
             ttl,
         };
-        Self { state: Mutex::new(state), outgoing: Notify::new(), room: Notify::new(), bounds }
+        let (outgoing, room, wanted, sent) = Default::default();
+        Self { state: Mutex::new(state), outgoing, room, wanted, sent, bounds }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -168,6 +176,38 @@ impl Ledger {
         }
     }
 
+    /// Waits for a vocabulary that the planner wants: its key.
+    pub(crate) async fn wanted_vocabulary(&self) -> String {
+        loop {
+            if let Some(key) = self.lock().errand.next() {
+                return key;
+            }
+            // Keeps what was notified before: there is one who waits.
+            self.wanted.notified().await;
+        }
+    }
+
+    /// Has a vocabulary sent, once the one before it is. Dropped if the planner is gone.
+    pub(crate) async fn give_vocabulary(&self, vocabulary: v1::Vocabulary) {
+        loop {
+            let sent = self.sent.notified();
+            tokio::pin!(sent);
+            sent.as_mut().enable();
+            {
+                let mut state = self.lock();
+                if !state.connected {
+                    return;
+                }
+                if !state.errand.is_ready() {
+                    state.errand.put(vocabulary);
+                    break;
+                }
+            }
+            sent.await;
+        }
+        self.outgoing.notify_one();
+    }
+
     /// Gives `lease` back with what is left of it.
     pub(crate) fn hand_back(&self, lease: &Lease, reason: &str) {
         self.lock().hand_back(&lease.id, reason);
@@ -247,6 +287,7 @@ impl Ledger {
         state.connected = false;
         state.draining_told = false;
         state.outbox.send_again();
+        state.errand.forget();
         for place in state.lanes.values_mut() {
             if let Some(credit) = &mut place.credit {
                 credit.sent = false;
@@ -254,6 +295,16 @@ impl Ledger {
         }
         drop(state);
         self.room.notify_waiters();
+        self.sent.notify_waiters();
+    }
+
+    /// A vocabulary that the planner wants.
+    pub(crate) fn want_vocabulary(&self, key: String) {
+        if self.lock().errand.want(key) {
+            self.wanted.notify_one();
+        } else {
+            tracing::warn!("too many vocabularies are wanted at once: one is not read");
+        }
     }
 
     /// A chunk for a lane. One that cannot be taken is given back at once.
@@ -313,7 +364,11 @@ impl Ledger {
 
     /// The next message to send, if there is one: what lanes and planner wait for first.
     pub(crate) fn next(&self) -> Option<Message> {
-        self.lock().next(self.bounds.message_bytes)
+        let next = self.lock().next(self.bounds.message_bytes);
+        if matches!(next, Some(Message::Vocabulary(_))) {
+            self.sent.notify_waiters();
+        }
+        next
     }
 
     /// Whether a heartbeat is due; from now on it is not.

@@ -12,7 +12,7 @@ use caravan_proto::v1::{
 };
 use tokio::sync::Notify;
 
-use super::{AtWork, Bounds, outbox::Outbox};
+use super::{AtWork, Bounds, errand::Errand, outbox::Outbox};
 use crate::lease::{LaneId, Lease, Warmth};
 
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub(super) struct State {
     pub(super) leases: HashMap<String, Held>,
     pub(super) down: Vec<Arc<str>>,
     pub(super) outbox: Outbox,
+    pub(super) errand: Errand,
     pub(super) hand_backs: Vec<(LeaseStatus, String)>,
     pub(super) connected: bool,
     pub(super) draining: bool,
@@ -126,6 +127,7 @@ impl State {
             || !self.hand_backs.is_empty()
             || self.sendable_credits().next().is_some()
             || self.outbox.has_unsent()
+            || self.errand.is_ready()
     }
 
     pub(super) fn sendable_credits(&self) -> impl Iterator<Item = &LaneId> {
@@ -146,7 +148,10 @@ impl State {
             return Some(Message::Results(Results { results }));
         }
         // After the results, so that fewer of them run again elsewhere.
-        let (_, reason) = self.hand_backs.first().cloned()?;
+        let Some((_, reason)) = self.hand_backs.first().cloned() else {
+            // It is large, and only a plan waits for it.
+            return self.errand.take().map(Message::Vocabulary);
+        };
         let told = self.hand_backs.extract_if(.., |(_, other)| *other == reason);
         Some(Message::HandBack(HandBack { leases: told.map(|(lease, _)| lease).collect(), reason }))
     }

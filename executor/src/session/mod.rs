@@ -152,8 +152,9 @@ impl Session {
                 let after = drain.retry_after.and_then(|after| Duration::try_from(after).ok());
                 return Err(Broken::Drained(after.unwrap_or_default()));
             }
+            Some(Message::WantVocabulary(want)) => self.ledger.want_vocabulary(want.vocabulary),
             // A second welcome says nothing new, and neither does what a newer planner may say.
-            Some(Message::Welcome(_) | Message::WantVocabulary(_)) | None => {}
+            Some(Message::Welcome(_)) | None => {}
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use caravan_request::EngineKind;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::engine::{Call, Class, Description, Engine, Failure, Model, ReloadSet, Response};
+use crate::engine::{Call, Class, Description, Engine, Failure, Model, ReloadSet, Response, Turn};
 
 /// How a request is answered, by its last message: scripted replies first, in order, then
 /// the text in upper case.
@@ -22,6 +22,8 @@ pub(super) struct Scripted {
     replies: Mutex<HashMap<String, Vec<Reply>>>,
     describes: Mutex<Result<Description, Failure>>,
     load_fails: Mutex<Option<Failure>>,
+    /// The vocabulary of every model; absent: one that names its model.
+    vocabulary: Mutex<Option<Result<Vec<u8>, Failure>>>,
     /// A request waits for a permit before it answers.
     pub(super) permits: Semaphore,
     events: Mutex<Vec<Event>>,
@@ -41,9 +43,11 @@ pub(super) enum Reply {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Event {
     /// A load, with the requests in flight at that moment.
-    Load { model: String, context: u64, in_flight: usize },
+    Load { model: String, set: ReloadSet, in_flight: usize },
     /// A request came in: the texts of its messages, and how many others were in flight.
     Run { texts: Vec<String>, others: usize },
+    /// A chat was rendered.
+    Render { set: ReloadSet },
 }
 
 pub(super) fn failure(class: Class) -> Failure {
@@ -58,6 +62,7 @@ impl Default for Scripted {
             replies: Mutex::default(),
             describes: Mutex::new(Ok(Description { models, ..Description::default() })),
             load_fails: Mutex::default(),
+            vocabulary: Mutex::default(),
             permits: Semaphore::new(Semaphore::MAX_PERMITS),
             events: Mutex::default(),
             in_flight: AtomicUsize::new(0),
@@ -90,6 +95,10 @@ impl Scripted {
         *self.load_fails.lock().unwrap() = failure;
     }
 
+    pub(super) fn set_vocabulary(&self, vocabulary: Result<Vec<u8>, Failure>) {
+        *self.vocabulary.lock().unwrap() = Some(vocabulary);
+    }
+
     pub(super) fn events(&self) -> Vec<Event> {
         self.events.lock().unwrap().clone()
     }
@@ -107,9 +116,15 @@ impl Scripted {
 
     pub(super) fn loads(&self) -> Vec<(String, u64)> {
         let load = |event| {
-            if let Event::Load { model, context, .. } = event { Some((model, context)) } else { None }
+            if let Event::Load { model, set, .. } = event { Some((model, set.context)) } else { None }
         };
         self.events().into_iter().filter_map(load).collect()
+    }
+
+    /// The sets of all loads.
+    pub(super) fn sets(&self) -> Vec<ReloadSet> {
+        let set = |event| if let Event::Load { set, .. } = event { Some(set) } else { None };
+        self.events().into_iter().filter_map(set).collect()
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -152,7 +167,7 @@ impl Engine for Scripted {
     }
 
     async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
-        let load = Event::Load { model: model.into(), context: set.context, in_flight: self.in_flight() };
+        let load = Event::Load { model: model.into(), set, in_flight: self.in_flight() };
         self.events.lock().unwrap().push(load);
         self.load_fails.lock().unwrap().clone().map_or(Ok(()), Err)
     }
@@ -184,5 +199,15 @@ impl Engine for Scripted {
             completion_tokens: Some(2),
             length_limited,
         })
+    }
+
+    async fn vocabulary(&self, model: &str) -> Result<Vec<u8>, Failure> {
+        let own = || Ok(format!("definition of {model}").into_bytes());
+        self.vocabulary.lock().unwrap().clone().unwrap_or_else(own)
+    }
+
+    async fn render(&self, _: &str, set: ReloadSet, chat: &[Turn]) -> Result<Option<String>, Failure> {
+        self.events.lock().unwrap().push(Event::Render { set });
+        Ok(chat.last().map(|turn| turn.content.to_owned()))
     }
 }

@@ -9,6 +9,7 @@ mod leases;
 mod planner;
 mod reload;
 mod streams;
+mod vocabularies;
 
 use std::{sync::Arc, time::Duration};
 
@@ -73,7 +74,13 @@ impl Rig {
                 last_acks_millis: 10_000,
                 ..Limits::default()
             },
-            engines: vec![EngineOptions { kind: EngineKind::Ollama, url, slots, max_context: None }],
+            engines: vec![EngineOptions {
+                kind: EngineKind::Ollama,
+                url,
+                slots,
+                max_context: None,
+                tokenizers: Default::default(),
+            }],
             ..Options::default()
         };
         adapt(&mut options);

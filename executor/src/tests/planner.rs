@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, pin::Pin};
 
 use caravan_proto::v1::{
     Ack, ChunkAck, ConnectRequest, ConnectResponse, Credit, HandBack, HeartbeatReply, Hello, Lease,
-    RequestResult, Revoke, Welcome, WorkHeartbeat,
+    RequestResult, Revoke, Vocabulary, Welcome, WorkHeartbeat,
     connect_request::Message,
     connect_response,
     request_result::Outcome,
@@ -36,6 +36,7 @@ pub(super) struct Peer {
     pub(super) results: Vec<RequestResult>,
     pub(super) heartbeats: Vec<WorkHeartbeat>,
     pub(super) hand_backs: Vec<HandBack>,
+    pub(super) vocabularies: Vec<Vocabulary>,
     pub(super) draining: bool,
     pub(super) ended: bool,
     /// What came, in order.
@@ -61,6 +62,7 @@ impl WorkService for Serving {
             results: Vec::new(),
             heartbeats: Vec::new(),
             hand_backs: Vec::new(),
+            vocabularies: Vec::new(),
             draining: false,
             ended: false,
             kinds: Vec::new(),
@@ -77,7 +79,9 @@ impl Planner {
         let (sender, peers) = mpsc::channel(4);
         let mut server = JoinSet::new();
         server.spawn(async move {
-            let router = Server::builder().add_service(WorkServiceServer::new(Serving(sender)));
+            let service = WorkServiceServer::new(Serving(sender))
+                .max_decoding_message_size(caravan_proto::MAX_MESSAGE_BYTES);
+            let router = Server::builder().add_service(service);
             router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
         });
         Self { url, peers, _server: server }
@@ -172,7 +176,10 @@ impl Peer {
                 self.draining = true;
                 "draining"
             }
-            Message::Vocabulary(_) => "vocabulary",
+            Message::Vocabulary(vocabulary) => {
+                self.vocabularies.push(vocabulary);
+                "vocabulary"
+            }
         };
         self.kinds.push(kind);
     }

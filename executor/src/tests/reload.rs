@@ -4,7 +4,7 @@ use super::{
     engine::{Event, failure},
     *,
 };
-use crate::engine::Class;
+use crate::engine::{Class, ReloadSet};
 
 fn needing(id: &str, lane: i32, model: &str, context: i64, texts: &[&str]) -> Lease {
     let mut lease = Lease { lane, ..lease(id, texts) };
@@ -34,6 +34,22 @@ async fn a_chunk_that_fits_runs_at_once_and_another_waits_until_all_are_drained(
     let busy = rig.engine.events().into_iter().any(|e| matches!(e, Event::Load { in_flight: 1.., .. }));
     assert!(!busy, "loaded while requests were in flight");
     assert_eq!(rig.engine.asked().last().unwrap(), "c1");
+}
+
+#[tokio::test]
+async fn the_batch_of_a_chunk_is_what_the_model_is_loaded_with() {
+    let (rig, mut peer) = Rig::new(1).await;
+    peer.wait_credits(1).await;
+    let mut wide = needing("a", 0, "m", 1_000, &["a1"]);
+    wide.payload.as_mut().unwrap().batch_tokens = 1_024;
+    peer.lease(wide).await;
+    peer.wait_results(1).await;
+    peer.wait_credits(2).await;
+    let mut narrow = needing("b", 0, "m", 900, &["b1"]);
+    narrow.payload.as_mut().unwrap().batch_tokens = 512;
+    peer.lease(narrow).await;
+    peer.wait_results(2).await;
+    assert_eq!(rig.engine.sets(), [ReloadSet { context: 1_000, batch: 1_024, embedding: false }]);
 }
 
 #[tokio::test]

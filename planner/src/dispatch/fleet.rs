@@ -33,11 +33,21 @@ pub(super) struct Open {
     pub(super) outgoing: Outgoing,
 }
 
+// === impl Connected ===
+
+impl Connected {
+    /// Whether one of its engines that serve has a model with this vocabulary.
+    fn has_vocabulary(&self, key: &str) -> bool {
+        let ready = self.detail.engines.iter().filter(|e| e.state() == v1::engine::State::Ready);
+        ready.flat_map(|engine| &engine.models).any(|model| model.vocabulary == key)
+    }
+}
+
 // === impl Fleet ===
 
 impl Fleet {
     /// Takes a session in. One that the same executor had before is over.
-    pub(super) fn join(&self, id: ExecutorId, outgoing: Outgoing, detail: v1::Executor) {
+    pub(crate) fn join(&self, id: ExecutorId, outgoing: Outgoing, detail: v1::Executor) {
         let before = self.lock().insert(id, Connected { outgoing, detail, credits: Vec::new() });
         if let Some(before) = before {
             before.outgoing.close(tonic::Status::aborted("the executor has dialled again"));
@@ -123,6 +133,27 @@ impl Fleet {
                 outgoing.send(Message::Revoke(revoke)).await;
             }
         }
+    }
+
+    /// Asks an executor that has a vocabulary for it. False if none is connected to this replica.
+    pub(crate) async fn want_vocabulary(&self, key: &str) -> bool {
+        let having: Vec<_> = {
+            let connected = self.lock();
+            let having = connected.values().filter(|known| known.has_vocabulary(key));
+            having.map(|known| known.outgoing.clone()).collect()
+        };
+        for outgoing in having {
+            let want = v1::WantVocabulary { vocabulary: key.to_owned() };
+            if outgoing.send(Message::WantVocabulary(want)).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether the executor says that it has a vocabulary.
+    pub(super) fn has_vocabulary(&self, id: ExecutorId, key: &str) -> bool {
+        self.lock().get(&id).is_some_and(|known| known.has_vocabulary(key))
     }
 
     /// Sends every executor away: this replica stops.

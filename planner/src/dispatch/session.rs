@@ -17,6 +17,7 @@ use crate::{
     results::{Arrival, Gatherer},
     signals::Signals,
     store::{self, Held, Store},
+    vocabularies::Vocabularies,
 };
 
 /// Messages under way to one executor: leases, acks and replies.
@@ -28,6 +29,7 @@ pub struct Sessions {
     store: Arc<dyn Store>,
     fleet: Fleet,
     gatherer: Arc<Gatherer>,
+    vocabularies: Vocabularies,
     signals: Signals,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -53,17 +55,19 @@ enum Error {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Sessions for executors; `fleet` knows those that are connected.
+    /// Sessions for executors; `fleet` knows those that are connected, `vocabularies` takes what they
+    /// send of models.
     #[must_use]
     pub fn new(
         options: Options,
         store: Arc<dyn Store>,
         fleet: Fleet,
         gatherer: Arc<Gatherer>,
+        vocabularies: Vocabularies,
         signals: Signals,
     ) -> Self {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        Self { options, store, fleet, gatherer, signals, tasks, stop }
+        Self { options, store, fleet, gatherer, vocabularies, signals, tasks, stop }
     }
 
     /// Takes an executor in: reads its hello, answers, and serves it until one side ends.
@@ -183,7 +187,12 @@ impl Session {
                 shared.signals.work();
             }
             FromExecutor::Draining(_) => shared.fleet.drain(self.id, &self.outgoing),
-            FromExecutor::Vocabulary(_) => {}
+            // Only of a model that it has: what is kept is bounded by what the fleet has.
+            FromExecutor::Vocabulary(vocabulary) => {
+                if shared.fleet.has_vocabulary(self.id, &vocabulary.vocabulary) {
+                    shared.vocabularies.arrived(vocabulary).await;
+                }
+            }
         }
         Ok(())
     }

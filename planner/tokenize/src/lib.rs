@@ -10,8 +10,10 @@
 //! tokens are found by other rules, and a vocabulary of 262,144 tokens takes it several times the
 //! memory and the time.
 //!
-//! Not here: chat templates, and the tokens that an engine puts around a prompt (BOS, EOS).
+//! Not here: chat templates. A tokenizer counts a text alone; what an engine puts before a prompt
+//! (BOS) is named by [`Definition::begin`].
 
+mod begin;
 mod bpe;
 mod build;
 mod charsmap;

@@ -15,6 +15,7 @@ mod process;
 mod schema;
 mod stats;
 mod tokens;
+mod vocabulary;
 
 pub use answer::answer_for;
 pub use fault::{Fault, Faults, Rule};

@@ -8,22 +8,26 @@ pub(super) mod request;
 mod response;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vocabulary_tests;
 mod wire;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use caravan_request::EngineKind;
+use caravan_request::{Endpoint, EngineKind};
+use caravan_tokenize::{Definition, Vocabulary};
 use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::answer::Stamp;
 use super::connection::{Connection, Error, Options};
+use super::tokenizers::{self, Tokenizers};
 use super::{
-    Call, Class, Description, Engine, Failure, Loaded, Model, ReloadSet, Response, bare, same_model,
+    Call, Class, Description, Engine, Failure, Loaded, Model, ReloadSet, Response, Turn, bare, same_model,
 };
-use wire::{Ps, Show, Tag, Tags, Traits, Version};
+use wire::{Ps, Rendered, Show, Tag, Tags, Traits, Version};
 
 /// Tokens that a context is padded up to a multiple of when the model is loaded.
 const CONTEXT_PAD: u64 = 256;
@@ -35,6 +39,7 @@ const COUNTS_ONLY_EVALUATED: &str = "0.30.0";
 #[derive(Debug)]
 pub struct Ollama {
     connection: Connection,
+    tokenizers: Tokenizers,
     seen: Mutex<Seen>,
 }
 
@@ -55,7 +60,21 @@ impl Ollama {
     /// # Errors
     /// If the URL is not http, or the HTTP client cannot be set up.
     pub fn new(url: &Url, options: Options) -> Result<Self, Error> {
-        Ok(Self { connection: Connection::new(url, options)?, seen: Mutex::default() })
+        let connection = Connection::new(url, options)?;
+        Ok(Self { connection, tokenizers: Tokenizers::default(), seen: Mutex::default() })
+    }
+
+    /// The same with files that models' prompts are counted with.
+    #[must_use]
+    pub fn with_tokenizers(self, tokenizers: Tokenizers) -> Self {
+        Self { tokenizers, ..self }
+    }
+
+    /// The key of a model's vocabulary: its digest, which stands for its template as well, with that
+    /// of the file that is named for it.
+    async fn key(&self, tag: &Tag) -> String {
+        let Some(file) = self.tokenizers.of(&tag.name) else { return tag.digest.clone() };
+        file.key().await.map_or_else(String::new, |key| format!("{}-{key}", tag.digest))
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -111,7 +130,10 @@ impl Engine for Ollama {
         let mut models = Vec::with_capacity(tags.len());
         for tag in &tags {
             match self.traits(tag).await {
-                Ok(traits) => models.push(describe_model(tag, traits, ps.find(&tag.name))),
+                Ok(traits) => {
+                    let key = self.key(tag).await;
+                    models.push(describe_model(tag, traits, key, ps.find(&tag.name)));
+                }
                 Err(failure) if failure.class == Class::Down => return Err(failure),
                 // Deleted in between, or damaged: the others still answer.
                 Err(failure) => tracing::warn!(model = tag.name, %failure, "model cannot be shown"),
@@ -167,15 +189,63 @@ impl Engine for Ollama {
         let reply = self.connection.post(request.path, &request.body, deadline).await?;
         response::read(call, &reply, counts_prompt, Stamp::now())
     }
+
+    /// With `verbose`, `/api/show` gives all of the vocabulary: 16 MB for the largest known, and not
+    /// more than `max_body_bytes`.
+    async fn vocabulary(&self, model: &str) -> Result<Vec<u8>, Failure> {
+        if let Some(file) = self.tokenizers.of(model) {
+            return file.read().await;
+        }
+        let deadline = self.connection.options().answer_deadline(0);
+        let body = json!({ "model": model, "verbose": true });
+        let reply = self.connection.post("/api/show", &body, deadline).await?;
+        let reading = move || {
+            let show: Show = reply.read()?;
+            drop(reply);
+            let read = |info| definition(info)?.encode();
+            read(show.model_info).map_err(|error| tokenizers::none(&error.to_string()))
+        };
+        let read = tokio::task::spawn_blocking(reading).await;
+        read.unwrap_or_else(|_| Err(tokenizers::none("its reader was stopped")))
+    }
+
+    /// As a request would be sent, but for one token at most: a release that does not know
+    /// `_debug_render_only` answers instead.
+    async fn render(&self, model: &str, set: ReloadSet, chat: &[Turn]) -> Result<Option<String>, Failure> {
+        let body = Map::from_iter([
+            ("messages".to_owned(), json!(chat)),
+            ("options".to_owned(), json!({ "num_predict": 1 })),
+        ]);
+        let endpoint = Endpoint::OllamaChat;
+        let call = Call { endpoint, model, body: &body, set, prompt_tokens: 0, answer_tokens: 0 };
+        let mut request = request::translate(&call, set.context)?;
+        request.body["_debug_render_only"] = json!(true);
+        let deadline = self.connection.options().load_deadline();
+        let reply = self.connection.post(request.path, &request.body, deadline).await?;
+        Ok(reply.read::<Rendered>()?.debug_info.map(|info| info.rendered_template))
+    }
 }
 
-fn describe_model(tag: &Tag, traits: Traits, loaded: Option<Loaded>) -> Model {
+/// GGUF allows a model's own `tokenizer.json` in its metadata, which serves where the vocabulary
+/// itself is not there.
+fn definition(mut info: Map<String, Value>) -> Result<Definition, caravan_tokenize::Error> {
+    match (Vocabulary::from_model_info(&info), info.remove("tokenizer.huggingface.json")) {
+        (Err(caravan_tokenize::Error::Missing(_)), Some(Value::String(json))) => {
+            Ok(Definition::TokenizerJson(json))
+        }
+        (found, _) => found.map(Definition::Vocabulary),
+    }
+}
+
+fn describe_model(tag: &Tag, traits: Traits, vocabulary: String, loaded: Option<Loaded>) -> Model {
     Model {
         name: tag.name.clone(),
         digest: tag.digest.clone(),
         max_context: traits.max_context,
         chat: traits.chat,
         embedding: traits.embedding,
+        vocabulary,
+        sliding_window: traits.sliding_window,
         loaded,
     }
 }

@@ -65,6 +65,9 @@ fn freeze(set: ReloadSet, options: &mut Map<String, Value>) {
     if set.context > 0 {
         options.insert("num_ctx".to_owned(), json!(set.context));
     }
+    if set.batch > 0 {
+        options.insert("num_batch".to_owned(), json!(set.batch));
+    }
 }
 
 fn seal(call: &Call<'_>, context: u64, path: &'static str, parts: Parts) -> Request {

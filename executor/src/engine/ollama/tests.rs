@@ -377,6 +377,17 @@ async fn loads_exactly_the_set_and_checks_it() {
     assert_eq!((missing.class, missing.code), (Class::Model, "model_not_found"));
 }
 
+#[test]
+fn load_and_requests_freeze_the_same_set() {
+    let set = ReloadSet { context: 2048, batch: 1024, embedding: false };
+    let frozen = json!({ "num_ctx": 2048, "num_batch": 1024 });
+    assert_eq!(request::load("m", set, super::wire::Traits::default()).body["options"], frozen);
+    let body = json!({ "messages": [], "options": { "num_predict": 5 } });
+    let call = Call { set, ..call(Endpoint::OllamaChat, &body) };
+    let sent = request::translate(&call, 2048).unwrap().body;
+    assert_eq!(sent["options"], json!({ "num_ctx": 2048, "num_batch": 1024, "num_predict": 5 }));
+}
+
 #[tokio::test]
 async fn a_model_that_does_not_load_is_no_request_at_fault() {
     let (_server, driver) = driver(recorded(&[
@@ -403,7 +414,7 @@ async fn what_embeds_is_loaded_by_embedding_nothing() {
             ("/api/ps", text(json!({ "models": [{ "name": "e:latest", "context_length": 512 }] }))),
         ]))
         .await;
-        driver.load("e", ReloadSet { context: 512, embedding }).await.unwrap();
+        driver.load("e", ReloadSet { context: 512, embedding, ..ReloadSet::default() }).await.unwrap();
         let sent = server.sent();
         let load = sent.iter().find(|(path, _)| path == "/api/embed").unwrap();
         assert_eq!(load.1["input"], json!([]));

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use caravan_tokenize::Metadata;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -39,6 +40,21 @@ pub(super) struct Show {
     pub(super) model_info: Map<String, Value>,
 }
 
+/// A chat that was only rendered.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Rendered {
+    #[serde(rename = "_debug_info")]
+    pub(super) debug_info: Option<DebugInfo>,
+}
+
+/// What a template made of a chat.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct DebugInfo {
+    pub(super) rendered_template: String,
+}
+
 /// `/api/ps`
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -62,6 +78,8 @@ pub(super) struct Traits {
     pub(super) chat: bool,
     pub(super) embedding: bool,
     pub(super) max_context: Option<u64>,
+    /// Window of its sliding-window attention, in tokens.
+    pub(super) sliding_window: Option<u64>,
 }
 
 // === impl Show ===
@@ -69,12 +87,15 @@ pub(super) struct Traits {
 impl Show {
     pub(super) fn traits(&self) -> Traits {
         let can = |name: &str| self.capabilities.iter().any(|capability| capability == name);
-        let architecture = self.model_info.get("general.architecture").and_then(Value::as_str);
-        let key = architecture.map(|name| format!("{name}.context_length"));
-        let max_context = key.and_then(|key| self.model_info.get(&key)).and_then(Value::as_u64);
+        let info = Metadata::from_model_info(&self.model_info);
         // A release without capabilities says nothing: then a refusal has to tell.
         let silent = self.capabilities.is_empty();
-        Traits { chat: silent || can("completion"), embedding: silent || can("embedding"), max_context }
+        Traits {
+            chat: silent || can("completion"),
+            embedding: silent || can("embedding"),
+            max_context: info.context_length(),
+            sliding_window: info.sliding_window(),
+        }
     }
 }
 

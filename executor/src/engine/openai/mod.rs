@@ -6,21 +6,26 @@ pub(super) mod request;
 pub(super) mod response;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vocabulary_tests;
 mod wire;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
-use caravan_request::EngineKind;
+use caravan_request::{Endpoint, EngineKind};
+use serde_json::{Map, json};
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::answer::Stamp;
 use super::connection::{Connection, Error, Options};
+use super::tokenizers::{self, Found, Source, Tokenizers};
 use super::{
-    Call, Class, Description, Engine, Failure, Loaded, Model, ReloadSet, Response, bare, same_model,
+    Call, Class, Description, Engine, Failure, Loaded, Model, ReloadSet, Response, Turn, bare, same_model,
 };
-use wire::{Listed, Models, Props, Version};
+use wire::{Applied, Listed, Models, Props, Version};
 
 /// One OpenAI-compatible server.
 #[derive(Debug)]
@@ -28,6 +33,9 @@ pub struct OpenAi {
     connection: Connection,
     /// Context of one slot by model, as last described; bounded by the models that it has.
     contexts: Mutex<HashMap<String, u64>>,
+    tokenizers: Tokenizers,
+    /// The files that vocabularies are read from, by model, as last described.
+    files: Mutex<HashMap<String, (Source, Found)>>,
 }
 
 // === impl OpenAi ===
@@ -41,7 +49,42 @@ impl OpenAi {
         let mut base = url.clone();
         let path = url.path().trim_end_matches('/');
         base.set_path(path.strip_suffix("/v1").unwrap_or(path));
-        Ok(Self { connection: Connection::new(&base, options)?, contexts: Mutex::default() })
+        let connection = Connection::new(&base, options)?;
+        let (contexts, tokenizers, files) = Default::default();
+        Ok(Self { connection, contexts, tokenizers, files })
+    }
+
+    /// The same with files that models' prompts are counted with.
+    #[must_use]
+    pub fn with_tokenizers(self, tokenizers: Tokenizers) -> Self {
+        Self { tokenizers, ..self }
+    }
+
+    fn file(&self, model: &str) -> Option<(Source, Found)> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).get(bare(model)).cloned()
+    }
+
+    /// The file to read the model's vocabulary from: the one that is named for it, else that of
+    /// the one model of a llama-server, if it is on this host.
+    async fn find(&self, model: &str, own: Option<&str>) -> Option<(Source, Found)> {
+        let source = self.tokenizers.of(model).or_else(|| own.map(Source::new))?;
+        let known = self.file(model).filter(|(before, _)| *before == source);
+        let found = source.find(known.as_ref().map(|(_, found)| found)).await?;
+        Some((source, found))
+    }
+
+    /// Finds the files of `models` and describes them.
+    async fn describe_files(&self, models: &mut [Model], props: &Props) {
+        let own = (models.len() == 1 && !props.model_path.is_empty()).then_some(props.model_path.as_str());
+        let mut files = HashMap::new();
+        for model in models {
+            if let Some((source, found)) = self.find(&model.name, own).await {
+                model.vocabulary = key(&found, &props.chat_template);
+                model.sliding_window = found.sliding_window;
+                files.insert(bare(&model.name).to_owned(), (source, found));
+            }
+        }
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
     }
 
     fn context(&self, model: &str) -> Option<u64> {
@@ -74,7 +117,8 @@ impl Engine for OpenAi {
         let props = self.props().await?;
         let version =
             if props.build_info.is_empty() { self.version().await? } else { props.build_info.clone() };
-        let models: Vec<_> = listed.data.into_iter().map(|model| describe_model(model, &props)).collect();
+        let mut models: Vec<_> = listed.data.into_iter().map(|model| describe_model(model, &props)).collect();
+        self.describe_files(&mut models, &props).await;
         let contexts =
             models.iter().filter_map(|model| Some((bare(&model.name).to_owned(), model.max_context?)));
         *self.contexts.lock().unwrap_or_else(PoisonError::into_inner) = contexts.collect();
@@ -102,17 +146,40 @@ impl Engine for OpenAi {
         let reply = self.connection.post(request.path, &request.body, deadline).await?;
         response::read(call, &reply, Stamp::now())
     }
+
+    async fn vocabulary(&self, model: &str) -> Result<Vec<u8>, Failure> {
+        match self.file(model) {
+            Some((source, _)) => source.read().await,
+            None => Err(tokenizers::none("the server names no file with it that is on this host")),
+        }
+    }
+
+    /// llama-server renders without a slot; vLLM does not render.
+    async fn render(&self, model: &str, set: ReloadSet, chat: &[Turn]) -> Result<Option<String>, Failure> {
+        let body = Map::from_iter([("messages".to_owned(), json!(chat))]);
+        let endpoint = Endpoint::ChatCompletions;
+        let call = Call { endpoint, model, body: &body, set, prompt_tokens: 0, answer_tokens: 0 };
+        let request = request::translate(&call, set.context)?;
+        let deadline = self.connection.options().probe_deadline();
+        let reply = self.connection.post("/apply-template", &request.body, deadline).await?;
+        if reply.status == 404 {
+            return Ok(None);
+        }
+        Ok(Some(reply.read::<Applied>()?.prompt))
+    }
+}
+
+/// The key of a vocabulary that is read from a file: the hash of the file, as found, and of the
+/// server's template.
+fn key(found: &Found, template: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(found.key.as_bytes());
+    hash.update(template.as_bytes());
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn describe_model(listed: Listed, props: &Props) -> Model {
     let context = listed.max_model_len.or(props.default_generation_settings.n_ctx);
     let loaded = context.map(|context| Loaded { context, ..Loaded::default() });
-    Model {
-        name: listed.id,
-        digest: String::new(),
-        max_context: context,
-        chat: true,
-        embedding: true,
-        loaded,
-    }
+    Model { name: listed.id, max_context: context, chat: true, embedding: true, loaded, ..Model::default() }
 }

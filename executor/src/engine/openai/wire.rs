@@ -25,6 +25,10 @@ pub(super) struct Props {
     pub(super) total_slots: Option<u32>,
     pub(super) default_generation_settings: Settings,
     pub(super) build_info: String,
+    /// The file of its model, on its own host.
+    pub(super) model_path: String,
+    /// The template in force, in Jinja.
+    pub(super) chat_template: String,
 }
 
 /// llama-server's settings of a slot.
@@ -33,6 +37,12 @@ pub(super) struct Props {
 pub(super) struct Settings {
     /// Context of one slot, in tokens.
     pub(super) n_ctx: Option<u64>,
+}
+
+/// llama-server's `/apply-template`
+#[derive(Debug, Deserialize)]
+pub(super) struct Applied {
+    pub(super) prompt: String,
 }
 
 /// vLLM's `/version`

@@ -8,6 +8,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use crate::engine::{Engine, Failure, Message};
+use crate::vocabulary;
 
 use super::ask::{Common, Text};
 use super::body::Fields;
@@ -32,7 +33,7 @@ async fn answer(engine: &Arc<Engine>, body: &[u8]) -> Result<Response, Failure> 
     }
     if common.render_only {
         common.load(engine).await?;
-        return Ok(line::rendered(&common.model, &messages));
+        return Ok(line::rendered(&common.model, &vocabulary::rendered(&engine.options, &messages)));
     }
     let generation = common.begin(engine, Text { messages, images, raw: false }).await?;
     let form = Native { model: common.model, chat: true, context: false, logprobs: common.logprobs };

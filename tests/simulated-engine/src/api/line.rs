@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::engine::{DoneReason, Failure, Generation, Message};
+use crate::engine::{DoneReason, Failure, Generation};
 
 use super::deliver::{Errors, Form};
 
@@ -73,11 +73,9 @@ pub(super) fn loaded(model: &str, chat: bool, reason: &str) -> Response {
 }
 
 /// The answer to `_debug_render_only`.
-pub(super) fn rendered(model: &str, messages: &[Message]) -> Response {
-    let rendered: Vec<_> =
-        messages.iter().map(|message| format!("{}: {}\n", message.role, message.content)).collect();
+pub(super) fn rendered(model: &str, prompt: &str) -> Response {
     let mut line = json!(Line { message: Some(Said { role: "", content: "" }), ..said(model, true, "") });
-    line["_debug_info"] = json!({"rendered_template": rendered.concat()});
+    line["_debug_info"] = json!({"rendered_template": prompt});
     super::json(200, super::JSON, line.to_string())
 }
 

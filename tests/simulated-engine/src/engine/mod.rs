@@ -17,7 +17,7 @@ use crate::stats::Stats;
 pub(crate) use failure::Failure;
 pub(crate) use generation::{Ask, DoneReason, Engine, Format, Generation, Mangle};
 pub(crate) use memory::Sizes;
-pub(crate) use prompt::{Message, Overflow, Prompt};
+pub(crate) use prompt::{Message, Overflow, Prompt, ROLES};
 pub(crate) use scheduler::{KeepAlive, ReloadSet};
 
 /// An engine with nothing loaded.

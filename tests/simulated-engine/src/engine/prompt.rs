@@ -8,7 +8,7 @@ use crate::tokens::Chain;
 use super::Failure;
 
 /// Roles that the template renders; a message with another one vanishes.
-const ROLES: [&str; 4] = ["system", "user", "assistant", "tool"];
+pub(crate) const ROLES: [&str; 4] = ["system", "user", "assistant", "tool"];
 /// Tokens kept at the front of a prompt that is cut in its middle (`num_keep`).
 const KEEP: usize = 4;
 

@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use caravan_simulated_engine::{Emulate, Fault, Options, Rule, answer_for, text_of};
+use caravan_tokenize::{Definition, build};
 use futures::future::{join, join_all};
 use serde_json::{Value, json};
 
@@ -29,6 +30,22 @@ async fn an_answer_says_whose_it_is_and_what_it_took() {
     let system = stats.system_prompts.values().next().unwrap();
     assert_eq!((system.tokens, system.requests, system.evaluated_in_full), (2_400, 2, 1));
     assert_eq!((system.evaluated_tokens, system.cached_tokens), (2_400, 2_400));
+}
+
+#[tokio::test]
+async fn what_it_shows_and_renders_counts_what_it_evaluates() {
+    let client = Client::start(Options { template_tokens: 5, ..Options::default() });
+    let verbose = json!({"model": "simulated", "verbose": true});
+    let (_, shown) = client.post("/api/show", &verbose).await.unwrap();
+    let vocabulary = shown["model_info"]["tokenizer.huggingface.json"].as_str().unwrap().to_owned();
+    let tokenizer = build(&Definition::TokenizerJson(vocabulary)).unwrap();
+    let mut body = Client::chat("You are  terse,\nand\tkind.", "marker=one What colour?");
+    let (_, answer) = client.ask(&body).await;
+    body["_debug_render_only"] = json!(true);
+    let (_, rendered) = client.ask(&body).await;
+    let prompt = rendered["_debug_info"]["rendered_template"].as_str().unwrap();
+    assert_eq!(json!(tokenizer.count(prompt)), answer["prompt_eval_count"]);
+    assert_eq!(answer["prompt_eval_count"], json!(5 + 5 + 5 + 3));
 }
 
 #[tokio::test]
