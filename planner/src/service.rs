@@ -9,6 +9,7 @@ use caravan_proto::{
 };
 use caravan_service::{
     Shutdown,
+    compression::ACCEPTED,
     listen::{self, Bound},
     serve::{self, Services, serve},
 };
@@ -169,8 +170,19 @@ impl Service {
         let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes);
         let fleet_api = FleetApi::new(store, options.lease, tasks.clone(), streams);
         let services = Services::new()
-            .add(FileServiceServer::new(files).max_decoding_message_size(MAX_MESSAGE_BYTES))
-            .add(BatchServiceServer::new(batches).max_encoding_message_size(MAX_MESSAGE_BYTES))
+            .add(
+                FileServiceServer::new(files)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                    .accept_compressed(ACCEPTED)
+                    .send_compressed(ACCEPTED),
+            )
+            .add(
+                BatchServiceServer::new(batches)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                    .max_encoding_message_size(MAX_MESSAGE_BYTES)
+                    .accept_compressed(ACCEPTED)
+                    .send_compressed(ACCEPTED),
+            )
             .add(FleetServiceServer::new(fleet_api))
             .add(
                 WorkServiceServer::new(Work::new(Arc::clone(&sessions)))

@@ -1,16 +1,19 @@
 use std::{
     collections::{HashMap, HashSet},
     num::NonZeroU32,
+    sync::Arc,
 };
 
 use caravan_plan::{BytesPerToken, Head, Request, estimate};
-use caravan_request::{Code, Dialect, Endpoint, Kinds, Line, LineError, LinePolicy};
+use caravan_request::{Code, Defaults, Dialect, Endpoint, Kinds, Line, LineError, LinePolicy};
 
 use super::Piece;
 
 /// What lines must comply with.
 #[derive(Debug, Clone)]
 pub struct Rules {
+    /// What the batch's lines are laid over.
+    pub defaults: Option<Arc<Defaults>>,
     /// The endpoint that the batch names.
     pub endpoint: Option<Endpoint>,
     /// The model that the batch names.
@@ -75,7 +78,8 @@ pub struct Scanned {
     pub fatal: Option<LineError>,
 }
 
-/// Reads lines. Give it every line in order, then `finish`.
+/// Reads lines. Give it every line in order, then `finish`. Holds one line written out in full
+/// if there are defaults: as long as the longest line with them.
 pub struct Scan<'a> {
     rules: &'a Rules,
     policy: LinePolicy<'a>,
@@ -83,6 +87,7 @@ pub struct Scan<'a> {
     by_group: HashMap<Group, u32>,
     by_model: HashMap<String, u32>,
     custom_ids: HashSet<u128>,
+    whole: String,
 }
 
 // === impl Scan ===
@@ -98,8 +103,8 @@ impl<'a> Scan<'a> {
             max_line_bytes: rules.max_line_bytes,
             ..LinePolicy::default()
         };
-        let (by_group, by_model, custom_ids) = Default::default();
-        Self { rules, policy, out: Scanned::default(), by_group, by_model, custom_ids }
+        let (by_group, by_model, custom_ids, whole) = Default::default();
+        Self { rules, policy, out: Scanned::default(), by_group, by_model, custom_ids, whole }
     }
 
     /// Takes the next line; gives what is wrong with it.
@@ -122,7 +127,12 @@ impl<'a> Scan<'a> {
                 self.out.fatal = Some(LineError::compressed(format));
                 return Vec::new();
             }
-            (piece, Some(bytes)) => self.request(piece, bytes).err().unwrap_or_default(),
+            (piece, Some(bytes)) => {
+                let mut whole = std::mem::take(&mut self.whole);
+                let errors = self.request(piece, bytes, &mut whole).err().unwrap_or_default();
+                self.whole = whole;
+                errors
+            }
             (piece, None) => vec![LineError::line_too_long(piece.number, self.rules.max_line_bytes)],
         };
         self.out.rejected += u64::from(!errors.is_empty());
@@ -138,10 +148,13 @@ impl<'a> Scan<'a> {
         self.out
     }
 
-    fn request(&mut self, piece: Piece<'_>, bytes: &[u8]) -> Result<(), Vec<LineError>> {
+    fn request(&mut self, piece: Piece<'_>, bytes: &[u8], whole: &mut String) -> Result<(), Vec<LineError>> {
         // The policy borrows the rules only; a line borrows its bytes.
         let policy: LinePolicy<'_> = self.policy;
-        let line = caravan_request::validate(piece.number, bytes, &policy)?;
+        let line = match &self.rules.defaults {
+            Some(defaults) => defaults.validate(piece.number, bytes, &policy, whole)?,
+            None => caravan_request::validate(piece.number, bytes, &policy)?,
+        };
         if !self.custom_ids.insert(caravan_request::content_hash(line.custom_id.as_bytes())) {
             return Err(vec![LineError::duplicate_custom_id(piece.number, &line.custom_id, None)]);
         }

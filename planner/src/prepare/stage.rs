@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use caravan_plan::{Chunk, Fleet, Input, Plan, Policy};
 use caravan_proto::{name::BatchId, v1};
-use caravan_request::{Endpoint, LineError};
+use caravan_request::{Defaults, Endpoint, LineError};
 use futures::future::try_join_all;
 use tokio::sync::Semaphore;
 
@@ -46,6 +46,7 @@ struct Drawn {
     plan: Plan,
     policy: Policy,
     input: Reader,
+    defaults: Option<Arc<Defaults>>,
     fleets: Vec<Fleet>,
     notes: Vec<String>,
 }
@@ -87,9 +88,10 @@ impl Preparer {
                 .await;
         };
         let mut rejects = Rejects::of(&self.objects, batch.id);
-        let draft = match self.draw(&batch.spec, &file, &mut rejects).await {
+        let spec = v1::Batch { defaults: self.store.defaults(batch.id).await?, ..batch.spec.clone() };
+        let draft = match self.draw(&spec, &file, &mut rejects).await {
             // No further try would end otherwise.
-            Err(error @ (Error::Plan(_) | Error::Changed { .. })) => {
+            Err(error @ (Error::Plan(_) | Error::Changed { .. } | Error::Defaults(_))) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the batch cannot be planned");
                 let message = error.to_string();
                 return self.reject(batch.id, &mut rejects, 0, "PLANNING_FAILED", &message).await;
@@ -111,7 +113,7 @@ impl Preparer {
         }
     }
 
-    /// The batch as it would be, without creating it.
+    /// The batch as it would be, without its defaults and without creating it.
     ///
     /// # Errors
     /// If store or objects fail.
@@ -119,7 +121,7 @@ impl Preparer {
         let _slot = self.slots.acquire().await.map_err(|_| Error::Stopped)?;
         let mut rejects = Rejects::counted();
         let draft = self.draw(spec, file, &mut rejects).await?;
-        let mut batch = v1::Batch { line_errors: rejects.shown, ..spec.clone() };
+        let mut batch = v1::Batch { line_errors: rejects.shown, defaults: String::new(), ..spec.clone() };
         batch.line_error_count = signed(rejects.errors);
         let total = match draft {
             Draft::Drawn(drawn) => {
@@ -160,7 +162,9 @@ impl Preparer {
         let capacity = self.capacity().await?;
         let input = Reader::new(self.objects.clone(), file);
         let model = Some(spec.model.clone()).filter(|model| !model.is_empty());
+        let defaults = spec::defaults(spec)?.map(Arc::new);
         let rules = Rules {
+            defaults: defaults.clone(),
             endpoint: Endpoint::parse(&spec.endpoint),
             kinds: capacity.kinds(model.as_deref()),
             model,
@@ -192,7 +196,7 @@ impl Preparer {
             return Ok(Draft::Invalid { total: scanned.total });
         }
         let notes = missing(&scanned, &capacity);
-        Ok(Draft::Drawn(Box::new(Drawn { scanned, plan, policy, input, fleets, notes })))
+        Ok(Draft::Drawn(Box::new(Drawn { scanned, plan, policy, input, defaults, fleets, notes })))
     }
 
     async fn keep(&self, id: BatchId, drawn: &Drawn, rejects: &mut Rejects) -> Result<(), Error> {
@@ -224,6 +228,7 @@ impl Preparer {
     async fn write_chunks(&self, id: BatchId, drawn: &Drawn) -> Result<(), Error> {
         let frame = Frame {
             scanned: &drawn.scanned,
+            defaults: drawn.defaults.as_deref(),
             plan: &drawn.plan,
             strategy: preview::strategy(drawn.policy.strategy),
             answer_tokens: answer_tokens(&drawn.policy),
