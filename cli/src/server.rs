@@ -29,7 +29,14 @@ pub(crate) struct Options {
     patience: Duration,
     /// Whether to compress what is sent, and to ask for compressed answers; auto: unless the
     /// server is on this machine.
-    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", help_heading = "Server")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "auto",
+        value_name = "WHEN",
+        help_heading = "Server"
+    )]
     compress: Compression,
 }
 

@@ -13,8 +13,8 @@ use caravan_proto::{
 };
 use caravan_service::client::traced;
 use tonic::{
-    Request, Response, Status, TimeoutExpired, codec::CompressionEncoding, metadata::MetadataMap, service::interceptor::InterceptedService,
-    transport::Channel,
+    Request, Response, Status, TimeoutExpired, codec::CompressionEncoding, metadata::MetadataMap,
+    service::interceptor::InterceptedService, transport::Channel,
 };
 
 /// Request metadata that the planner gets to see: the caller's trace and deadline. What

@@ -53,9 +53,8 @@ mod tests {
 
     #[test]
     fn what_stays_on_this_host_is_not_compressed() {
-        let encoding = |compression: Compression, url: &str| {
-            compression.encoding(&[url.parse().unwrap()]).is_some()
-        };
+        let encoding =
+            |compression: Compression, url: &str| compression.encoding(&[url.parse().unwrap()]).is_some();
         for here in ["http://127.0.0.1:4081", "http://[::1]:4081", "http://localhost:4081"] {
             assert!(!encoding(Compression::Auto, here), "{here}");
             assert!(encoding(Compression::Always, here), "{here}");
