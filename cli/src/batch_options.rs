@@ -1,11 +1,12 @@
 //! What a user may say of a batch, for `submit` and `plan`.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, path::Path, time::Duration};
 
 use caravan_proto::v1::{Batch, ChunkLimits, OnInvalid, StatedTokens, Strategy};
+use caravan_request::Endpoint;
 use clap::ValueEnum;
 
-use crate::span;
+use crate::{defaults, failure::Failure, input::Input, rows, span};
 
 /// Policy of a batch; what is left out is the server's to decide.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,7 +23,8 @@ pub(crate) struct BatchOptions {
     /// -100 to 100; higher first.
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     priority: i32,
-    /// URL that every line must name, e.g. /v1/chat/completions.
+    /// URL that every line must name, e.g. /v1/chat/completions; with defaults or rows, that
+    /// by default, and lines may leave it out.
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
     /// A label of your own; may be given again.
@@ -49,6 +51,10 @@ pub(crate) struct BatchOptions {
     /// Tokens of one request without its answer, stated instead of counted.
     #[arg(long, value_name = "TOKENS", value_parser = clap::value_parser!(i64).range(1..))]
     user_tokens: Option<i64>,
+    #[command(flatten)]
+    defaults: defaults::Options,
+    #[command(flatten)]
+    rows: rows::Options,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -72,8 +78,20 @@ enum OnInvalidName {
 // === impl BatchOptions ===
 
 impl BatchOptions {
-    /// The batch over `input_file`.
-    pub(crate) fn batch(&self, input_file: String) -> Batch {
+    /// The input at `path`, and the batch over it, but for the input's name on the server.
+    pub(crate) async fn read(&self, path: &Path) -> Result<(Input, Batch), Failure> {
+        let mut batch = self.batch();
+        let endpoint = self.endpoint.as_deref().map_or(Ok(Endpoint::ChatCompletions), known)?;
+        let rows = self.rows.rows(path, endpoint)?;
+        if self.defaults.are_given() || rows.is_some() {
+            // Lines that leave out their URL go to the batch's.
+            batch.endpoint = endpoint.as_str().to_owned();
+            batch.defaults = self.defaults.text(endpoint)?;
+        }
+        Ok((Input::open(path, rows).await?, batch))
+    }
+
+    fn batch(&self) -> Batch {
         let strategy = match self.strategy {
             Some(StrategyName::Independent) => Strategy::Independent,
             Some(StrategyName::Conversation) => Strategy::Conversation,
@@ -85,7 +103,6 @@ impl BatchOptions {
             None => OnInvalid::Unspecified,
         };
         Batch {
-            input_file,
             strategy: strategy.into(),
             on_invalid: on_invalid.into(),
             priority: self.priority,
@@ -115,6 +132,11 @@ impl BatchOptions {
         };
         (stated != StatedTokens::default()).then_some(stated)
     }
+}
+
+fn known(url: &str) -> Result<Endpoint, Failure> {
+    let known = Endpoint::ALL.map(Endpoint::as_str).join(", ");
+    Endpoint::parse(url).ok_or_else(|| Failure::Usage(format!("--endpoint must be one of {known}")))
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

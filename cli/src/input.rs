@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::failure::Failure;
+use crate::{failure::Failure, rows::Rows};
 
 /// An input that can be read again from any offset.
 #[derive(Debug)]
@@ -20,16 +20,29 @@ pub(crate) struct Input {
 // === impl Input ===
 
 impl Input {
-    /// Opens `path`. `-` is stdin: it goes to an unnamed temporary file first, since an
-    /// upload that breaks is resumed from an offset; memory does not grow with it.
-    pub(crate) async fn open(path: &Path) -> Result<Self, Failure> {
+    /// Opens `path`, whose lines are made of `rows` if there are any. `-` is stdin: it goes to
+    /// an unnamed temporary file first, since an upload that breaks is resumed from an offset;
+    /// memory does not grow with it.
+    pub(crate) async fn open(path: &Path, rows: Option<Rows>) -> Result<Self, Failure> {
         let path = path.to_owned();
         let unread = path.clone();
         tokio::task::spawn_blocking(move || {
-            if path.as_os_str() == "-" {
-                return spool().map_err(|source| Failure::read(Path::new("stdin"), source));
+            let is_stdin = path.as_os_str() == "-";
+            let path = if is_stdin { PathBuf::from("stdin") } else { path };
+            match rows {
+                Some(rows) => {
+                    let from: Box<dyn io::Read> = if is_stdin {
+                        Box::new(io::stdin().lock())
+                    } else {
+                        Box::new(File::open(&path).map_err(|source| Failure::read(&path, source))?)
+                    };
+                    let (file, size) = rows.convert(from, &path)?;
+                    let filename = name(&path.with_extension("jsonl"));
+                    Ok(Self { file, path, filename, size })
+                }
+                None if is_stdin => spool().map_err(|source| Failure::read(&path, source)),
+                None => open(&path).map_err(|source| Failure::read(&path, source)),
             }
-            open(&path).map_err(|source| Failure::read(&path, source))
         })
         .await
         .unwrap_or_else(|ended| Err(Failure::read(&unread, io::Error::other(ended))))
@@ -62,12 +75,16 @@ fn open(path: &Path) -> io::Result<Input> {
     if about.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    let filename = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let filename = name(path);
     if !about.is_file() {
         // A pipe cannot be read again: as with stdin.
         return keep(file, path, &filename);
     }
     Ok(Input { file, path: path.to_owned(), filename, size: about.len() })
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn spool() -> io::Result<Input> {

@@ -4,6 +4,7 @@
 
 mod batch_options;
 mod command;
+mod defaults;
 mod delivery;
 mod delta;
 mod download;
@@ -15,6 +16,7 @@ mod interrupt;
 mod local_file;
 mod patience;
 mod progress;
+mod rows;
 mod server;
 mod span;
 mod stderr;

@@ -9,9 +9,9 @@ use caravan_proto::{
         fleet_service_client::FleetServiceClient,
     },
 };
-use caravan_service::client;
+use caravan_service::{client, compression::Compression};
 use tokio::net::TcpStream;
-use tonic::{Response, Status, transport::Channel};
+use tonic::{Response, Status, codec::CompressionEncoding, transport::Channel};
 use url::Url;
 
 use crate::{failure::Failure, patience::Patience, span};
@@ -27,6 +27,17 @@ pub(crate) struct Options {
     #[arg(long, global = true, env = "CARAVAN_PATIENCE", default_value = "60s",
         value_name = "TIME", value_parser = span::parse, help_heading = "Server")]
     patience: Duration,
+    /// Whether to compress what is sent, and to ask for compressed answers; auto: unless the
+    /// server is on this machine.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "auto",
+        value_name = "WHEN",
+        help_heading = "Server"
+    )]
+    compress: Compression,
 }
 
 /// A server that was reached; the connection is made anew as often as needed.
@@ -34,6 +45,7 @@ pub(crate) struct Options {
 pub(crate) struct Server {
     url: String,
     channel: Channel,
+    encoding: Option<CompressionEncoding>,
     patience: Duration,
 }
 
@@ -48,17 +60,28 @@ impl Server {
         let url = options.server.to_string().trim_end_matches('/').to_owned();
         let accepted = accepted(&options.server, Duration::from_secs(dial.connect_timeout_seconds)).await;
         accepted.map_err(|error| Failure::NotReached { server: url.clone(), reason: error.to_string() })?;
-        Ok(Self { url, channel, patience: options.patience })
+        let encoding = options.compress.encoding(std::slice::from_ref(&options.server));
+        Ok(Self { url, channel, encoding, patience: options.patience })
     }
 
     /// Files.
     pub(crate) fn files(&self) -> FileServiceClient<Channel> {
-        FileServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+        let client =
+            FileServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        match self.encoding {
+            Some(encoding) => client.send_compressed(encoding).accept_compressed(encoding),
+            None => client,
+        }
     }
 
     /// Batches.
     pub(crate) fn batches(&self) -> BatchServiceClient<Channel> {
-        BatchServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+        let client =
+            BatchServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        match self.encoding {
+            Some(encoding) => client.send_compressed(encoding).accept_compressed(encoding),
+            None => client,
+        }
     }
 
     /// The fleet.

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     relay::{Relay, client_stream},
-    upstream::{Upstream, failure, outbound},
+    upstream::{Upstream, failure, inbound, outbound},
 };
 
 /// Implements the services; a cheap clone.
@@ -41,7 +41,7 @@ macro_rules! forward {
         #[tonic::async_trait]
         impl $service for Forward {
             $(async fn $unary(&self, request: Request<$ask>) -> Result<Response<$answer>, Status> {
-                self.planner.$client().$unary(outbound(request)).await.map_err(failure)
+                self.planner.$client().$unary(outbound(request)).await.map(inbound).map_err(failure)
             })*
 
             $(async fn $upload(&self, request: Request<Streaming<$part>>) -> Result<Response<$whole>, Status> {
@@ -50,7 +50,7 @@ macro_rules! forward {
                 let request = outbound(Request::from_parts(metadata, extensions, outgoing));
                 let mut planner = self.planner.$client();
                 tokio::select! {
-                    answer = planner.$upload(request) => answer.map_err(failure),
+                    answer = planner.$upload(request) => answer.map(inbound).map_err(failure),
                     status = broken => Err(status),
                 }
             })*
@@ -59,7 +59,7 @@ macro_rules! forward {
 
             async fn $stream(&self, request: Request<$from>) -> Result<Response<Relay<$item>>, Status> {
                 let answer = self.planner.$client().$stream(outbound(request)).await.map_err(failure)?;
-                Ok(answer.map(|stream| Relay::new(stream, self.shutdown.clone())))
+                Ok(inbound(answer).map(|stream| Relay::new(stream, self.shutdown.clone())))
             })*
         }
     };

@@ -1,10 +1,15 @@
 use std::time::Duration;
 
-use caravan_service::{client, config, listen, ready::Ready, serve, shutdown, telemetry};
+use caravan_service::{
+    client, compression::Compression, config, listen, ready::Ready, serve, shutdown, telemetry,
+};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::service::{Error, Service};
+use crate::{
+    service::{Error, Service},
+    upstream::Upstream,
+};
 
 /// Configuration of the gateway; keys as in its TOML file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +25,8 @@ pub struct Options {
     pub drain_seconds: u64,
     /// Longest time of one HTTP request, in seconds.
     pub http_timeout_seconds: u64,
+    /// Whether calls to the planner are compressed.
+    pub compression: Compression,
     /// Bounds of the gRPC server.
     pub server: serve::Options,
     /// The connection to the planner.
@@ -36,7 +43,8 @@ impl Options {
     pub async fn build(&self) -> Result<Service, Error> {
         config::check(!self.planner.is_empty(), "planner", "a list of at least one URL")?;
         config::check(self.http_timeout_seconds > 0, "http_timeout_seconds", "at least 1")?;
-        let planner = client::channel(&self.planner, &self.client)?;
+        let channel = client::channel(&self.planner, &self.client)?;
+        let planner = Upstream::new(channel, self.compression.encoding(&self.planner));
         let grpc = listen::bind(&self.listen).await?;
         let http = listen::bind(&self.http_listen).await?;
         let addresses = Ready::new(Some(grpc.url()), Some(http.url()));
@@ -54,6 +62,7 @@ impl Default for Options {
             drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
             // As long as the usual proxies wait for an answer's head is 60 s: be there first.
             http_timeout_seconds: 30,
+            compression: Compression::default(),
             server: serve::Options::default(),
             client: client::Options::default(),
             telemetry: telemetry::Options::default(),

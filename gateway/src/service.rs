@@ -8,12 +8,13 @@ use caravan_proto::{
     },
 };
 use caravan_service::{
-    Shutdown, client, config,
+    Shutdown, client,
+    compression::ACCEPTED,
+    config,
     listen::{self, Bound},
     ready::Ready,
     serve::{self, Services},
 };
-use tonic::transport::Channel;
 
 use crate::{forward::Forward, rest, upstream::Upstream};
 
@@ -23,7 +24,7 @@ pub struct Service {
     pub(crate) grpc: Bound,
     pub(crate) http: Bound,
     pub(crate) addresses: Ready,
-    pub(crate) planner: Channel,
+    pub(crate) planner: Upstream,
     pub(crate) http_timeout: Duration,
     pub(crate) server: serve::Options,
 }
@@ -60,11 +61,21 @@ impl Service {
     /// # Errors
     /// If one of the servers fails.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
-        let upstream = Upstream::new(self.planner);
+        let upstream = self.planner;
         let forward = Forward::new(upstream.clone(), &shutdown);
         let services = Services::new()
-            .add(FileServiceServer::new(forward.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
-            .add(BatchServiceServer::new(forward.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+            .add(
+                FileServiceServer::new(forward.clone())
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                    .accept_compressed(ACCEPTED)
+                    .send_compressed(ACCEPTED),
+            )
+            .add(
+                BatchServiceServer::new(forward.clone())
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                    .accept_compressed(ACCEPTED)
+                    .send_compressed(ACCEPTED),
+            )
             .add(FleetServiceServer::new(forward).max_decoding_message_size(MAX_MESSAGE_BYTES));
         let rest = rest::router(upstream, self.http_timeout, shutdown.clone());
         let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());

@@ -13,8 +13,8 @@ use caravan_proto::{
 };
 use caravan_service::client::traced;
 use tonic::{
-    Request, Status, TimeoutExpired, metadata::MetadataMap, service::interceptor::InterceptedService,
-    transport::Channel,
+    Request, Response, Status, TimeoutExpired, codec::CompressionEncoding, metadata::MetadataMap,
+    service::interceptor::InterceptedService, transport::Channel,
 };
 
 /// Request metadata that the planner gets to see: the caller's trace and deadline. What
@@ -27,15 +27,20 @@ const RETRY: Duration = Duration::from_secs(1);
 /// A channel that hands the current trace on.
 pub(crate) type Traced = InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>;
 
+/// Response metadata that speaks of the connection to the planner alone.
+const OF_THE_HOP: [&str; 2] = ["grpc-encoding", "grpc-accept-encoding"];
+
 /// The planner. A cheap clone; all clones share one connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
     channel: Channel,
+    encoding: Option<CompressionEncoding>,
 }
 
 impl Upstream {
-    pub(crate) fn new(channel: Channel) -> Self {
-        Self { channel }
+    /// The planner behind `channel`; `encoding` compresses calls of files and batches both ways.
+    pub(crate) fn new(channel: Channel, encoding: Option<CompressionEncoding>) -> Self {
+        Self { channel, encoding }
     }
 
     pub(crate) fn channel(&self) -> Channel {
@@ -43,13 +48,21 @@ impl Upstream {
     }
 
     pub(crate) fn files(&self) -> FileServiceClient<Traced> {
-        FileServiceClient::with_interceptor(self.channel(), traced as fn(_) -> _)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        let client = FileServiceClient::with_interceptor(self.channel(), traced as fn(_) -> _)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        match self.encoding {
+            Some(encoding) => client.send_compressed(encoding).accept_compressed(encoding),
+            None => client,
+        }
     }
 
     pub(crate) fn batches(&self) -> BatchServiceClient<Traced> {
-        BatchServiceClient::with_interceptor(self.channel(), traced as fn(_) -> _)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        let client = BatchServiceClient::with_interceptor(self.channel(), traced as fn(_) -> _)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        match self.encoding {
+            Some(encoding) => client.send_compressed(encoding).accept_compressed(encoding),
+            None => client,
+        }
     }
 
     pub(crate) fn fleet(&self) -> FleetServiceClient<Traced> {
@@ -74,6 +87,14 @@ fn forwarded(metadata: &MetadataMap) -> MetadataMap {
         }
     }
     kept
+}
+
+/// The answer as the client gets it.
+pub(crate) fn inbound<T>(mut response: Response<T>) -> Response<T> {
+    for key in OF_THE_HOP {
+        response.metadata_mut().remove(key);
+    }
+    response
 }
 
 /// What the planner says goes on as it is, details and metadata included. A failure of

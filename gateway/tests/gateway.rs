@@ -7,15 +7,20 @@ use std::time::Duration;
 
 use caravan_gateway::Options;
 use caravan_proto::{
+    MAX_MESSAGE_BYTES,
     error::{reason, retry_delay},
     name::{BatchId, FileId},
     v1::{
         Batch, ChunkCounts, CreateBatchRequest, GetBatchRequest, RequestCounts, StreamResultsRequest,
-        UploadFileRequest, WatchBatchRequest, batch::State, batch_service_client::BatchServiceClient,
-        file_service_client::FileServiceClient,
+        UploadChunk, UploadFileRequest, WatchBatchRequest, batch::State,
+        batch_service_client::BatchServiceClient, file_service_client::FileServiceClient,
+        upload_file_request::Part,
     },
 };
-use caravan_service::{Shutdown, client};
+use caravan_service::{
+    Shutdown, client,
+    compression::{ACCEPTED, Compression},
+};
 use futures::{StreamExt as _, stream};
 use planner::{Planner, Upload};
 use serde_json::{Value, json};
@@ -36,19 +41,23 @@ struct Edge {
 }
 
 async fn edge() -> Edge {
+    edge_with(Options::default()).await
+}
+
+async fn edge_with(options: Options) -> Edge {
     let planner = Planner::new(batch());
     let mut tasks = JoinSet::new();
     let (url, planner_shutdown) = planner.serve(&mut tasks).await;
-    let (channel, http, shutdown) = gateway(&url, &mut tasks).await;
+    let (channel, http, shutdown) = gateway(&url, options, &mut tasks).await;
     Edge { planner, planner_shutdown, channel, http, shutdown, tasks }
 }
 
-async fn gateway(planner: &str, tasks: &mut JoinSet<()>) -> (Channel, String, Shutdown) {
+async fn gateway(planner: &str, options: Options, tasks: &mut JoinSet<()>) -> (Channel, String, Shutdown) {
     let options = Options {
         listen: "127.0.0.1:0".into(),
         http_listen: "127.0.0.1:0".into(),
         planner: vec![planner.parse().expect("a URL")],
-        ..Options::default()
+        ..options
     };
     let service = options.build().await.expect("a gateway");
     let grpc = service.addresses().grpc.clone().expect("it serves gRPC").parse().expect("a URL");
@@ -160,6 +169,39 @@ async fn an_upload_goes_through() {
 }
 
 #[tokio::test]
+async fn either_side_is_compressed_without_the_other() {
+    for (upstream, compressed) in [(Compression::Always, false), (Compression::Never, true)] {
+        let edge = edge_with(Options { compression: upstream, ..Options::default() }).await;
+        let (mut files, mut batches) =
+            (FileServiceClient::new(edge.channel.clone()), BatchServiceClient::new(edge.channel));
+        if compressed {
+            files = files.send_compressed(ACCEPTED).accept_compressed(ACCEPTED);
+            batches = batches.send_compressed(ACCEPTED).accept_compressed(ACCEPTED);
+        }
+        files.upload_file(stream::iter(vec![UploadFileRequest::default(); 3])).await.expect("a file");
+        let request = GetBatchRequest { name: edge.planner.batch.name.clone() };
+        let answer = batches.get_batch(request).await.expect("an answer");
+        assert_eq!(answer.get_ref(), &*edge.planner.batch);
+        assert_eq!(answer.metadata().get("grpc-encoding").is_some(), compressed);
+        let asked = edge.planner.metadata.borrow().get("grpc-encoding").is_some();
+        assert_eq!(asked, upstream == Compression::Always);
+        let mut results =
+            batches.stream_results(StreamResultsRequest::default()).await.expect("a stream").into_inner();
+        assert_eq!(results.message().await.expect("a message").expect("the first").cursor, "1");
+    }
+}
+
+#[tokio::test]
+async fn what_unpacks_to_more_than_a_message_may_have_is_refused() {
+    let edge = edge().await;
+    let bomb = UploadChunk { offset: 0, data: vec![0; MAX_MESSAGE_BYTES + 1].into() };
+    let parts = stream::iter([UploadFileRequest { part: Some(Part::Chunk(bomb)) }]);
+    let refused = FileServiceClient::new(edge.channel).send_compressed(ACCEPTED).upload_file(parts).await;
+    assert_eq!(refused.expect_err("a bomb").code(), Code::ResourceExhausted);
+    assert!(!matches!(*edge.planner.upload.borrow(), Upload::Complete(_)));
+}
+
+#[tokio::test]
 async fn an_upload_that_breaks_never_looks_complete() {
     let mut edge = edge().await;
     let parts = stream::iter(vec![UploadFileRequest::default(); 2]).chain(stream::pending());
@@ -182,7 +224,7 @@ async fn a_planner_that_is_not_there_is_unavailable_with_a_time_to_retry() {
     let mut tasks = JoinSet::new();
     // Bound and dropped: nobody listens there.
     let nobody = caravan_service::listen::bind("127.0.0.1:0").await.expect("a free port").url();
-    let (channel, http, _shutdown) = gateway(&nobody, &mut tasks).await;
+    let (channel, http, _shutdown) = gateway(&nobody, Options::default(), &mut tasks).await;
     let status = BatchServiceClient::new(channel).get_batch(GetBatchRequest::default()).await;
     let status = status.expect_err("no planner");
     assert_eq!((status.code(), reason(&status).as_deref()), (Code::Unavailable, Some("UNAVAILABLE")));

@@ -9,6 +9,7 @@ use caravan_proto::{
 };
 use caravan_service::{
     Shutdown,
+    compression::ACCEPTED,
     listen::{self, Bound},
     serve::{self, Services, serve},
 };
@@ -131,12 +132,13 @@ impl Service {
         let (signals, fleet, tasks) = (Signals::default(), Fleet::default(), TaskTracker::new());
         let gatherer =
             Arc::new(Gatherer::new(options.commit, Arc::clone(&store), objects.clone(), signals.clone()));
+        let vocabularies = Vocabularies::new(options.vocabularies, objects.clone(), fleet.clone());
         let sessions = Arc::new(Sessions::new(
             options.lease,
             Arc::clone(&store),
             fleet.clone(),
             Arc::clone(&gatherer),
-            Vocabularies::new(options.vocabularies, objects.clone(), fleet.clone()),
+            vocabularies.clone(),
             signals.clone(),
         ));
         let preparer = Arc::new(Preparer::new(
@@ -144,6 +146,7 @@ impl Service {
             options.lease,
             Arc::clone(&store),
             objects.clone(),
+            vocabularies,
         ));
         let stop = CancellationToken::new();
         let lessor =
@@ -171,8 +174,19 @@ impl Service {
         let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes);
         let fleet_api = FleetApi::new(store, options.lease, tasks.clone(), streams);
         let services = Services::new()
-            .add(FileServiceServer::new(files).max_decoding_message_size(MAX_MESSAGE_BYTES))
-            .add(BatchServiceServer::new(batches).max_encoding_message_size(MAX_MESSAGE_BYTES))
+            .add(
+                FileServiceServer::new(files)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                    .accept_compressed(ACCEPTED)
+                    .send_compressed(ACCEPTED),
+            )
+            .add(
+                BatchServiceServer::new(batches)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                    .max_encoding_message_size(MAX_MESSAGE_BYTES)
+                    .accept_compressed(ACCEPTED)
+                    .send_compressed(ACCEPTED),
+            )
             .add(FleetServiceServer::new(fleet_api))
             .add(
                 WorkServiceServer::new(Work::new(Arc::clone(&sessions)))

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use caravan_proto::{
     json::enum_text,
-    v1::{Batch, CreateBatchRequest, DeleteFileRequest, File, Plan, batch::State},
+    v1::{Batch, CreateBatchRequest, DeleteFileRequest, Plan, batch::State},
 };
 
 use super::{Context, get};
@@ -13,7 +13,6 @@ use crate::{
     exit::Exit,
     failure::Failure,
     figures::{basis, count, percent, span},
-    input::Input,
     interrupt,
     progress::Transfer,
     server::Server,
@@ -24,7 +23,7 @@ use crate::{
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// JSONL file, one request a line; `-` reads stdin.
+    /// JSONL file, one request a line, or rows (see --user-template); `-` reads stdin.
     file: PathBuf,
     #[command(flatten)]
     options: BatchOptions,
@@ -34,27 +33,27 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let nothing = || "nothing was planned".to_owned();
     let uploaded = async {
         let server = Server::connect(&context.server).await?;
-        let input = Input::open(&args.file).await?;
+        let (input, batch) = args.options.read(&args.file).await?;
         let transfer = Transfer::new(input.size());
         let file = upload(&server, &input, &transfer).await?;
-        Ok((server, file))
+        Ok((server, Batch { input_file: file.name, ..batch }))
     };
-    let (server, file) = interrupt::guard(Box::pin(uploaded), nothing).await?;
-    let preview = Box::pin(preview(&server, &args.options, &file));
+    let (server, batch) = interrupt::guard(Box::pin(uploaded), nothing).await?;
+    let name = batch.input_file.clone();
+    let preview = Box::pin(preview(&server, batch));
     let planned = interrupt::guard(preview, nothing).await;
     // Whatever came of the preview, its file is not left behind.
-    let request = DeleteFileRequest { name: file.name.clone() };
+    let request = DeleteFileRequest { name: name.clone() };
     let deleted = server.call(request, async |request| server.files().delete_file(request).await).await;
     let batch = planned?;
     if let Err(failure) = deleted {
-        stderr::note(format_args!("{} was not deleted: {failure}", file.name));
+        stderr::note(format_args!("{name} was not deleted: {failure}"));
     }
     show(&batch, context.json)
 }
 
-async fn preview(server: &Server, options: &BatchOptions, file: &File) -> Result<Batch, Failure> {
-    let batch = Some(options.batch(file.name.clone()));
-    let request = CreateBatchRequest { batch, validate_only: true, ..Default::default() };
+async fn preview(server: &Server, batch: Batch) -> Result<Batch, Failure> {
+    let request = CreateBatchRequest { batch: Some(batch), validate_only: true, ..Default::default() };
     server.call(request, async |request| server.batches().create_batch(request).await).await
 }
 

@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use super::{Context, get, watch};
 use crate::{
-    batch_options::BatchOptions, delivery::Delivery, exit::Exit, failure::Failure, input::Input, interrupt,
+    batch_options::BatchOptions, delivery::Delivery, exit::Exit, failure::Failure, interrupt,
     progress::Transfer, server::Server, stderr, stdout, upload::upload,
 };
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// JSONL file, one request a line; `-` reads stdin.
+    /// JSONL file, one request a line, or rows (see --user-template); `-` reads stdin.
     file: PathBuf,
     #[command(flatten)]
     options: BatchOptions,
@@ -65,13 +65,13 @@ async fn create(
     key: &str,
     asked: &Cell<bool>,
 ) -> Result<(File, Batch), Failure> {
-    let input = Input::open(&args.file).await?;
+    let (input, batch) = args.options.read(&args.file).await?;
     let file = {
         let transfer = Transfer::new(input.size());
         upload(server, &input, &transfer).await?
     };
     let request = CreateBatchRequest {
-        batch: Some(args.options.batch(file.name.clone())),
+        batch: Some(Batch { input_file: file.name.clone(), ..batch }),
         // A repeated call after a lost answer must not make a second batch.
         request_id: key.to_owned(),
         validate_only: false,

@@ -29,6 +29,10 @@ pub(crate) fn batch(state: State, succeeded: i64, failed: i64) -> Batch {
     }
 }
 
+pub(crate) fn planned() -> Batch {
+    Batch { state: State::Queued.into(), ..Default::default() }
+}
+
 pub(crate) fn snapshot(token: &str, batch: Batch, last: bool) -> WatchBatchResponse {
     WatchBatchResponse { resume_token: token.into(), event: Some(Event::Snapshot(batch)), r#final: last }
 }

@@ -21,7 +21,7 @@ use caravan_proto::{
 use sha2::{Digest as _, Sha256};
 use tokio::{net::TcpListener, process::Command, task::JoinSet};
 use tokio_stream::{Stream, StreamExt as _, wrappers::TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming, transport::Server};
+use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding::Zstd, transport::Server};
 
 /// Id of the one batch there is.
 pub(crate) const BATCH: &str = "batch_0190a0000000700080000000000000ab";
@@ -54,6 +54,8 @@ pub(crate) struct Script {
     pub(crate) uploads: HashMap<String, Vec<u8>>,
     /// Offset of the first chunk of every UploadFile.
     pub(crate) upload_offsets: Vec<i64>,
+    /// How every UploadFile was compressed.
+    pub(crate) upload_encodings: Vec<Option<String>>,
     /// Every CreateBatch.
     pub(crate) created: Vec<CreateBatchRequest>,
     /// Token of every WatchBatch.
@@ -85,8 +87,8 @@ impl Fake {
         let mut serving = JoinSet::new();
         serving.spawn(async move {
             Server::builder()
-                .add_service(FileServiceServer::new(service.clone()))
-                .add_service(BatchServiceServer::new(service))
+                .add_service(FileServiceServer::new(service.clone()).accept_compressed(Zstd))
+                .add_service(BatchServiceServer::new(service).accept_compressed(Zstd))
                 .serve_with_incoming(TcpListenerStream::new(listener))
                 .await
                 .expect("served");
@@ -148,6 +150,9 @@ impl FileService for Service {
         &self,
         request: Request<Streaming<UploadFileRequest>>,
     ) -> Result<Response<File>, Status> {
+        let encoding = request.metadata().get("grpc-encoding");
+        let encoding = encoding.map(|name| name.to_str().expect("a word").to_owned());
+        self.script().upload_encodings.push(encoding);
         let mut parts = request.into_inner();
         let mut id = String::new();
         let mut first = true;

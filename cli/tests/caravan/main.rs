@@ -7,4 +7,5 @@ mod commands;
 mod ends;
 mod fake;
 mod resuming;
+mod rows;
 mod up;

@@ -16,7 +16,9 @@ use caravan_proto::{
     },
 };
 use caravan_service::{
-    Shutdown, listen,
+    Shutdown,
+    compression::ACCEPTED,
+    listen,
     serve::{self, Services},
 };
 use futures::{StreamExt as _, stream, stream::BoxStream};
@@ -57,8 +59,8 @@ impl Planner {
         let bound = listen::bind("127.0.0.1:0").await.expect("a free port");
         let (url, shutdown) = (bound.url(), Shutdown::new(Duration::ZERO));
         let services = Services::new()
-            .add(FileServiceServer::new(self.clone()))
-            .add(BatchServiceServer::new(self.clone()));
+            .add(FileServiceServer::new(self.clone()).accept_compressed(ACCEPTED).send_compressed(ACCEPTED))
+            .add(BatchServiceServer::new(self.clone()).accept_compressed(ACCEPTED).send_compressed(ACCEPTED));
         let handle = shutdown.clone();
         tasks.spawn(async move {
             serve::serve(bound, services, &serve::Options::default(), handle).await.expect("the fake serves");

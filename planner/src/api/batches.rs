@@ -154,7 +154,9 @@ impl BatchService for Batches {
     }
 
     async fn get_batch(&self, request: Request<v1::GetBatchRequest>) -> Result<Response<v1::Batch>, Status> {
-        Ok(Response::new(view::batch(self.find(&request.into_inner().name).await?)))
+        let batch = self.find(&request.into_inner().name).await?;
+        let defaults = self.store.defaults(batch.id).await.map_err(status)?;
+        Ok(Response::new(v1::Batch { defaults, ..view::batch(batch) }))
     }
 
     async fn list_batches(

@@ -20,7 +20,7 @@ pub(super) fn file(file: &File) -> v1::File {
     }
 }
 
-/// The whole batch.
+/// The whole batch, but for its defaults.
 pub(super) fn batch(batch: Batch) -> v1::Batch {
     let Batch { spec, plan, line_errors, .. } = batch;
     v1::Batch {

@@ -1,6 +1,7 @@
 use std::{
     collections::{HashMap, HashSet},
     num::NonZeroU32,
+    sync::Arc,
 };
 
 use caravan_plan::Request;
@@ -8,13 +9,15 @@ use caravan_prefix::{
     Sketch,
     volatile::{Finding, Limits, Watch},
 };
-use caravan_request::{Code, Dialect, Endpoint, Kinds, Line, LineError, LinePolicy, Outline, Texts};
+use caravan_request::{Code, Defaults, Dialect, Endpoint, Kinds, Line, LineError, LinePolicy, Outline, Texts};
 
 use super::{Paths, Piece, Sharing};
 
 /// What lines must comply with.
 #[derive(Debug, Clone)]
 pub struct Rules {
+    /// What the batch's lines are laid over.
+    pub defaults: Option<Arc<Defaults>>,
     /// The endpoint that the batch names.
     pub endpoint: Option<Endpoint>,
     /// The model that the batch names.
@@ -78,7 +81,8 @@ pub struct Scanned {
     pub fatal: Option<LineError>,
 }
 
-/// Reads lines. Give it every line in order, then `finish`.
+/// Reads lines. Give it every line in order, then `finish`. Holds one line written out in full
+/// if there are defaults: as long as the longest line with them.
 pub struct Scan<'a> {
     rules: &'a Rules,
     policy: LinePolicy<'a>,
@@ -89,6 +93,7 @@ pub struct Scan<'a> {
     by_class: HashMap<Class, u32>,
     by_model: HashMap<String, u32>,
     custom_ids: HashSet<u128>,
+    whole: String,
 }
 
 // === impl Scan ===
@@ -105,8 +110,8 @@ impl<'a> Scan<'a> {
             ..LinePolicy::default()
         };
         let (sketch, volatile) = (Sketch::for_input(rules.input_bytes), Watch::new(Limits::default()));
-        let (out, paths, by_class, by_model, custom_ids) = Default::default();
-        Self { rules, policy, out, sketch, volatile, paths, by_class, by_model, custom_ids }
+        let (out, paths, by_class, by_model, custom_ids, whole) = Default::default();
+        Self { rules, policy, out, sketch, volatile, paths, by_class, by_model, custom_ids, whole }
     }
 
     /// Takes the next line; gives what is wrong with it.
@@ -129,7 +134,12 @@ impl<'a> Scan<'a> {
                 self.out.fatal = Some(LineError::compressed(format));
                 return Vec::new();
             }
-            (piece, Some(bytes)) => self.request(piece, bytes).err().unwrap_or_default(),
+            (piece, Some(bytes)) => {
+                let mut whole = std::mem::take(&mut self.whole);
+                let errors = self.request(piece, bytes, &mut whole).err().unwrap_or_default();
+                self.whole = whole;
+                errors
+            }
             (piece, None) => vec![LineError::line_too_long(piece.number, self.rules.max_line_bytes)],
         };
         self.out.rejected += u64::from(!errors.is_empty());
@@ -147,10 +157,13 @@ impl<'a> Scan<'a> {
         self.out
     }
 
-    fn request(&mut self, piece: Piece<'_>, bytes: &[u8]) -> Result<(), Vec<LineError>> {
+    fn request(&mut self, piece: Piece<'_>, bytes: &[u8], whole: &mut String) -> Result<(), Vec<LineError>> {
         // The policy borrows the rules only; a line borrows its bytes.
         let policy: LinePolicy<'_> = self.policy;
-        let line = caravan_request::validate(piece.number, bytes, &policy)?;
+        let line = match &self.rules.defaults {
+            Some(defaults) => defaults.validate(piece.number, bytes, &policy, whole)?,
+            None => caravan_request::validate(piece.number, bytes, &policy)?,
+        };
         if !self.custom_ids.insert(caravan_request::content_hash(line.custom_id.as_bytes())) {
             return Err(vec![LineError::duplicate_custom_id(piece.number, &line.custom_id, None)]);
         }

@@ -38,6 +38,12 @@ impl Capacity {
         Self { engines, hosts, profiles: profiles.into_iter().map(|profile| profile.detail).collect() }
     }
 
+    /// The engines that serve.
+    #[must_use]
+    pub(super) fn engines(&self) -> &[v1::Engine] {
+        &self.engines
+    }
+
     /// Kinds of engine that serve `model`, or any model; all kinds while there is none.
     #[must_use]
     pub fn kinds(&self, model: Option<&str>) -> Kinds {
@@ -115,6 +121,7 @@ impl Capacity {
         let image_tokens = image_tokens.filter(|tokens| *tokens > 0);
         Counter {
             tokenizer: None,
+            begin_tokens: 0,
             template: profile.and_then(|profile| profile.template),
             bytes_per_token: options.bytes_per_token(),
             image_tokens: image_tokens.unwrap_or(options.image_tokens),

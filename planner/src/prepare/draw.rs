@@ -1,6 +1,8 @@
+use std::sync::Arc;
+
 use caravan_plan::{Fleet, Head, Input, Plan, Policy};
 use caravan_proto::v1;
-use caravan_request::{Endpoint, Kinds, LineError};
+use caravan_request::{Defaults, Endpoint, Kinds, LineError};
 
 use super::{
     Error, Options,
@@ -23,6 +25,8 @@ pub(super) struct Drawn {
     pub(super) plan: Plan,
     pub(super) policy: Policy,
     pub(super) input: Reader,
+    /// What its lines are laid over.
+    pub(super) defaults: Option<Arc<Defaults>>,
     pub(super) fleets: Vec<Fleet>,
     /// Engines that could run some of it.
     pub(super) engines: Vec<v1::QualifiedEngine>,
@@ -72,7 +76,7 @@ impl Task<'_> {
     ) -> Result<Draft, Error> {
         let Self { spec, ref input, .. } = self;
         let policy = spec::policy(spec, self.options);
-        let rules = self.rules(&policy);
+        let rules = self.rules(&policy)?;
         let mut scanned = scan(input.clone(), rules.clone(), rejects).await?;
         if let Some(error) = scanned.fatal.take() {
             return Ok(Draft::Fatal { total: scanned.total, error });
@@ -89,6 +93,7 @@ impl Task<'_> {
             counters.push(counter);
             notes.extend(note);
         }
+        let defaults = rules.defaults.clone();
         let (heads, groups) = count(input.clone(), rules, &mut scanned, counters).await?;
         scanned.sketch = None;
         let drawing = Drawn {
@@ -98,6 +103,7 @@ impl Task<'_> {
             plan: Plan::default(),
             policy,
             input: self.input,
+            defaults,
             fleets,
             engines: Vec::new(),
             notes,
@@ -110,9 +116,10 @@ impl Task<'_> {
         Ok(Draft::Drawn(Box::new(drawn)))
     }
 
-    fn rules(&self, policy: &Policy) -> Rules {
+    fn rules(&self, policy: &Policy) -> Result<Rules, Error> {
         let model = Some(self.spec.model.clone()).filter(|model| !model.is_empty());
-        Rules {
+        Ok(Rules {
+            defaults: spec::defaults(self.spec)?.map(Arc::new),
             endpoint: Endpoint::parse(&self.spec.endpoint),
             kinds: self.kinds,
             model,
@@ -123,7 +130,7 @@ impl Task<'_> {
                 caravan_plan::Strategy::Conversation => Sharing::Opening,
             },
             input_bytes: self.input.bytes(),
-        }
+        })
     }
 }
 

@@ -37,6 +37,9 @@ pub enum Error {
     /// The planner's own limits contradict each other.
     #[error("the planning limits cannot be used")]
     Plan(#[from] caravan_plan::Error),
+    /// The defaults of the batch, which were checked when it was created.
+    #[error(transparent)]
+    Defaults(#[from] caravan_request::DefaultsError),
     /// A line does not read as it did before.
     #[error("line {line} of the input has changed since it was validated")]
     Changed {

@@ -3,6 +3,7 @@ use std::{borrow::Cow, collections::HashMap, ops::Range};
 use bytes::Bytes;
 use caravan_plan::{Chunk, Head, Plan};
 use caravan_proto::v1;
+use caravan_request::Defaults;
 use prost::Message as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -18,6 +19,8 @@ pub(super) struct Frame<'a> {
     pub(super) scanned: &'a Scanned,
     pub(super) heads: &'a [Head],
     pub(super) groups: &'a [Group],
+    /// What the lines are laid over.
+    pub(super) defaults: Option<&'a Defaults>,
     pub(super) plan: &'a Plan,
     pub(super) strategy: v1::Strategy,
     /// Answer tokens to allow a request of a conversation that states none.
@@ -33,7 +36,8 @@ struct Envelope<'a> {
     body: &'a RawValue,
 }
 
-/// The payload of a chunk, its requests read from the input again. Holds one chunk.
+/// The payload of a chunk, its requests read from the input again. Holds one chunk, and one line
+/// written out in full.
 pub(super) async fn payload(frame: &Frame<'_>, input: &Reader, chunk: &Chunk) -> Result<Bytes, Error> {
     let ordinals = frame.plan.ordinals(chunk);
     let lines = read(frame.scanned, input, ordinals).await?;
@@ -52,12 +56,14 @@ pub(super) async fn payload(frame: &Frame<'_>, input: &Reader, chunk: &Chunk) ->
         answer_tokens: frame.answer_tokens,
         ..Default::default()
     };
+    let mut whole = String::new();
     for ordinal in ordinals {
         let place = place(frame.scanned, *ordinal)?;
         let changed = Error::Changed { line: place.line };
         let bytes = lines.get(&place.offset).ok_or(changed)?;
+        let line = frame.defaults.map_or(&bytes[..], |defaults| defaults.expand(bytes, &mut whole));
         let envelope: Envelope<'_> =
-            serde_json::from_slice(bytes).map_err(|_| Error::Changed { line: place.line })?;
+            serde_json::from_slice(line).map_err(|_| Error::Changed { line: place.line })?;
         let parts = caravan_request::split(envelope.body.get(), group.shared_messages as usize)
             .map_err(|_| Error::Changed { line: place.line })?;
         if payload.shared.is_empty() {

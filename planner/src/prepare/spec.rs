@@ -1,6 +1,6 @@
 use caravan_plan::{Policy, StatedTokens, Tokens};
 use caravan_proto::{error::Reason, name::FileId, v1};
-use caravan_request::Endpoint;
+use caravan_request::{Defaults, DefaultsError, Endpoint};
 use tonic::Status;
 
 use super::Options;
@@ -33,6 +33,9 @@ pub fn check(mut spec: v1::Batch) -> Result<(v1::Batch, FileId), Status> {
     if !spec.endpoint.is_empty() && Endpoint::parse(&spec.endpoint).is_none() {
         let known = Endpoint::ALL.map(Endpoint::as_str).join(", ");
         return wrong("endpoint", format!("endpoint must be one of {known}"));
+    }
+    if let Err(error) = defaults(&spec) {
+        return wrong("defaults", error.to_string());
     }
     if spec.model.len() > 256 {
         return wrong("model", "model must have at most 256 bytes".into());
@@ -109,6 +112,12 @@ fn server_set(spec: &v1::Batch) -> &'static str {
         ("revision", spec.revision != 0),
     ];
     set.iter().find(|(_, set)| *set).map_or("", |(field, _)| field)
+}
+
+/// What the lines of a batch are laid over; none if the batch says nothing of it.
+pub(super) fn defaults(spec: &v1::Batch) -> Result<Option<Defaults>, DefaultsError> {
+    let given = Some(spec.defaults.as_str()).filter(|text| !text.is_empty());
+    given.map(|text| Defaults::parse(text, Endpoint::parse(&spec.endpoint))).transpose()
 }
 
 /// The policy of planning for a batch.

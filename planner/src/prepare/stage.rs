@@ -19,6 +19,7 @@ use crate::{
     intake::Scanned,
     objects::Objects,
     store::{Batch, File, NewChunk, Planned, Rejected, State, Store},
+    vocabularies::Vocabularies,
 };
 
 /// Missing models that a plan names.
@@ -34,6 +35,7 @@ pub struct Preparer {
     lease: dispatch::Options,
     store: Arc<dyn Store>,
     objects: Objects,
+    vocabularies: Vocabularies,
     /// Bounds the inputs whose records are in memory.
     slots: Semaphore,
 }
@@ -43,9 +45,15 @@ pub struct Preparer {
 impl Preparer {
     /// A preparer under these bounds.
     #[must_use]
-    pub fn new(options: Options, lease: dispatch::Options, store: Arc<dyn Store>, objects: Objects) -> Self {
+    pub fn new(
+        options: Options,
+        lease: dispatch::Options,
+        store: Arc<dyn Store>,
+        objects: Objects,
+        vocabularies: Vocabularies,
+    ) -> Self {
         let slots = Semaphore::new(options.concurrency.max(1));
-        Self { options, lease, store, objects, slots }
+        Self { options, lease, store, objects, vocabularies, slots }
     }
 
     /// Takes a batch from validating or planning to queued, or to failed.
@@ -61,9 +69,10 @@ impl Preparer {
                 .await;
         };
         let mut rejects = Rejects::of(&self.objects, batch.id);
-        let draft = match self.draw(&batch.spec, &file, &mut rejects).await {
+        let spec = v1::Batch { defaults: self.store.defaults(batch.id).await?, ..batch.spec.clone() };
+        let draft = match self.draw(&spec, &file, &mut rejects).await {
             // No further try would end otherwise.
-            Err(error @ (Error::Plan(_) | Error::Changed { .. })) => {
+            Err(error @ (Error::Plan(_) | Error::Changed { .. } | Error::Defaults(_))) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the batch cannot be planned");
                 let message = error.to_string();
                 return self.reject(batch.id, &mut rejects, 0, "PLANNING_FAILED", &message).await;
@@ -85,7 +94,7 @@ impl Preparer {
         }
     }
 
-    /// The batch as it would be, without creating it.
+    /// The batch as it would be, without its defaults and without creating it.
     ///
     /// # Errors
     /// If store or objects fail.
@@ -93,7 +102,7 @@ impl Preparer {
         let _slot = self.slots.acquire().await.map_err(|_| Error::Stopped)?;
         let mut rejects = Rejects::counted();
         let draft = self.draw(spec, file, &mut rejects).await?;
-        let mut batch = v1::Batch { line_errors: rejects.shown, ..spec.clone() };
+        let mut batch = v1::Batch { line_errors: rejects.shown, defaults: String::new(), ..spec.clone() };
         batch.line_error_count = signed(rejects.errors);
         let total = match draft {
             Draft::Drawn(drawn) => {
@@ -151,8 +160,16 @@ impl Preparer {
         for model in models {
             let mut fleet = capacity.fleet(model, &self.options);
             fleet.answer_share = self.store.answers(model).await?.and_then(|answers| answers.share());
-            let counter = capacity.counter(model, &self.options);
-            facts.push(Facts { fleet, counter, note: None });
+            let mut counter = capacity.counter(model, &self.options);
+            let note = if capacity.serves(model) {
+                match self.vocabularies.of(capacity.engines(), model).await {
+                    Ok(known) => counter.know(known),
+                    Err(why) => Some(format!("The tokens of model {model} are estimated: {why}.")),
+                }
+            } else {
+                None
+            };
+            facts.push(Facts { fleet, counter, note });
         }
         Ok(facts)
     }
@@ -188,6 +205,7 @@ impl Preparer {
             scanned: &drawn.scanned,
             heads: &drawn.heads,
             groups: &drawn.groups,
+            defaults: drawn.defaults.as_deref(),
             plan: &drawn.plan,
             strategy: preview::strategy(drawn.policy.strategy),
             answer_tokens: answer_tokens(&drawn.policy),

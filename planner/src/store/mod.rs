@@ -64,6 +64,8 @@ pub trait Store: Send + Sync + 'static {
     async fn create_batch(&self, batch: &NewBatch) -> Result<Creation, Error>;
     /// One batch.
     async fn batch(&self, id: BatchId) -> Result<Option<Batch>, Error>;
+    /// What the lines of a batch are laid over; empty if there are no defaults, or no such batch.
+    async fn defaults(&self, id: BatchId) -> Result<String, Error>;
     /// Up to `limit` batches in one of `states` (all if empty), newest first, older than `before`.
     async fn batches(
         &self,

@@ -93,7 +93,7 @@ pub enum Creation {
 pub struct Batch {
     /// Its id.
     pub id: BatchId,
-    /// The client's fields.
+    /// The client's fields, but for `defaults`, which [`Store::defaults`](super::Store::defaults) gives.
     pub spec: v1::Batch,
     /// The input.
     pub input: FileId,

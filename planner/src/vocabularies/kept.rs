@@ -38,5 +38,6 @@ pub(super) fn build(kept: v1::Vocabulary) -> Result<Known, String> {
     drop(kept.definition);
     let tokenizer = caravan_tokenize::build(&definition).map_err(|error| error.to_string())?;
     let template = template::tokens(&*tokenizer, definition.begin().as_deref(), &kept.renderings);
-    Ok(Known { tokenizer, template, key: kept.vocabulary })
+    let begin_tokens = definition.begin().map_or(0, |begin| tokenizer.count(&begin));
+    Ok(Known { tokenizer, template, begin_tokens, key: kept.vocabulary })
 }

@@ -59,6 +59,8 @@ pub struct Known {
     pub tokenizer: Arc<dyn Tokenizer>,
     /// What the model's template adds; absent where no engine has told yet.
     pub template: Option<v1::TemplateTokens>,
+    /// Tokens that the engine puts before a prompt without a template.
+    pub begin_tokens: u64,
     /// `Model.vocabulary` of the engines that it holds for.
     pub key: String,
 }

@@ -120,6 +120,13 @@ impl LineError {
         Self::whole(line, Code::LineTooLong, message)
     }
 
+    /// The line is short enough, but has more than `limit` bytes with its batch's defaults.
+    pub(crate) fn line_too_long_with_defaults(line: u64, limit: usize) -> Self {
+        let message =
+            format!("the line with the batch's defaults is longer than {limit} bytes: shorten either");
+        Self::whole(line, Code::LineTooLong, message)
+    }
+
     /// `custom_id` was used before, on line `first` if that is known.
     #[must_use]
     pub fn duplicate_custom_id(line: u64, custom_id: &str, first: Option<u64>) -> Self {

@@ -1,9 +1,11 @@
 //! One line of an input: which endpoints there are, which fields a body may have, which
 //! kind of engine honours what, and what makes a line invalid. Beside it what is done
-//! with a valid line: splitting off what requests share, and writing its answer's line.
+//! with a line: laying it over the defaults of its batch, splitting off what requests
+//! share, and writing its answer's line.
 //! Pure: no I/O, no clock, and memory in proportion to one line.
 
 mod body;
+mod defaults;
 mod endpoint;
 mod envelope;
 mod error;
@@ -21,6 +23,7 @@ mod report;
 mod split;
 
 pub use body::{fields, honours, treatment};
+pub use defaults::{Defaults, DefaultsError};
 pub use endpoint::{Dialect, Endpoint, EngineKind};
 pub use error::{Code, LineError};
 pub use field::{Field, Treatment};

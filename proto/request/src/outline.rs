@@ -22,6 +22,7 @@ pub struct Outline<'a> {
     pub prompt: &'a str,
     /// What stands in that.
     pub prompt_texts: Texts,
+    raw: bool,
 }
 
 /// One message of a body.
@@ -49,6 +50,7 @@ impl<'a> Outline<'a> {
             messages: Vec::new(),
             prompt: "",
             prompt_texts: Texts::default(),
+            raw: false,
         };
         for (key, value) in serde_json::from_str::<Fields<'a>>(body)?.0 {
             match key.as_ref() {
@@ -58,6 +60,7 @@ impl<'a> Outline<'a> {
                     continue;
                 }
                 "prompt" | "input" => outline.prompt = value.get(),
+                "raw" => outline.raw = value.get() == "true",
                 "tools" => outline.preamble.push(value.get()),
                 _ => {}
             }
@@ -74,6 +77,14 @@ impl<'a> Outline<'a> {
         }
         outline.head = head.close();
         Ok(outline)
+    }
+}
+
+impl Outline<'_> {
+    /// Whether the prompt is read without the model's template.
+    #[must_use]
+    pub fn is_raw(&self) -> bool {
+        self.raw
     }
 }
 

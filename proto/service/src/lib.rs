@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod client;
+pub mod compression;
 pub mod config;
 pub mod exit;
 pub mod listen;

@@ -373,8 +373,9 @@ pub struct Batch {
     #[prost(message, optional, tag = "11")]
     pub completion_window: ::core::option::Option<::prost_types::Duration>,
     /// JSON object that every line's `body` is laid over: its fields are set where a line leaves
-    /// them out, its `messages` stand before the line's. Lines may then leave out `method`, and
-    /// `url` where `endpoint` is set. At most 8 MiB. Set by the client; lists and watches leave it out.
+    /// them out (null is said, too), its `messages` stand before the line's, and the fields of its
+    /// `options` are set where those of the line leave them out. A line may then leave out `method`,
+    /// and `url` where `endpoint` is set. At most 8 MiB. Set by the client; only GetBatch returns it.
     #[prost(string, tag = "12")]
     pub defaults: ::prost::alloc::string::String,
     /// Set by the server, as is everything below.

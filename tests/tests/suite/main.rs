@@ -2,6 +2,7 @@
 
 mod batches;
 mod commands;
+mod defaults;
 mod drain;
 mod engines;
 mod files;

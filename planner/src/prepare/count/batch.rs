@@ -81,9 +81,12 @@ impl Batch {
         let mut counted = Counted::default();
         let mut paths = Paths::default();
         let mut start = 0;
+        let mut whole = String::new();
         for &(class, end) in &self.lines {
             let line = self.bytes.get(start..end)?;
             start = end;
+            let defaults = work.rules.defaults.as_deref();
+            let line = defaults.map_or(line, |defaults| defaults.expand(line, &mut whole));
             let envelope: Envelope<'_> = serde_json::from_slice(line).ok()?;
             counted.take(class, envelope.body.get(), work, &mut paths, seen)?;
         }
@@ -110,7 +113,7 @@ impl Counted {
         let mut messages = outline.messages.iter();
         let marks = &mut self.marks;
         let counter = work.counters.get(class.model as usize)?;
-        let count = counter.count(class.model, &outline, seen, |tokens| {
+        let count = counter.count(class, &outline, seen, |tokens| {
             marks.push(Mark { bytes: narrow(bytes), tokens: narrow(tokens) });
             bytes += messages.next().map_or(0, |message| message.raw.len() as u64);
         });

@@ -2,8 +2,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use caravan_plan::{BytesPerToken, estimate};
 use caravan_proto::v1::TemplateTokens;
-use caravan_request::{Outline, Texts, content_hash};
+use caravan_request::{Endpoint, Outline, Texts, content_hash};
 use caravan_tokenize::Tokenizer;
+
+use crate::{intake::Class, vocabularies::Known};
 
 /// Counts prompts of one model.
 #[derive(Clone)]
@@ -12,6 +14,8 @@ pub(in crate::prepare) struct Counter {
     pub(in crate::prepare) tokenizer: Option<Arc<dyn Tokenizer>>,
     /// What the model's template adds, if that is known.
     pub(in crate::prepare) template: Option<TemplateTokens>,
+    /// Tokens that the engine puts before a prompt without a template.
+    pub(in crate::prepare) begin_tokens: u64,
     /// Tokens of a text, while it cannot be counted.
     pub(in crate::prepare) bytes_per_token: BytesPerToken,
     /// Tokens of an image.
@@ -39,14 +43,23 @@ const MESSAGE_TOKENS: u64 = 5;
 // === impl Counter ===
 
 impl Counter {
+    /// Takes in what is known of the model's vocabulary; gives what a person should know of it.
+    pub(in crate::prepare) fn know(&mut self, known: Known) -> Option<String> {
+        self.template = self.template.or(known.template);
+        self.begin_tokens = known.begin_tokens;
+        self.tokenizer = Some(known.tokenizer);
+        None
+    }
+
     /// The whole prompt; `upto` gets what it comes to at the end of the preamble and of each message.
     pub(super) fn count(
         &self,
-        model: u32,
+        class: &Class,
         outline: &Outline<'_>,
         seen: &mut Seen,
         mut upto: impl FnMut(u64),
     ) -> Count {
+        let model = class.model;
         let mut sum = self.texts(model, &outline.preamble, seen);
         upto(sum.likely);
         for message in &outline.messages {
@@ -55,7 +68,7 @@ impl Counter {
             upto(sum.likely);
         }
         sum += self.texts(model, &outline.prompt_texts, seen);
-        sum + self.once(outline.messages.len())
+        sum + self.once(class, outline)
     }
 
     fn texts(&self, model: u32, texts: &Texts, seen: &mut Seen) -> Count {
@@ -82,14 +95,18 @@ impl Counter {
         }
     }
 
-    /// What it adds once, to a conversation of so many messages.
-    fn once(&self, messages: usize) -> Count {
-        match self.template {
-            Some(template) if messages > 0 => {
-                let first = unsigned(template.exchange) / 2;
-                Count::exactly(unsigned(template.conversation).saturating_sub(first))
+    /// What is added once: around a whole chat, to the one message that a prompt of Ollama's becomes, or
+    /// before a prompt without a template.
+    fn once(&self, class: &Class, outline: &Outline<'_>) -> Count {
+        let Some(template) = self.template else { return Count::exactly(self.begin_tokens) };
+        let (chat, first) = (unsigned(template.conversation), unsigned(template.exchange) / 2);
+        match class.endpoint {
+            Endpoint::ChatCompletions | Endpoint::OllamaChat => Count::exactly(chat.saturating_sub(first)),
+            Endpoint::OllamaGenerate if !outline.is_raw() => {
+                let system = !outline.preamble.texts.is_empty();
+                Count::exactly(chat + if system { unsigned(template.system) } else { 0 })
             }
-            _ => Count::default(),
+            _ => Count::exactly(self.begin_tokens),
         }
     }
 }

@@ -21,13 +21,16 @@ pub(super) async fn create(store: &Sqlite, batch: &NewBatch) -> Result<Creation,
     const INPUT: &str = "SELECT EXISTS (SELECT 1 FROM files WHERE id = ?1 AND ready = 1)";
     const INSERT: &str = "
         INSERT INTO batches (id, request_id, input, priority, state, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    const DETAILS: &str = "INSERT INTO batch_details (batch, spec) VALUES (?1, ?2)";
+    const DETAILS: &str = "INSERT INTO batch_details (batch, spec, defaults) VALUES (?1, ?2, ?3)";
 
-    let mut tx = store.begin().await?;
+    let (mut spec, mut tx) = (batch.spec.clone(), store.begin().await?);
+    let given = std::mem::take(&mut spec.defaults);
     if let Some(row) = sqlx::query(BY_REQUEST).bind(&batch.request_id).fetch_optional(&mut *tx).await? {
         let existing = self::batch(&row)?;
         // Decoded, for a map has no order when encoded.
-        let same = existing.spec == batch.spec && existing.input == batch.input;
+        let same = existing.spec == spec
+            && existing.input == batch.input
+            && defaults(&mut *tx, existing.id).await? == given;
         return Ok(if same { Creation::Existing(Box::new(existing)) } else { Creation::Reused });
     }
     if !sqlx::query_scalar(INPUT).bind(blob(batch.input)).fetch_one(&mut *tx).await? {
@@ -42,7 +45,8 @@ pub(super) async fn create(store: &Sqlite, batch: &NewBatch) -> Result<Creation,
         .bind(batch.created)
         .execute(&mut *tx)
         .await?;
-    sqlx::query(DETAILS).bind(blob(batch.id)).bind(batch.spec.encode_to_vec()).execute(&mut *tx).await?;
+    let details = sqlx::query(DETAILS).bind(blob(batch.id)).bind(spec.encode_to_vec()).bind(given);
+    details.execute(&mut *tx).await?;
     let created = by_id(&mut *tx, batch.id).await?.ok_or(sqlx::Error::RowNotFound)?;
     tx.commit().await?;
     Ok(Creation::Created(Box::new(created)))
@@ -50,6 +54,12 @@ pub(super) async fn create(store: &Sqlite, batch: &NewBatch) -> Result<Creation,
 
 pub(super) async fn by_id(db: impl SqliteExecutor<'_>, id: BatchId) -> Result<Option<Batch>, Error> {
     sqlx::query(BY_ID).bind(blob(id)).fetch_optional(db).await?.as_ref().map(batch).transpose()
+}
+
+pub(super) async fn defaults(db: impl SqliteExecutor<'_>, id: BatchId) -> Result<String, Error> {
+    const DEFAULTS: &str = "SELECT defaults FROM batch_details WHERE batch = ?1";
+
+    Ok(sqlx::query_scalar(DEFAULTS).bind(blob(id)).fetch_optional(db).await?.unwrap_or_default())
 }
 
 pub(super) async fn list(

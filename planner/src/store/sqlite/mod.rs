@@ -125,6 +125,10 @@ impl Store for Sqlite {
         batches::by_id(&self.read, id).await
     }
 
+    async fn defaults(&self, id: BatchId) -> Result<String, Error> {
+        batches::defaults(&self.read, id).await
+    }
+
     async fn batches(
         &self,
         states: &[State],

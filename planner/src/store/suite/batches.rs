@@ -18,6 +18,9 @@ pub(in crate::store) async fn a_request_id_creates_one_batch(db: &impl Backend) 
     let mut other = again.clone();
     other.spec.priority = 7;
     assert_eq!(store.create_batch(&other).await.unwrap(), Creation::Reused);
+    let mut other = again.clone();
+    other.spec.defaults = "{}".into();
+    assert_eq!(store.create_batch(&other).await.unwrap(), Creation::Reused);
     assert_eq!(store.batch(again.id).await.unwrap(), None);
     store.cancel(first.id, 9).await.unwrap();
     store.delete_file(new.input).await.unwrap();
@@ -25,6 +28,18 @@ pub(in crate::store) async fn a_request_id_creates_one_batch(db: &impl Backend) 
         matches!(store.create_batch(&again).await.unwrap(), Creation::Existing(_)),
         "with or without its input"
     );
+}
+
+pub(in crate::store) async fn defaults_are_kept_apart(db: &impl Backend) {
+    let store = db.open().await;
+    let mut new = new_batch(input(&store).await);
+    (new.request_id, new.spec.defaults) = (Some("r".into()), r#"{"model":"m"}"#.into());
+    let Creation::Created(first) = store.create_batch(&new).await.unwrap() else { panic!("not created") };
+    assert_eq!(first.spec.defaults, "");
+    assert_eq!(store.defaults(new.id).await.unwrap(), new.spec.defaults);
+    assert_eq!(store.defaults(BatchId::now()).await.unwrap(), "");
+    let again = NewBatch { id: BatchId::now(), ..new.clone() };
+    assert_eq!(store.create_batch(&again).await.unwrap(), Creation::Existing(first));
 }
 
 pub(in crate::store) async fn a_batch_needs_a_ready_input(db: &impl Backend) {

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod codes;
+mod defaults;
 mod fleet;
 mod measures;
 mod odd;

@@ -49,7 +49,7 @@ fn what_is_no_object_is_an_error() {
     assert!(merge("[]", "{}").is_err() && merge("{}", "1").is_err());
 }
 
-fn value() -> impl Strategy<Value = Value> {
+pub(crate) fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -67,7 +67,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 /// Bodies of any shape: known and unknown fields in any order, with messages or without.
-fn body() -> impl Strategy<Value = Map<String, Value>> {
+pub(crate) fn body() -> impl Strategy<Value = Map<String, Value>> {
     let key = prop_oneof![
         4 => prop::sample::select(vec!["model", "prompt", "max_tokens", "tools", "options", "user"])
             .prop_map(str::to_owned),
