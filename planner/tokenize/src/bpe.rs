@@ -1,6 +1,7 @@
 use hashbrown::HashTable;
 
 use crate::Error;
+use crate::breaks::Breaks;
 use crate::fields::Fields;
 use crate::merge::{Join, NONE, Symbol};
 use crate::pre::{PreTokenizer, Rules};
@@ -17,6 +18,7 @@ pub(crate) struct Bpe {
     /// Ids from here on are steps between tokens, no tokens.
     tokens: u32,
     merges: Merges,
+    breaks: Breaks,
     /// The token of each byte; [`NONE`] where there is none, and engines say nothing then either.
     bytes: Vec<u32>,
 }
@@ -61,7 +63,8 @@ impl Bpe {
             false => token(&[byte]),
         });
         let bytes = bytes.collect();
-        Ok(Self { pre: PreTokenizer::new(&rules)?, rules, table, tokens, merges, bytes })
+        let breaks = Breaks::new((0..table.len()).filter_map(|id| std::str::from_utf8(table.text(id)).ok()));
+        Ok(Self { pre: PreTokenizer::new(&rules)?, rules, table, tokens, merges, breaks, bytes })
     }
 
     fn word(&self, word: &str, scratch: &mut Scratch, emit: &mut dyn FnMut(u32)) {
@@ -98,14 +101,15 @@ impl Bpe {
 impl Plain for Bpe {
     fn tokens(&self, fragment: &str, _opening: bool, scratch: &mut Scratch, emit: &mut dyn FnMut(u32)) {
         self.pre.split(fragment, &mut |word| {
-            for piece in word::pieces(word) {
-                if self.rules.is_text {
+            if !self.rules.is_text {
+                return word::pieces(word).for_each(|piece| self.word(piece, scratch, emit));
+            }
+            self.breaks.split(word, ' ', false, &mut |word| {
+                for piece in word::pieces(word) {
                     let escaped = piece.replace(' ', "▁");
                     self.word(&escaped, scratch, emit);
-                } else {
-                    self.word(piece, scratch, emit);
                 }
-            }
+            });
         });
     }
 }

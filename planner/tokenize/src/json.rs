@@ -41,3 +41,30 @@ impl Tokenizer for Json {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(model: &str) -> Result<Json, Error> {
+        Json::new(&format!(
+            r#"{{"version": "1.0", "pre_tokenizer": {{"type": "WhitespaceSplit"}}, "model": {model}}}"#
+        ))
+    }
+
+    #[test]
+    fn a_text_of_any_length_is_counted() {
+        let model = r#"{"type": "WordLevel", "vocab": {"a": 5, "?": 7}, "unk_token": "?"}"#;
+        let tokenizer = json(model).unwrap();
+        assert_eq!(tokenizer.encode("a b  a"), [5, 7, 5]);
+        assert_eq!(tokenizer.count(&"a ".repeat(100_000)), 100_000);
+        assert_eq!(tokenizer.count(""), 0);
+    }
+
+    #[test]
+    fn what_cannot_tokenize_everything_is_refused() {
+        let model = r#"{"type": "WordLevel", "vocab": {"a": 5}, "unk_token": "?"}"#;
+        assert!(matches!(json(model), Err(Error::Json(_))));
+        assert!(matches!(json("null"), Err(Error::Json(_))));
+    }
+}

@@ -99,7 +99,8 @@ macro_rules! symbols {
 }
 
 const GPT2: (&str, Blanks) = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+", Given);
-const LLAMA3: (&str, Blanks) = (words!(r"\p{L}+", r"\p{N}{1,3}"), GivenButBreaks);
+/// Numbers are cut by a second pattern where they can be: within the first it would be a fifth as fast.
+const LLAMA3: &[(&str, Blanks)] = &[(words!(r"\p{L}+", r"\p{N}+"), GivenButBreaks), UP_TO_3_DIGITS];
 const QWEN2: (&str, Blanks) = (words!(r"\p{L}+", r"\p{N}"), GivenButBreaks);
 const HAN_AND_KANA: (&str, Blanks) = (r"[\u{4e00}-\u{9fa5}\u{3040}-\u{309f}\u{30a0}-\u{30ff}]+", Kept);
 /// U+0800 to U+4E00 holds blanks too, which llama.cpp never finds by a range.
@@ -138,9 +139,11 @@ const QWEN35: &[(&str, Blanks)] = &[(
     GivenButBreaks,
 )];
 const GPT4O: &[(&str, Blanks)] =
-    &[(cased!(r"\p{L}", concat!("(?:", contractions!(), ")?"), r"\p{N}{1,3}"), GivenButBreaks)];
-const GRANITE_EMBEDDING: &[(&str, Blanks)] =
-    &[(cased!(r"\p{L}\p{M}", concat!("(?:", contractions!(), ")?"), r"\p{N}{1,3}"), GivenButBreaks)];
+    &[(cased!(r"\p{L}", concat!("(?:", contractions!(), ")?"), r"\p{N}+"), GivenButBreaks), UP_TO_3_DIGITS];
+const GRANITE_EMBEDDING: &[(&str, Blanks)] = &[
+    (cased!(r"\p{L}\p{M}", concat!("(?:", contractions!(), ")?"), r"\p{N}+"), GivenButBreaks),
+    UP_TO_3_DIGITS,
+];
 const TEKKEN: &[(&str, Blanks)] = &[(cased!(r"\p{L}", "", r"\p{N}"), GivenButBreaks)];
 const KIMI_K2: &[(&str, Blanks)] = &[(
     concat!(
@@ -206,8 +209,8 @@ impl Rules {
         let (patterns, ignores_merges): (&[_], bool) = match name.unwrap_or_default() {
             "default" => (DEFAULT, false),
             "llama3" | "llama-v3" | "llama-bpe" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0"
-            | "lfm2" | "jina-v5-nano" | "glm4" | "glm5" => (&[LLAMA3], true),
-            "dbrx" | "smaug-bpe" | "chatglm-bpe" => (&[LLAMA3], false),
+            | "lfm2" | "jina-v5-nano" | "glm4" | "glm5" => (LLAMA3, true),
+            "dbrx" | "smaug-bpe" | "chatglm-bpe" => (LLAMA3, false),
             "qwen2" | "deepseek-r1-qwen" | "kormo" | "f2llmv2" | "megrez" | "stablelm2" | "hunyuan"
             | "solar-open" | "grok-2" => (&[QWEN2], false),
             "qwen35" => (QWEN35, false),

@@ -1,4 +1,5 @@
 use crate::Error;
+use crate::breaks::Breaks;
 use crate::fields::Fields;
 use crate::merge::{Join, NONE, Symbol};
 use crate::table::Table;
@@ -18,10 +19,6 @@ pub(crate) struct Spm {
     bytes: Vec<u32>,
     prefixes_space: bool,
 }
-
-/// Characters that some token has before a `▁`. Before any other space no token reaches across it,
-/// so that the text may be cut there without changing its tokens.
-pub(crate) struct Breaks(Vec<char>);
 
 // === impl Spm ===
 
@@ -48,7 +45,7 @@ impl Spm {
         let byte = |byte: u8| table.id(format!("<0x{byte:02X}>").as_bytes()).or_else(|| table.id(&[byte]));
         let bytes = (0..=u8::MAX).map(|value| byte(value).unwrap_or(unknown)).collect();
         let prefixes_space = fields.add_space_prefix.unwrap_or(true);
-        Ok(Self { ranks, breaks: Breaks::new(fields), bytes, prefixes_space, table })
+        Ok(Self { ranks, breaks: Breaks::new(fields.tokens.iter()), bytes, prefixes_space, table })
     }
 
     fn word(&self, scratch: &mut Scratch, emit: &mut dyn FnMut(u32)) {
@@ -88,38 +85,6 @@ impl Plain for Spm {
                 self.word(scratch, emit);
             }
         });
-    }
-}
-
-// === impl Breaks ===
-
-impl Breaks {
-    pub(crate) fn new(fields: &Fields) -> Self {
-        let mut before = Vec::new();
-        for text in fields.tokens.iter() {
-            let pairs = text.chars().zip(text.chars().skip(1));
-            before.extend(pairs.filter(|(_, second)| *second == '▁').map(|(first, _)| first));
-        }
-        before.sort_unstable();
-        before.dedup();
-        Self(before)
-    }
-
-    /// Hand out the words of a text, each with the spaces before it, where cutting changes nothing;
-    /// `prefixed` if a space will be put before the first.
-    pub(crate) fn split(&self, text: &str, space: char, prefixed: bool, emit: &mut dyn FnMut(&str)) {
-        let mut start = 0;
-        for (at, _) in text.match_indices(space) {
-            let before = text[..at].chars().next_back().or(prefixed.then_some(space));
-            let escaped = before.map(|before| if before == space { '▁' } else { before });
-            if at > start && escaped.is_some_and(|before| self.0.binary_search(&before).is_err()) {
-                emit(&text[start..at]);
-                start = at;
-            }
-        }
-        if start < text.len() {
-            emit(&text[start..]);
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 use crate::Error;
+use crate::breaks::Breaks;
 use crate::charsmap::Charsmap;
 use crate::fields::{Fields, kind};
-use crate::spm::Breaks;
 use crate::tokenizer::{Plain, Scratch};
 use crate::word;
 
@@ -56,7 +56,7 @@ impl Unigram {
         let worst = normal.map(|id| fields.score(id)).fold(f32::MAX, f32::min);
         Ok(Self {
             charsmap: Charsmap::new(&fields.charsmap)?,
-            breaks: Breaks::new(fields),
+            breaks: Breaks::new(fields.tokens.iter()),
             tokens: Sorted::new(fields),
             unknown: fields.unknown.unwrap_or(UNKNOWN),
             unknown_score: f64::from(worst) - PENALTY,

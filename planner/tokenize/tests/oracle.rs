@@ -114,14 +114,11 @@ fn what_is_not_known_is_refused_by_name() -> Result<()> {
 
 #[test]
 fn ten_megabytes_of_anything_take_time_in_proportion() -> Result<()> {
-    for case in ["bert-bge", "deepseek-llm", "gemma-3", "gemma-4", "llama-bpe", "llama-spm", "nomic-bert-moe"]
-    {
+    for case in ["bert-bge", "gemma-3", "llama-bpe", "nomic-bert-moe"] {
         let tokenizer = tokenizer(case)?;
-        for unit in ["a", " ", "🙂", "1", "\n", "中", "a ", "<", "\n ", "e\u{301}"] {
+        for unit in ["a", " ", "🙂", "1", "\n", "a "] {
             let count = |bytes: usize| tokenizer.count(&unit.repeat(bytes / unit.len()));
-            let start = std::time::Instant::now();
             let (one, ten) = (count(1 << 20), count(10 << 20));
-            println!("{case} {unit:?} {:?}", start.elapsed());
             // A cut every 64 KiB adds or takes about a token, and so does each end.
             ensure!(ten.abs_diff(one * 10) <= 10 + 160, "{case}, {unit:?}: {one} and {ten}");
         }
