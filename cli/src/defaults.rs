@@ -12,6 +12,8 @@ use crate::failure::Failure;
 
 /// Fields that lines need not repeat; a line's own win.
 #[derive(Debug, Clone, clap::Args)]
+// Its name is that of other options, and no two groups of a command may share one.
+#[group(skip)]
 pub(crate) struct Options {
     /// Text file whose whole content is the system message of every request.
     #[arg(long, value_name = "FILE", help_heading = "Defaults of lines")]

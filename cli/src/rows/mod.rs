@@ -14,6 +14,8 @@ use template::Template;
 
 /// How rows become requests.
 #[derive(Debug, Clone, clap::Args)]
+// Its name is that of other options, and no two groups of a command may share one.
+#[group(skip)]
 pub(crate) struct Options {
     /// Make each row of FILE, a CSV or JSONL file with columns of any name, a request with
     /// this text, e.g. "Classify: {name}"; {{ and }} are braces.
