@@ -15,10 +15,8 @@ use crate::{
 /// Bytes of a definition that a planner takes; known ones have 0.3 to 5 MB.
 const MAX_DEFINITION: usize = 20 << 20;
 /// A definition waits for its renderings no longer: a planner waits ten seconds for both. What
-/// takes longer, because the model has to be loaded first, follows in a second message.
+/// takes longer, because the engine is busy, follows in a second message.
 const RENDER_WITHIN: Duration = Duration::from_secs(6);
-/// Context that a model is loaded with if that is only for its template, in tokens.
-const RENDER_CONTEXT: u64 = 2_048;
 
 const SYSTEM: Turn = Turn { role: "system", content: "You are terse." };
 const QUESTION: Turn = Turn { role: "user", content: "Name a colour." };
@@ -103,8 +101,8 @@ async fn renderings(unit: &Unit, model: &Model) -> Vec<v1::Rendering> {
     })
 }
 
-/// A way in that evicts nobody's model: with what is active if that is this model, else only
-/// where nothing was loaded by us, and by others nothing but this model.
+/// A way in that loads and evicts nothing: with what is active if that is this model, else only
+/// where others have loaded this model and nothing else. A plan is no reason to load.
 async fn enter<'u>(unit: &'u Unit, model: &str) -> Result<Option<Pass<'u>>, Failure> {
     if let Some(pass) = unit.gate.visit(model) {
         return Ok(Some(pass));
@@ -115,7 +113,6 @@ async fn enter<'u>(unit: &'u Unit, model: &str) -> Result<Option<Pass<'u>>, Fail
     let models = unit.engine.describe().await?.models;
     let mut loaded = models.iter().filter_map(|known| Some((known, known.loaded?)));
     let context = match (loaded.next(), loaded.next()) {
-        (None, _) => RENDER_CONTEXT,
         (Some((known, loaded)), None) if known.name == model => loaded.context,
         _ => return Ok(None),
     };

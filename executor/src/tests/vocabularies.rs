@@ -36,7 +36,8 @@ fn renders(rig: &Rig) -> Vec<ReloadSet> {
 
 #[tokio::test]
 async fn a_vocabulary_comes_with_what_the_template_makes_of_chats() {
-    let (rig, mut peer) = rig(vec![model("m", "k", None)]).await;
+    let loaded = Some(Loaded { context: 2_048, ..Loaded::default() });
+    let (rig, mut peer) = rig(vec![model("m", "k", loaded)]).await;
     assert_eq!(peer.heartbeats.last().unwrap().engines[0].models[0].vocabulary, "k");
     let answer = ask(&mut peer, "k").await;
     assert_eq!((answer.vocabulary.as_str(), answer.unavailable.as_str()), ("k", ""));
@@ -46,7 +47,7 @@ async fn a_vocabulary_comes_with_what_the_template_makes_of_chats() {
     assert_eq!((roles(0), roles(1)), (vec!["user"], vec!["system", "user"]));
     assert_eq!(roles(2), ["user", "assistant", "user"]);
     assert_eq!(answer.renderings[0].prompt, "Name a colour.");
-    assert_eq!(rig.engine.loads(), [("m".to_owned(), 2_048)], "nothing was loaded");
+    assert_eq!(renders(&rig)[0].context, 2_048, "as it is loaded");
 }
 
 #[tokio::test]
@@ -71,6 +72,14 @@ async fn nobodys_model_is_evicted_for_a_template() {
     assert!(rig.engine.loads().is_empty());
     assert_eq!(ask(&mut peer, "t").await.renderings.len(), 3);
     assert_eq!(renders(&rig)[0].context, 512, "as they have it");
+}
+
+#[tokio::test]
+async fn nothing_is_loaded_for_a_template() {
+    let (rig, mut peer) = rig(vec![model("m", "k", None)]).await;
+    let answer = ask(&mut peer, "k").await;
+    assert_eq!((answer.definition.as_slice(), answer.renderings.len()), (b"definition of m".as_slice(), 0));
+    assert!(rig.engine.loads().is_empty());
 }
 
 #[tokio::test]

@@ -78,9 +78,11 @@ impl<'a> Sizer<'a> {
         u64::from(request.prompt_tokens_low) + answer
     }
 
-    /// Whether its prompt was estimated, and the client states nothing better.
+    /// Whether its prompt was estimated, and the client states nothing better. The few tokens of a template
+    /// that is not known yet make no estimate of a prompt that was counted: an eighth would.
     pub(crate) fn estimated(&self, request: &Request) -> bool {
         let own_stated = self.stated.user.is_some() || self.stated.exchange.is_some();
-        request.prompt_tokens_low < request.prompt_tokens && !(self.stated.system.is_some() && own_stated)
+        let sure = request.prompt_tokens_low.saturating_add(request.prompt_tokens / 8);
+        sure < request.prompt_tokens && !(self.stated.system.is_some() && own_stated)
     }
 }

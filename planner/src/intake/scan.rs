@@ -9,7 +9,9 @@ use caravan_prefix::{
     Sketch,
     volatile::{Finding, Limits, Watch},
 };
-use caravan_request::{Code, Defaults, Dialect, Endpoint, Kinds, Line, LineError, LinePolicy, Outline, Texts};
+use caravan_request::{
+    Code, Defaults, Dialect, Endpoint, Kinds, Line, LineError, LinePolicy, Outline, Texts,
+};
 
 use super::{Paths, Piece, Sharing};
 

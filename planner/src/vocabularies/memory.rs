@@ -10,8 +10,10 @@ use super::Known;
 const BUILT: usize = 2;
 /// Keys that are remembered of each sort; the oldest is forgotten.
 const REMEMBERED: usize = 256;
-/// After this time an executor may have been mended, and a model loaded.
+/// After this time an executor may have been mended.
 const FORGOTTEN: Duration = Duration::from_secs(600);
+/// After this time a model may have been loaded, and its template rendered.
+const ASKED: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -61,7 +63,7 @@ impl Memory {
 
     /// Whether a template may be asked for; from now on it was.
     pub(super) fn may_ask(&mut self, key: &str) -> bool {
-        self.asked.retain(|(_, since)| since.elapsed() < FORGOTTEN);
+        self.asked.retain(|(_, since)| since.elapsed() < ASKED);
         if self.asked.iter().any(|(asked, _)| asked == key) {
             return false;
         }

@@ -225,7 +225,7 @@ impl Vocabularies {
     }
 
     /// Asks, for a later plan, for the template of a model that chats and could not be rendered yet:
-    /// once in ten minutes, because the whole vocabulary comes with it.
+    /// now and then, because the whole vocabulary comes with it.
     async fn complete(&self, known: &Known, engines: &[v1::Engine]) {
         let chats = |model: &v1::Model| model.chat && model.vocabulary == known.key;
         let wanted = known.template.is_none() && engines.iter().flat_map(|e| &e.models).any(chats);
