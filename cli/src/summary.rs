@@ -2,11 +2,11 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use caravan_proto::v1::{Basis, Batch, LineError, Strategy, Usage};
+use caravan_proto::v1::{Basis, Batch, LineError, Prediction, Strategy, Usage};
 use prost_types::Timestamp;
 
 use crate::{
-    figures::{basis, count, share, span},
+    figures::{basis, count, percent, share, span},
     progress::state,
 };
 
@@ -40,6 +40,7 @@ pub(crate) fn text(batch: &Batch) -> String {
         lines.extend(savings(batch, &usage));
     }
     lines.extend(time(batch));
+    lines.extend(prediction(batch));
     lines.join("\n  ")
 }
 
@@ -106,6 +107,22 @@ fn time(batch: &Batch) -> Option<String> {
     Some(format!("time {}{running}", span(whole)))
 }
 
+/// What the plan said, in parts of what happened.
+fn prediction(batch: &Batch) -> Option<String> {
+    let report = batch.report?;
+    let part = |name: &str, of: Option<Prediction>| {
+        let of = of.filter(|prediction| prediction.ratio > 0.0)?;
+        Some(format!("{name} {}", percent(of.ratio)))
+    };
+    let parts = [
+        part("evaluated tokens", report.prompt_tokens),
+        part("answer tokens", report.output_tokens),
+        part("time", report.seconds),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("predicted {} of what happened", parts.join(", ")))
+}
+
 fn between(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<Duration> {
     let micros = |at: Timestamp| i128::from(at.seconds) * 1_000_000 + i128::from(at.nanos / 1_000);
     u64::try_from(micros(to?) - micros(from?)).ok().map(Duration::from_micros)
@@ -113,7 +130,7 @@ fn between(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use caravan_proto::v1::{Plan, RequestCounts, batch::State};
+    use caravan_proto::v1::{Plan, Report, RequestCounts, batch::State};
 
     use super::*;
 
@@ -155,6 +172,13 @@ mod tests {
         assert!(
             text(&batch)
                 .contains("savings 75.0 % of 40,000 prompt tokens of every request alone (estimated)")
+        );
+
+        let ratio = |ratio| Some(Prediction { ratio, ..Default::default() });
+        batch.report =
+            Some(Report { prompt_tokens: ratio(1.02), output_tokens: ratio(0.0), seconds: ratio(0.9) });
+        assert!(
+            text(&batch).ends_with("\n  predicted evaluated tokens 102.0 %, time 90.0 % of what happened")
         );
     }
 

@@ -2,8 +2,12 @@
 
 use std::sync::LazyLock;
 
+use caravan_proto::v1;
 use caravan_service::metrics::Metric;
-use opentelemetry::metrics::Counter;
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Histogram},
+};
 
 /// Results made final.
 pub const COMMITTED: Metric = Metric::new("caravan.result.committed", "{request}", "Requests made final.");
@@ -18,12 +22,20 @@ pub const EXPIRED: Metric =
 pub const ENDED: Metric =
     Metric::new("caravan.batch.ended", "{batch}", "Batches that reached a final state.");
 
+/// Plans that came true, or not.
+pub const PREDICTED: Metric = Metric::new(
+    "caravan.plan.predicted_ratio",
+    "1",
+    "Predicted over actual, of a completed batch; `figure` is prompt_tokens, output_tokens or seconds.",
+);
+
 struct Instruments {
     committed: Counter<u64>,
     segment_bytes: Counter<u64>,
     leased: Counter<u64>,
     expired: Counter<u64>,
     ended: Counter<u64>,
+    predicted: Histogram<f64>,
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
@@ -32,6 +44,7 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
     leased: LEASED.counter(),
     expired: EXPIRED.counter(),
     ended: ENDED.counter(),
+    predicted: PREDICTED.histogram(),
 });
 
 pub(crate) fn committed(requests: i64, bytes: u64) {
@@ -49,4 +62,17 @@ pub(crate) fn expired(leases: u64) {
 
 pub(crate) fn ended() {
     INSTRUMENTS.ended.add(1, &[]);
+}
+
+pub(crate) fn predicted(report: &v1::Report) {
+    let figures = [
+        ("prompt_tokens", report.prompt_tokens),
+        ("output_tokens", report.output_tokens),
+        ("seconds", report.seconds),
+    ];
+    for (figure, prediction) in figures {
+        if let Some(prediction) = prediction.filter(|prediction| prediction.ratio > 0.0) {
+            INSTRUMENTS.predicted.record(prediction.ratio, &[KeyValue::new("figure", figure)]);
+        }
+    }
 }

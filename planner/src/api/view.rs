@@ -4,6 +4,7 @@ use caravan_proto::v1;
 
 use crate::{
     clock::timestamp,
+    results,
     store::{Batch, File, State},
 };
 
@@ -22,6 +23,7 @@ pub(super) fn file(file: &File) -> v1::File {
 
 /// The whole batch, but for its defaults.
 pub(super) fn batch(batch: Batch) -> v1::Batch {
+    let report = results::report(&batch);
     let Batch { spec, plan, line_errors, .. } = batch;
     v1::Batch {
         name: batch.id.name(),
@@ -42,6 +44,7 @@ pub(super) fn batch(batch: Batch) -> v1::Batch {
         last_commit_time: batch.last_commit.map(timestamp),
         end_time: batch.ended.map(timestamp),
         revision: batch.revision,
+        report,
         ..spec
     }
 }

@@ -7,6 +7,7 @@ mod gather;
 mod merge;
 mod output;
 mod record;
+mod report;
 mod segment;
 mod stream;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use gather::{Arrival, Gatherer, Options};
 pub use merge::merge_into_one;
 pub use output::{write_errors, write_outputs};
 pub use record::{Record, SegmentReader, Source, encode};
+pub use report::report;
 pub use stream::{Page, Pages};
 
 use crate::{files, objects, store};

@@ -60,8 +60,21 @@ impl Steps {
         if self.store.finish(id, &outputs, clock::now()).await? {
             metrics::ended();
             tracing::info!("batch ended");
+            self.learn(id).await?;
         }
         Ok(())
+    }
+
+    /// Holds the plan against what happened, and remembers how long answers were.
+    async fn learn(&self, id: BatchId) -> Result<(), store::Error> {
+        let Some(batch) = self.store.batch(id).await? else { return Ok(()) };
+        if let Some(report) = results::report(&batch) {
+            metrics::predicted(&report);
+        }
+        match lesson(&batch) {
+            Some((model, allowed, given)) => self.store.learn_answers(&model, allowed, given).await,
+            None => Ok(()),
+        }
     }
 
     async fn compact_all(&self, id: BatchId) -> Result<(), Error> {
@@ -98,6 +111,18 @@ impl Steps {
         };
         self.store.explain(batch.id, reason, &message).await
     }
+}
+
+/// The answer tokens that a batch of one model allowed, and those that came. `None` where some
+/// requests have no answer, or the plan does not show that they are all of one model.
+fn lesson(batch: &store::Batch) -> Option<(String, i64, i64)> {
+    let plan = batch.plan.as_ref().filter(|plan| plan.allowed_answer_tokens > 0)?;
+    let given = batch.usage.completion_tokens;
+    let complete = batch.state == State::Completed && batch.requests.succeeded == plan.requests;
+    let first = &plan.groups.first()?.model;
+    let all_shown = i64::try_from(plan.groups.len()) == Ok(plan.group_count);
+    let one = !batch.spec.model.is_empty() || (all_shown && plan.groups.iter().all(|g| g.model == *first));
+    (complete && one && given > 0).then(|| (first.clone(), plan.allowed_answer_tokens, given))
 }
 
 /// Says so if no engine has the context that the batch's longest chunk needs.
