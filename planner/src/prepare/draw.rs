@@ -82,10 +82,6 @@ impl Task<'_> {
             return Ok(Draft::Fatal { total: scanned.total, error });
         }
         let total = scanned.total;
-        let lines_rejected = spec.on_invalid() == v1::OnInvalid::RejectLine;
-        if rejects.lines > 0 && !lines_rejected {
-            return Ok(Draft::Invalid { total });
-        }
         let facts = know(&scanned.models).await?;
         let (mut fleets, mut counters, mut notes) = (Vec::new(), Vec::new(), Vec::new());
         for Facts { fleet, counter, note } in facts {
@@ -110,7 +106,7 @@ impl Task<'_> {
         };
         let drawn = plan(drawing).await?;
         reject_too_long(&drawn, rejects).await?;
-        if rejects.lines > 0 && !lines_rejected {
+        if rejects.lines > 0 && spec.on_invalid() != v1::OnInvalid::RejectLine {
             return Ok(Draft::Invalid { total });
         }
         Ok(Draft::Drawn(Box::new(drawn)))

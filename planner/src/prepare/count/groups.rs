@@ -113,9 +113,10 @@ impl Grouper {
 /// A prefix may end within a message: its tokens are then in proportion to its bytes.
 fn facts(shared: Shared, marks: &[Mark], request: &CountedRequest, sharing: Sharing) -> Facts {
     let mark = |at: usize| marks.get(at).copied();
+    let first = mark(0).unwrap_or_default();
     if sharing == Sharing::Opening {
         let opening = mark(request.leading as usize).unwrap_or_default();
-        return Facts { tokens: opening.tokens, whole: opening.bytes };
+        return Facts { tokens: opening.tokens, whole: opening.bytes.saturating_sub(first.bytes) };
     }
     let before = mark(shared.messages as usize).unwrap_or_default();
     let after = mark(shared.messages as usize + 1)
@@ -123,7 +124,6 @@ fn facts(shared: Shared, marks: &[Mark], request: &CountedRequest, sharing: Shar
     let (into, all) = (shared.bytes.saturating_sub(before.bytes), after.bytes.saturating_sub(before.bytes));
     let tokens = u64::from(after.tokens.saturating_sub(before.tokens)) * u64::from(into);
     let tokens = tokens.checked_div(all.into()).unwrap_or_default();
-    let first = mark(0).unwrap_or_default();
     Facts {
         tokens: before.tokens.saturating_add(u32::try_from(tokens).unwrap_or(u32::MAX)),
         whole: before.bytes.saturating_sub(first.bytes),
