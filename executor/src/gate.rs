@@ -138,11 +138,18 @@ impl State {
         if place == 0 && self.inside == 0 { Turn::Load } else { Turn::Wait }
     }
 
-    /// The smallest set that suits every chunk that waits for the same use of this model.
+    /// The smallest set that suits every chunk that waits for the same use of this model. Its batch
+    /// never shrinks while the model stays: of two needs, one could have the larger context and the
+    /// other the larger batch, and they would take turns loading.
     fn wanted(&self, Need { model, embedding, .. }: &Need) -> ReloadSet {
         let waiting = self.queue.iter().map(|ticket| &ticket.need);
         let same = waiting.filter(|need| same_model(&need.model, model) && need.embedding == *embedding);
-        let smallest = ReloadSet { embedding: *embedding, ..ReloadSet::default() };
+        let active = self
+            .active
+            .as_ref()
+            .filter(|active| same_model(&active.model, model) && active.set.embedding == *embedding);
+        let batch = active.map_or(0, |active| active.set.batch);
+        let smallest = ReloadSet { embedding: *embedding, batch, ..ReloadSet::default() };
         same.fold(smallest, |set, need| ReloadSet {
             context: set.context.max(need.context),
             batch: set.batch.max(need.batch),

@@ -18,6 +18,9 @@ const MAX_DEFINITION: usize = 20 << 20;
 /// takes longer, because the engine is busy, follows in a second message.
 const RENDER_WITHIN: Duration = Duration::from_secs(6);
 
+/// After this time others that wait for vocabularies have waited long enough.
+const RENDER_AT_LAST: Duration = Duration::from_secs(60);
+
 const SYSTEM: Turn = Turn { role: "system", content: "You are terse." };
 const QUESTION: Turn = Turn { role: "user", content: "Name a colour." };
 const ANSWER: Turn = Turn { role: "assistant", content: "Blue is a colour." };
@@ -64,7 +67,7 @@ async fn answer(unit: &Unit, model: &Model, ledger: &Ledger) {
         Ok(renderings) => ledger.give_vocabulary(v1::Vocabulary { renderings, ..vocabulary }).await,
         Err(_) => {
             ledger.give_vocabulary(vocabulary.clone()).await;
-            let renderings = renderings.await;
+            let renderings = timeout(RENDER_AT_LAST, &mut renderings).await.unwrap_or_default();
             if !renderings.is_empty() {
                 ledger.give_vocabulary(v1::Vocabulary { renderings, ..vocabulary }).await;
             }

@@ -49,7 +49,12 @@ fn equal_exchange(draft: &Draft<'_>, head: &Head, load: &Load, ordinals: &[u32])
 }
 
 fn place(open: &Open, load: &Load) -> Place {
-    Place { share: 0, position: 0, context: load.prefix_tokens.saturating_add(open.exchanges) }
+    Place {
+        share: 0,
+        position: 0,
+        context: load.prefix_tokens.saturating_add(open.exchanges),
+        left: open.work,
+    }
 }
 
 fn deal(draft: &mut Draft<'_>, first: usize, lanes: u32) {

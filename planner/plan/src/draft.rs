@@ -61,6 +61,8 @@ pub(crate) struct Place {
     pub(crate) position: u32,
     /// Context that it needs, in tokens, before it is capped to the slot's.
     pub(crate) context: u64,
+    /// Work from here to the end of the share.
+    pub(crate) left: u64,
 }
 
 // === impl Open ===
@@ -141,7 +143,7 @@ impl<'a> Draft<'a> {
             context_needed: Tokens(place.context.min(self.input.context(load.model).0)),
             bytes: Bytes(open.bytes),
             estimated: load.pace.time_of(open.prefix_work.saturating_add(open.work)),
-            worth_stealing: open.prefix_tokens > 0 || open.work >= load.prefix(),
+            worth_stealing: open.prefix_tokens > 0 || place.left >= load.prefix(),
         });
     }
 }

@@ -50,18 +50,18 @@ fn cut_share(
         let few = if aim < even { limits.tail_requests.get() } else { 1 };
         let full = open.requests >= few && open.work.saturating_add(item.work) > aim;
         if full || !open.admits(&item, bounds) {
+            draft.close(&open, load, place(&open, load, (share, position, left)));
             left = left.saturating_sub(open.work);
-            draft.close(&open, load, place(&open, load, share, position));
             position += 1;
             (open, aim) = (Open::new(head, load, false), target(left));
         }
         draft.push(&mut open, &item, bounds);
     }
-    draft.close(&open, load, place(&open, load, share, position));
+    draft.close(&open, load, place(&open, load, (share, position, left)));
 }
 
-fn place(open: &Open, load: &Load, share: u32, position: u32) -> Place {
-    Place { share, position, context: load.prefix_tokens.saturating_add(open.longest()) }
+fn place(open: &Open, load: &Load, (share, position, left): (u32, u32, u64)) -> Place {
+    Place { share, position, context: load.prefix_tokens.saturating_add(open.longest()), left }
 }
 
 /// The requests of one share: forth in even rounds of dealing, back in odd ones.

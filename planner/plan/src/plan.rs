@@ -49,8 +49,8 @@ pub struct Chunk {
     pub bytes: Bytes,
     /// Time of one lane at the fleet's speed. `None` if that is not known.
     pub estimated: Option<Micros>,
-    /// Whether a lane that is not warm for it should take it from one that is: not if reading the
-    /// prefix again takes longer than the chunk.
+    /// Whether a lane that is not warm for it should take it from one that is, and then help with the
+    /// rest of the share: not if reading the prefix again takes longer than all that is left of it.
     pub worth_stealing: bool,
 }
 

@@ -61,8 +61,9 @@ impl<'a> Sizer<'a> {
             None => {
                 let answer = request.answer_tokens.map_or(self.reserved, |tokens| tokens.get().into());
                 let share = self.fleets.get(head.model as usize).and_then(|fleet| fleet.answer_share);
-                // No answer is empty.
-                let output = share.map_or(answer, |share| share.of(answer).clamp(1, answer.max(1)));
+                // No answer is empty, and none is longer than stated; a reserve binds nobody.
+                let most = request.answer_tokens.map_or(u64::MAX, |tokens| tokens.get().into());
+                let output = share.map_or(answer, |share| share.of(answer).clamp(1, most));
                 Size { own, answer, output }
             }
         }

@@ -172,11 +172,11 @@ impl<'a> Scan<'a> {
         let outline = Outline::of(line.body).map_err(|error| unsplit(&line, &error))?;
         let class = Class { model: self.model(&line.model), endpoint: line.endpoint, kinds: line.kinds };
         let class = self.class(class);
-        let steps = self.paths.of(class, &outline, self.rules.sharing_of(line.endpoint));
-        self.sketch.see(steps);
-        if let Some(root) = steps.first() {
-            let messages = outline.messages.iter().map(|message| &message.texts);
-            self.volatile.see(root.hash, messages.chain([&outline.prompt_texts]).map(beginning));
+        let sharing = self.rules.sharing_of(line.endpoint);
+        self.sketch.see(self.paths.of(class, &outline, sharing));
+        if sharing != Sharing::Nothing && !outline.messages.is_empty() {
+            let root = caravan_request::content_hash(outline.head.as_bytes()) as u64 ^ u64::from(class);
+            self.volatile.see(root, outline.messages.iter().map(|message| beginning(&message.texts)));
         }
         self.out.requests.push(Request {
             group: class,

@@ -90,7 +90,8 @@ impl Task<'_> {
             notes.extend(note);
         }
         let defaults = rules.defaults.clone();
-        let (heads, groups) = count(input.clone(), rules, &mut scanned, counters).await?;
+        let bytes = spec.defaults.len();
+        let (heads, groups) = count(input.clone(), rules, &mut scanned, counters, bytes).await?;
         scanned.sketch = None;
         let drawing = Drawn {
             scanned,
@@ -145,7 +146,12 @@ async fn reject_too_long(drawn: &Drawn, rejects: &mut Rejects) -> Result<(), Err
     for rejected in &drawn.plan.rejected {
         let (place, custom_id) = payload::custom_id(&drawn.scanned, &drawn.input, rejected.ordinal).await?;
         let planned = drawn.scanned.requests.get(rejected.ordinal as usize);
-        let answer = planned.and_then(|request| request.answer_tokens).map_or(1, |n| u64::from(n.get()));
+        let head = planned.and_then(|request| drawn.heads.get(request.group as usize));
+        let answer = match planned.and_then(|request| request.answer_tokens) {
+            _ if head.is_some_and(|head| !head.answers) => 0,
+            Some(tokens) => tokens.get().into(),
+            None => 1,
+        };
         let prompt = rejected.needed.0.saturating_sub(answer);
         let line = u64::from(place.line);
         let error = LineError::context_length_exceeded(line, &custom_id, prompt, answer, rejected.limit.0);

@@ -46,7 +46,19 @@ pub enum Error {
         /// Which.
         line: u32,
     },
+    /// A line does not read as it did before, or the planner miscounts.
+    #[error("the input does not read as it did when it was validated")]
+    Inconsistent,
     /// The planner stops.
     #[error("the planner stops")]
     Stopped,
+}
+
+// === impl Error ===
+
+impl Error {
+    /// Whether no further try would end otherwise.
+    fn is_final(&self) -> bool {
+        matches!(self, Self::Plan(_) | Self::Changed { .. } | Self::Inconsistent | Self::Defaults(_))
+    }
 }

@@ -43,7 +43,7 @@ pub(super) async fn payload(frame: &Frame<'_>, input: &Reader, chunk: &Chunk) ->
     let lines = read(frame.scanned, input, ordinals).await?;
     let group = frame.groups.get(chunk.group as usize);
     let (Some(group), Some(head)) = (group, frame.heads.get(chunk.group as usize)) else {
-        return Err(Error::Changed { line: 0 });
+        return Err(Error::Inconsistent);
     };
     let model = group.class.model as usize;
     let mut payload = v1::ChunkPayload {
@@ -69,7 +69,7 @@ pub(super) async fn payload(frame: &Frame<'_>, input: &Reader, chunk: &Chunk) ->
         if payload.shared.is_empty() {
             payload.shared = parts.head;
         } else if payload.shared != parts.head {
-            // Two heads with one hash: never seen, and never to be run as one.
+            // Requests that do not begin alike are never to be run as if they did.
             return Err(Error::Changed { line: place.line });
         }
         let planned = frame.scanned.requests.get(*ordinal as usize);
@@ -107,7 +107,7 @@ pub(super) async fn custom_id(
 }
 
 fn place(scanned: &Scanned, ordinal: u32) -> Result<Place, Error> {
-    scanned.places.get(ordinal as usize).copied().ok_or(Error::Changed { line: 0 })
+    scanned.places.get(ordinal as usize).copied().ok_or(Error::Inconsistent)
 }
 
 fn signed(tokens: u64) -> i64 {

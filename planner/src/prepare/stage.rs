@@ -1,8 +1,11 @@
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use caravan_plan::{Chunk, Policy};
 use caravan_proto::{name::BatchId, v1};
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -22,6 +25,8 @@ use crate::{
     vocabularies::Vocabularies,
 };
 
+/// Models of one batch whose tokens are counted: each takes 10 to 50 MB while it is planned.
+const MOST_COUNTED: usize = 4;
 /// Missing models that a plan names.
 const NOTES: usize = 10;
 /// Chunk rows written in one transaction.
@@ -69,28 +74,31 @@ impl Preparer {
                 .await;
         };
         let mut rejects = Rejects::of(&self.objects, batch.id);
-        let spec = v1::Batch { defaults: self.store.defaults(batch.id).await?, ..batch.spec.clone() };
-        let draft = match self.draw(&spec, &file, &mut rejects).await {
-            // No further try would end otherwise.
-            Err(error @ (Error::Plan(_) | Error::Changed { .. } | Error::Defaults(_))) => {
+        match self.attempt(batch, &file, &mut rejects).await {
+            Err(error) if error.is_final() => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the batch cannot be planned");
+                self.store.reset_plan(batch.id).await?;
                 let message = error.to_string();
-                return self.reject(batch.id, &mut rejects, 0, "PLANNING_FAILED", &message).await;
+                self.reject(batch.id, &mut rejects, 0, "PLANNING_FAILED", &message).await
             }
-            draft => draft?,
-        };
-        match draft {
+            done => done,
+        }
+    }
+
+    async fn attempt(&self, batch: &Batch, file: &File, rejects: &mut Rejects) -> Result<(), Error> {
+        let spec = v1::Batch { defaults: self.store.defaults(batch.id).await?, ..batch.spec.clone() };
+        match self.draw(&spec, file, rejects).await? {
             Draft::Fatal { total, error } => {
                 let reason = error.code.as_str().to_uppercase();
                 let message = error.message.clone();
                 rejects.line(vec![error]).await?;
-                self.reject(batch.id, &mut rejects, total, &reason, &message).await
+                self.reject(batch.id, rejects, total, &reason, &message).await
             }
             Draft::Invalid { total } => {
                 let message = format!("{} of {total} lines are invalid; nothing was run", rejects.lines);
-                self.reject(batch.id, &mut rejects, total, "INVALID_LINES", &message).await
+                self.reject(batch.id, rejects, total, "INVALID_LINES", &message).await
             }
-            Draft::Drawn(drawn) => self.keep(batch.id, &drawn, &mut rejects).await,
+            Draft::Drawn(drawn) => self.keep(batch.id, &drawn, rejects).await,
         }
     }
 
@@ -156,19 +164,29 @@ impl Preparer {
     }
 
     async fn know(&self, capacity: &Capacity, models: &[String]) -> Result<Vec<Facts>, Error> {
+        // Side by side: all of them together wait for vocabularies as long as one does.
+        let served = models.iter().filter(|model| capacity.serves(model)).take(MOST_COUNTED);
+        let served: Vec<&String> = served.collect();
+        let known = served.iter().map(|model| self.vocabularies.of(capacity.engines(), model));
+        let known: Vec<_> = join_all(known).await;
+        let mut known: HashMap<&String, _> = served.into_iter().zip(known).collect();
         let mut facts = Vec::with_capacity(models.len());
         for model in models {
             let mut fleet = capacity.fleet(model, &self.options);
-            fleet.answer_share = self.store.answers(model).await?.and_then(|answers| answers.share());
             let mut counter = capacity.counter(model, &self.options);
-            let note = if capacity.serves(model) {
-                match self.vocabularies.of(capacity.engines(), model).await {
-                    Ok(known) => counter.know(known),
-                    Err(why) => Some(format!("The tokens of model {model} are estimated: {why}.")),
-                }
-            } else {
-                None
-            };
+            let mut note = None;
+            if capacity.serves(model) {
+                fleet.answer_share = self.store.answers(model).await?.and_then(|answers| answers.share());
+                let why = match known.remove(model) {
+                    Some(Ok(known)) => {
+                        counter.know(known);
+                        None
+                    }
+                    Some(Err(why)) => Some(why.to_string()),
+                    None => Some(format!("only those of {MOST_COUNTED} models are counted in one batch")),
+                };
+                note = why.map(|why| format!("The tokens of model {model} are estimated: {why}."));
+            }
             facts.push(Facts { fleet, counter, note });
         }
         Ok(facts)

@@ -13,7 +13,19 @@ const REMEMBERED: usize = 256;
 /// After this time an executor may have been mended.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 /// After this time a model may have been loaded, and its template rendered.
-const ASKED: Duration = Duration::from_secs(20);
+const ASKED: Duration = Duration::from_secs(60);
+
+/// After this time what came too late once may come in time.
+const LATE: Duration = Duration::from_secs(60);
+
+/// How soon what cannot be had is worth another try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// It did not come in time.
+    Late,
+    /// It cannot be read or built.
+    Unusable,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -43,13 +55,15 @@ impl Memory {
     }
 
     pub(super) fn refused(&self, key: &str) -> Option<String> {
-        let (_, reason, since) = self.refused.iter().find(|(refused, ..)| refused == key)?;
-        (since.elapsed() < FORGOTTEN).then(|| reason.clone())
+        let (_, reason, until) = self.refused.iter().find(|(refused, ..)| refused == key)?;
+        (Instant::now() < *until).then(|| reason.clone())
     }
 
-    pub(super) fn refuse(&mut self, key: &str, reason: String) {
+    /// Remembers why there is none, as long as `patience` says.
+    pub(super) fn refuse(&mut self, key: &str, reason: String, patience: Patience) {
         self.refused.retain(|(refused, ..)| refused != key);
-        self.refused.push_back((key.to_owned(), reason, Instant::now()));
+        let until = Instant::now() + if patience == Patience::Late { LATE } else { FORGOTTEN };
+        self.refused.push_back((key.to_owned(), reason, until));
         if self.refused.len() > REMEMBERED {
             self.refused.pop_front();
         }

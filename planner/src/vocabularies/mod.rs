@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::timeout_at};
 
 use crate::{dispatch::Fleet, models, objects::Objects};
-use memory::Memory;
+use memory::{Memory, Patience};
 
 /// Bytes of a definition at most: the contract's bound.
 const MAX_DEFINITION: usize = 20 << 20;
@@ -107,8 +107,8 @@ impl Vocabularies {
     /// the first that can be had.
     ///
     /// # Errors
-    /// If there is none to be had. What cannot be read or built is remembered for ten minutes: the
-    /// next plan does not wait for it again.
+    /// If there is none to be had. What cannot be read or built is remembered for ten minutes, and what
+    /// came too late for one: the next plan does not wait for it again.
     pub async fn of(&self, engines: &[v1::Engine], model: &str) -> Result<Known, Unknown> {
         let keys = keys(engines, model);
         let mut why = Unknown::NotTold;
@@ -218,7 +218,10 @@ impl Vocabularies {
             }
             asked = open;
             if !asked.is_empty() && timeout_at(deadline, arrivals.changed()).await.is_err() {
-                return Err(Unknown::Late(wait));
+                let late = Unknown::Late(wait);
+                let mut memory = self.memory();
+                asked.iter().for_each(|key| memory.refuse(key, late.to_string(), Patience::Late));
+                return Err(late);
             }
         }
         Err(why)
@@ -236,7 +239,7 @@ impl Vocabularies {
 
     fn refuse(&self, key: &str, reason: String) -> Unknown {
         tracing::warn!(vocabulary = key, reason, "a vocabulary cannot be used");
-        self.memory().refuse(key, reason.clone());
+        self.memory().refuse(key, reason.clone(), Patience::Unusable);
         Unknown::Unusable(reason)
     }
 

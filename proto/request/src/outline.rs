@@ -11,8 +11,8 @@ use crate::{
 /// A body taken apart for planning, in the order in which a model reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outline<'a> {
-    /// JSON object of the fields that keep requests apart whatever their messages are: the head of
-    /// [`split`](crate::split), without messages.
+    /// JSON object of the fields that keep requests apart whatever their messages are: the head that
+    /// [`split`](crate::split) gives where no message is shared.
     pub head: String,
     /// What of `head` stands in the prompt: tools (as JSON) and system text.
     pub preamble: Texts,
@@ -57,6 +57,8 @@ impl<'a> Outline<'a> {
                 "messages" => {
                     let messages: Vec<&'a RawValue> = serde_json::from_str(value.get())?;
                     outline.messages = messages.into_iter().map(message).collect::<Result<_, _>>()?;
+                    // Their place among the fields tells heads apart, as it does when they are split.
+                    head.push_array(&key, &[]);
                     continue;
                 }
                 "prompt" | "input" => outline.prompt = value.get(),

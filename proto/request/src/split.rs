@@ -108,7 +108,7 @@ impl Object {
         self.0.push_str(value);
     }
 
-    fn push_array(&mut self, key: &str, items: &[&RawValue]) {
+    pub(crate) fn push_array(&mut self, key: &str, items: &[&RawValue]) {
         self.open(key);
         for (index, item) in items.iter().enumerate() {
             self.0.push(if index == 0 { '[' } else { ',' });

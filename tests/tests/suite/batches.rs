@@ -46,6 +46,31 @@ async fn the_same_request_id_creates_one_batch() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Clients write fields in any order: their requests share less, and run all the same.
+#[tokio::test]
+async fn fields_may_stand_in_any_order() -> anyhow::Result<()> {
+    let (_engine, _up, api) = up(0).await?;
+    let chat = |id: &str, body: &str| {
+        format!(r#"{{"custom_id":"{id}","method":"POST","url":"/v1/chat/completions","body":{body}}}"#)
+    };
+    let messages = r#""messages":[{"role":"user","content":"hello"}]"#;
+    let lines = [
+        chat("a", &format!(r#"{{"model":"simulated",{messages}}}"#)),
+        chat("b", &format!(r#"{{{messages},"model":"simulated"}}"#)),
+        chat("c", &format!(r#"{{"model":"simulated", {messages} ,"max_tokens":3}}"#)),
+    ];
+    let file = api.upload(lines.join("\n").as_bytes()).await?.name;
+    let request = CreateBatchRequest {
+        batch: Some(Batch { input_file: file, ..Batch::default() }),
+        ..CreateBatchRequest::default()
+    };
+    let batch = api.batches().create_batch(request).await?.into_inner();
+    let ended = api.ended(&batch.name).await?;
+    let requests = ended.requests.unwrap_or_default();
+    assert_eq!((ended.state(), requests.succeeded), (State::Completed, 3), "{}", ended.state_message);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_preview_plans_and_creates_nothing() -> anyhow::Result<()> {
     let (engine, _up, api) = up(0).await?;

@@ -9,10 +9,12 @@ use crate::intake::{Class, Paths, Rules, leading};
 /// Bytes of lines that a thread takes at once: enough to make handing them over cheap.
 const BATCH_BYTES: usize = 512 * 1_024;
 
-/// Lines for one thread. Holds `BATCH_BYTES`, and the last line whole.
+/// Lines for one thread: `BATCH_BYTES` of them written out in full, and the last one whole.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     bytes: Vec<u8>,
+    /// Bytes of the lines written out in full.
+    whole: usize,
     /// The class of each line, and where it ends in `bytes`.
     lines: Vec<(u32, usize)>,
 }
@@ -67,13 +69,14 @@ struct Envelope<'a> {
 // === impl Batch ===
 
 impl Batch {
-    pub(super) fn push(&mut self, class: u32, line: &[u8]) {
+    pub(super) fn push(&mut self, class: u32, line: &[u8], defaults: usize) {
+        self.whole += line.len() + defaults;
         self.bytes.extend_from_slice(line);
         self.lines.push((class, self.bytes.len()));
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.bytes.len() >= BATCH_BYTES
+        self.whole >= BATCH_BYTES
     }
 
     /// Counts every line. `None` if one does not read as it did before.

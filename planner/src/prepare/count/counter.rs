@@ -25,7 +25,7 @@ pub(in crate::prepare) struct Counter {
 }
 
 /// Texts that were counted before, by model and hash: what requests share is counted once a
-/// thread. Forgets all past 65,536 texts; 2 MB.
+/// thread. Forgets all past 16,384 texts; 1.6 MB.
 #[derive(Debug, Default)]
 pub(super) struct Seen(HashMap<(u32, u128), u32>);
 
@@ -36,19 +36,18 @@ pub(super) struct Count {
     pub(super) low: u64,
 }
 
-const MOST_SEEN: usize = 65_536;
+const MOST_SEEN: usize = 16_384;
 /// A message's template tokens where the template is not known: those of ChatML, the most common.
 const MESSAGE_TOKENS: u64 = 5;
 
 // === impl Counter ===
 
 impl Counter {
-    /// Takes in what is known of the model's vocabulary; gives what a person should know of it.
-    pub(in crate::prepare) fn know(&mut self, known: Known) -> Option<String> {
+    /// Takes in what is known of the model's vocabulary.
+    pub(in crate::prepare) fn know(&mut self, known: Known) {
         self.template = self.template.or(known.template);
         self.begin_tokens = known.begin_tokens;
         self.tokenizer = Some(known.tokenizer);
-        None
     }
 
     /// The whole prompt; `upto` gets what it comes to at the end of the preamble and of each message.
@@ -67,7 +66,11 @@ impl Counter {
             sum += self.around(message.system);
             upto(sum.likely);
         }
-        sum += self.texts(model, &outline.prompt_texts, seen);
+        sum += if class.endpoint.is_embedding() {
+            self.inputs(model, &outline.prompt_texts, seen)
+        } else {
+            self.texts(model, &outline.prompt_texts, seen)
+        };
         sum + self.once(class, outline)
     }
 
@@ -84,6 +87,17 @@ impl Counter {
         }
         let images = texts.images * self.image_tokens;
         sum + Count { likely: images, low: if self.image_known { images } else { 0 } }
+    }
+
+    /// Inputs are embedded one by one: all take time, and the longest has to fit.
+    fn inputs(&self, model: u32, inputs: &Texts, seen: &mut Seen) -> Count {
+        let mut all = Count { likely: inputs.token_ids, low: 0 };
+        for text in &inputs.texts {
+            let one = Texts { texts: vec![text.clone()], ..Texts::default() };
+            let one = self.texts(model, &one, seen);
+            all = Count { likely: all.likely + one.likely, low: all.low.max(one.low) };
+        }
+        all
     }
 
     /// What the template adds around a message: an answer and a user's share theirs evenly.

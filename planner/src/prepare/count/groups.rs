@@ -56,10 +56,10 @@ impl Grouper {
 
     /// Takes the next requests, and keeps their tokens.
     pub(super) fn take(&mut self, counted: &Counted, scanned: &mut Scanned) -> Result<(), Error> {
-        let Some(sketch) = &scanned.sketch else { return Err(Error::Changed { line: 0 }) };
+        let Some(sketch) = &scanned.sketch else { return Err(Error::Inconsistent) };
         for (request, steps, marks) in counted.each() {
             let node = self.tree.insert(sketch, steps).map_err(|_| caravan_plan::Error::TooMany)?;
-            let record = scanned.requests.get_mut(self.nodes.len()).ok_or(Error::Changed { line: 0 })?;
+            let record = scanned.requests.get_mut(self.nodes.len()).ok_or(Error::Inconsistent)?;
             record.prompt_tokens = request.prompt_tokens;
             record.prompt_tokens_low = request.prompt_tokens_low;
             self.nodes.push(node);
@@ -71,8 +71,14 @@ impl Grouper {
     /// Sets every request's group; gives the groups.
     pub(super) fn finish(self, scanned: &mut Scanned) -> Result<(Vec<Head>, Vec<Group>), Error> {
         let Self { tree, nodes, facts, roots, sharing } = self;
+        if tree.capped() > 0 {
+            tracing::warn!(
+                requests = tree.capped(),
+                "the prefix tree is full: these may share more than planned"
+            );
+        }
         if nodes.len() != scanned.requests.len() {
-            return Err(Error::Changed { line: 0 });
+            return Err(Error::Inconsistent);
         }
         let facts_of = |node: NodeId| facts.get(node.index()).copied().unwrap_or_default();
         let grouping = tree.collapse(|node, _| facts_of(node).tokens, MIN_GAIN);
@@ -80,7 +86,7 @@ impl Grouper {
         for group in &grouping.groups {
             let root = roots.get(group.root as usize).copied();
             let class = root.and_then(|root| scanned.classes.get(root.class as usize)).copied();
-            let (Some(root), Some(class)) = (root, class) else { return Err(Error::Changed { line: 0 }) };
+            let (Some(root), Some(class)) = (root, class) else { return Err(Error::Inconsistent) };
             let facts = facts_of(group.node);
             let answers = !class.endpoint.is_embedding();
             let bytes = root.head_bytes.saturating_add(facts.whole);
@@ -90,7 +96,7 @@ impl Grouper {
             groups.push(Group { class, shared_messages });
         }
         for (request, node) in scanned.requests.iter_mut().zip(&nodes) {
-            let group = grouping.group(*node).ok_or(Error::Changed { line: 0 })?;
+            let group = grouping.group(*node).ok_or(Error::Inconsistent)?;
             let shared = heads.get(group as usize).map_or(0, |head: &Head| head.bytes);
             *request = Request { group, bytes: request.bytes.saturating_sub(shared), ..*request };
         }

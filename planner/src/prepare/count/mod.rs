@@ -24,8 +24,8 @@ use cut::Batches;
 use groups::Grouper;
 use pool::Pool;
 
-/// Counts the requests of `scanned`, and groups them; `counters` are by model. Gives the groups, as
-/// planning sees them and as payloads need them.
+/// Counts the requests of `scanned`, and groups them; `counters` are by model, `defaults` the bytes of what
+/// lines are laid over. Gives the groups, as planning sees them and as payloads need them.
 ///
 /// # Errors
 /// If the input cannot be read, or does not read as it did before.
@@ -34,9 +34,10 @@ pub(super) async fn count(
     rules: Rules,
     scanned: &mut Scanned,
     counters: Vec<Counter>,
+    defaults: usize,
 ) -> Result<(Vec<Head>, Vec<Group>), Error> {
     let mut lines = Lines::new(rules.max_line_bytes);
-    let mut batches = Batches::default();
+    let mut batches = Batches::new(defaults);
     let grouper = Grouper::new(rules.sharing, MAX_NODES);
     let pool = Pool::new(Work { rules, classes: scanned.classes.clone(), counters });
     let mut counting = Counting { scanned, pool, grouper };
@@ -76,6 +77,14 @@ impl Counting<'_> {
         while let Some(counted) = self.pool.next().await? {
             self.grouper.take(&counted, self.scanned)?;
         }
-        self.grouper.finish(self.scanned)
+        let (grouper, mut scanned) = (self.grouper, std::mem::take(self.scanned));
+        // Seconds of arithmetic where a million requests share little.
+        let grouping = tokio::task::spawn_blocking(move || {
+            let groups = grouper.finish(&mut scanned);
+            (scanned, groups)
+        });
+        let (scanned, groups) = grouping.await.map_err(|_| Error::Stopped)?;
+        *self.scanned = scanned;
+        groups
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::prepare::Error;
 
 /// Threads that count batches, and give what they come to in the order in which they were given.
-/// Memory: a batch and what it comes to, a thread; about 2 MB.
+/// Memory a thread: a batch, what it comes to, and what the thread has seen; about 4 MB.
 pub(super) struct Pool {
     threads: usize,
     work: Arc<Work>,
@@ -48,7 +48,7 @@ impl Pool {
     /// What the first batch under way came to; `None` if there is none.
     pub(super) async fn next(&mut self) -> Result<Option<Counted>, Error> {
         match self.working.next().await {
-            Some(Ok(counted)) => counted.map(Some).ok_or(Error::Changed { line: 0 }),
+            Some(Ok(counted)) => counted.map(Some).ok_or(Error::Inconsistent),
             Some(Err(_)) => Err(Error::Stopped),
             None => Ok(None),
         }

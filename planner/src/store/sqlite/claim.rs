@@ -74,11 +74,25 @@ async fn pick(tx: &mut SqliteConnection, wanted: &Wanted) -> Result<Option<(Batc
     let models = serde_json::json!(wanted.models).to_string();
     let highest = sqlx::query(HIGHEST_PRIORITY).bind(&models).bind(wanted.kind);
     let Some(highest) = highest.fetch_optional(&mut *tx).await? else { return Ok(None) };
-    // A warm lane saves a prefix; that is no reason to let a higher priority wait.
+    // A warm lane saves a prefix; that is no reason to let a higher priority wait. Where all that is left
+    // of it is other lanes' own, a lower one is better than nothing.
     let priority: i64 = Cells::of("batches", &highest).get("priority")?;
+    match best(tx, wanted, &models, priority).await? {
+        None => best(tx, wanted, &models, i64::MIN).await,
+        found => Ok(found),
+    }
+}
+
+/// The best chunk of a batch with at least this priority.
+async fn best(
+    tx: &mut SqliteConnection,
+    wanted: &Wanted,
+    models: &str,
+    priority: i64,
+) -> Result<Option<(BatchId, i32)>, Error> {
     if let Some(warm) = wanted.warm {
         let next = sqlx::query(NEXT_OF_SHARE)
-            .bind(&models)
+            .bind(models)
             .bind(wanted.kind)
             .bind(blob(warm.batch))
             .bind(warm.group)
@@ -89,7 +103,7 @@ async fn pick(tx: &mut SqliteConnection, wanted: &Wanted) -> Result<Option<(Batc
         }
     }
     for query in [HEAD_OF_SHARE, LAST_OF_ANY] {
-        let found = sqlx::query(query).bind(&models).bind(wanted.kind).bind(priority);
+        let found = sqlx::query(query).bind(models).bind(wanted.kind).bind(priority);
         if let Some(row) = found.fetch_optional(&mut *tx).await? {
             return place(&row).map(Some);
         }

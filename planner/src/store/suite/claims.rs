@@ -100,6 +100,21 @@ pub(in crate::store) async fn a_warm_lane_yields_to_priority(db: &impl Backend) 
     }
 }
 
+pub(in crate::store) async fn what_nobody_may_steal_holds_no_lane_up(db: &impl Backend) {
+    let store = db.open().await;
+    let mut ids = Vec::new();
+    for priority in [0, 1] {
+        let id = planning_with(&store, |batch| batch.spec.priority = priority).await;
+        let short = NewChunk { stealable: priority == 0, ..new_chunk(1, 1) };
+        activate(&store, id, &[new_chunk(0, 1), short]).await;
+        ids.push(id);
+    }
+    for wanted in [Some(ids[1]), Some(ids[0]), Some(ids[0]), None] {
+        assert_eq!(claim(&store, ExecutorId::now()).await.map(|(_, claim)| claim.batch), wanted);
+    }
+    assert_eq!(claim_with(&store, warm(ids[1], 0)).await.map(|(_, claim)| claim.batch), Some(ids[1]));
+}
+
 pub(in crate::store) async fn only_qualified_engines_claim(db: &impl Backend) {
     let store = db.open().await;
     let id = queued_with(&store, &[NewChunk { kinds: 0b110, ..new_chunk(0, 1) }]).await;

@@ -37,7 +37,7 @@ macro_rules! laws {
                 nothing_is_leased_of_a_provisional_plan, a_reason_goes_with_its_state, cancelling_revokes_leases,
                 an_unplanned_batch_is_cancelled_at_once, a_cancelled_batch_ends_when_nothing_is_open,
                 deletion_leaves_nothing, every_change_is_a_revision;
-            claims: a_theft_must_pay, a_warm_lane_goes_on_with_its_share, a_cold_lane_begins_a_share, the_tail_is_stolen_last,
+            claims: a_theft_must_pay, what_nobody_may_steal_holds_no_lane_up, a_warm_lane_goes_on_with_its_share, a_cold_lane_begins_a_share, the_tail_is_stolen_last,
                 priority_then_age_decide, a_warm_lane_yields_to_priority, only_qualified_engines_claim, only_queued_and_running_batches_are_claimed,
                 the_first_claim_starts_a_batch, no_chunk_is_claimed_twice, claims_stay_quick;
             leases: a_heartbeat_renews_what_it_names, an_expired_lease_is_revived, a_claimed_chunk_is_not_revived,

@@ -1,4 +1,4 @@
-use caravan_request::{Kinds, Outline, Texts};
+use caravan_request::{Kinds, Outline, Texts, split};
 
 use crate::{chat, good, line, messages};
 
@@ -51,7 +51,8 @@ fn tools_and_calls_count() {
     let outline = Outline::of(body).unwrap();
     assert_eq!(outline.preamble, texts(&[r#"[{"a": 1}]"#]));
     assert_eq!(outline.messages[0].texts, texts(&["name", "f", "arguments", "a", "1"]));
-    assert_eq!(outline.head, r#"{"model":"m","tools":[{"a": 1}]}"#);
+    assert_eq!(outline.head, r#"{"model":"m","messages":[],"tools":[{"a": 1}]}"#);
+    assert_eq!(outline.head, split(body, 0).unwrap().head);
     assert!(Outline::of("[]").is_err());
 }
 
