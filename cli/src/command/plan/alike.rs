@@ -12,8 +12,11 @@ use crate::{
 };
 
 /// What would be ignored without a file, and is refused.
-const OF_FILES: [&str; 16] = [
+const OF_FILES: [&str; 19] = [
     "file",
+    "profile",
+    "tokenizer",
+    "lanes",
     "model",
     "strategy",
     "on_invalid",

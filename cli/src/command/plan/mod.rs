@@ -1,6 +1,7 @@
 //! `caravan plan`: of a file on the server, of a file on a profile alone, or of stated numbers.
 
 mod alike;
+mod profile;
 mod show;
 
 use std::path::{Path, PathBuf};
@@ -21,16 +22,24 @@ pub(super) struct Args {
     #[command(flatten)]
     alike: alike::Options,
     #[command(flatten)]
+    profile: profile::Options,
+    #[command(flatten)]
     options: BatchOptions,
 }
 
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    let Args { file, alike, options } = args;
+    let Args { file, alike, profile, options } = args;
     let Some(file) = file else {
         alike.show(&options.stated_tokens().unwrap_or_default(), context.json)?;
         return Ok(Exit::Done);
     };
-    let batch = online(&options, &file, context).await?;
+    let batch = match profile.known()? {
+        Some(known) => {
+            let planning = Box::pin(profile::plan(known, &options, &file));
+            interrupt::guard(planning, nothing).await?
+        }
+        None => online(&options, &file, context).await?,
+    };
     show(&batch, context.json)
 }
 
