@@ -1,6 +1,6 @@
 //! `caravan plan` without a server.
 
-use std::process::Output;
+use std::{fmt::Write as _, fs, process::Output};
 
 use serde_json::json;
 
@@ -86,4 +86,84 @@ async fn numbers_that_make_no_plan_are_refused() {
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(text.contains(told) && output.stdout.is_empty(), "{args:?}: {told} is missing in\n{text}");
     }
+}
+
+/// A word is a token.
+const WORDS: &str = r#"{
+    "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+    "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null,
+    "model": {"type": "WordLevel", "vocab": {"<unk>": 0}, "unk_token": "<unk>"}
+}"#;
+
+#[tokio::test]
+async fn a_profile_plans_a_file_without_a_server() {
+    let dir = directory();
+    let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("an input");
+    let profile = json!({
+        "model": "m:latest", "engine_kind": "ollama", "slots": 4, "max_context": 8192,
+        "prefill_tokens_per_second": 900, "decode_tokens_per_second": 30,
+        "template": {"conversation": 5, "system": 3, "exchange": 8},
+    });
+    write("profile.json", &profile.to_string());
+    write("tokenizer.json", WORDS);
+    write("prompt.md", &"word ".repeat(600));
+    let rows = (0..40).fold(String::new(), |mut rows, number| {
+        let _ = writeln!(rows, "{}", json!({"name": format!("package {number}")}));
+        rows
+    });
+    write("rows.jsonl", &rows);
+    let template = [
+        "rows.jsonl",
+        "--profile",
+        "profile.json",
+        "--model",
+        "m",
+        "--system-file",
+        "prompt.md",
+        "--user-template",
+        "Classify: {name}",
+        "--param",
+        "max_tokens=16",
+    ];
+    let output =
+        plan(dir.path(), &[&template[..], &["--tokenizer", "tokenizer.json", "--lanes", "8"]].concat()).await;
+    assert_exit(&output, 0);
+    let text = rows_of(&output);
+    for part in [
+        "limits from profile",
+        "requests 40",
+        "lanes 8",
+        "savings",
+        "(measured)",
+        "as profiled - m:latest 8 8,192",
+    ] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+    let time = text.lines().find(|line| line.starts_with("estimated time")).expect("a time");
+    assert!(time.ends_with("of one lane)"), "{time}");
+
+    let output = plan(dir.path(), &[&["--json"], &template[..]].concat()).await;
+    assert_exit(&output, 0);
+    let shown = &json_lines(&output)[0]["plan"];
+    assert_eq!((&shown["token_basis"], &shown["lanes"]), (&"estimated".into(), &4.into()));
+
+    // The input has no valid line, as on a server; what is wrong with a profile is told before.
+    let output = plan(dir.path(), &["in.jsonl", "--profile", "profile.json"]).await;
+    assert_exit(&output, 3);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("line 1") && text.contains("1 of 1 lines are invalid"), "{text}");
+    write("wrong.json", r#"{"model": "m", "slot": 4}"#);
+    for args in [
+        &["in.jsonl", "--profile", "wrong.json"][..],
+        &["in.jsonl", "--profile", "missing.json"],
+        &["in.jsonl", "--lanes", "4"],
+        &["in.jsonl", "--profile", "profile.json", "--priority", "500"],
+        &["in.jsonl", "--profile", "profile.json", "--tokenizer", "profile.json"],
+    ] {
+        assert_exit(&plan(dir.path(), args).await, 2);
+    }
+}
+
+fn rows_of(output: &Output) -> String {
+    rows(output).join("\n")
 }
