@@ -123,7 +123,8 @@ impl BatchOptions {
         })
     }
 
-    fn stated_tokens(&self) -> Option<StatedTokens> {
+    /// The numbers that are stated, if any are.
+    pub(crate) fn stated_tokens(&self) -> Option<StatedTokens> {
         let stated = StatedTokens {
             max_context: self.max_context.unwrap_or_default(),
             system_tokens: self.system_tokens.unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! The command `caravan`: a client of the three public services, and `caravan up`, which
 //! runs all roles in one process. It holds no logic of the roles themselves: what it
-//! knows of a batch it learned over gRPC.
+//! knows of a batch it learned over gRPC, or, to plan without a server, from the planner's code.
 
 mod batch_options;
 mod command;

@@ -6,6 +6,7 @@
 mod commands;
 mod ends;
 mod fake;
+mod plan;
 mod resuming;
 mod rows;
 mod up;

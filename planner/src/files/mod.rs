@@ -1,5 +1,6 @@
 //! Files as they are stored: a row, and parts that never change.
 
+mod local;
 mod reader;
 mod writer;
 
@@ -17,6 +18,9 @@ pub enum Error {
     /// Its bytes.
     #[error(transparent)]
     Objects(#[from] objects::Error),
+    /// A file of this machine.
+    #[error("the file cannot be read")]
+    Local(#[from] std::io::Error),
     /// Another writer got ahead: two streams of one upload, say.
     #[error("another writer appends to the same file")]
     Superseded,
@@ -56,14 +60,20 @@ mod tests {
         let file = writer.close().await.unwrap();
         assert_eq!((file.size, file.parts.len()), (bytes.len() as i64, 3));
 
-        let reader = Reader::new(objects, &file);
-        for offset in [0, 499, 500, 501, PART_BYTES + 500, bytes.len()] {
-            let read: Vec<bytes::Bytes> = reader.clone().stream(offset as u64).try_collect().await.unwrap();
-            assert!(read.concat() == bytes[offset..], "from {offset}");
-        }
-        let ranges = [0..10, 490..510, 600..700, (PART_BYTES as u64)..(PART_BYTES as u64 + 900)];
-        for (range, read) in ranges.iter().zip(reader.ranges(&ranges).await.unwrap()) {
-            assert!(read == bytes[range.start as usize..range.end as usize], "{range:?}");
+        let local = directory.path().join("local");
+        std::fs::write(&local, &bytes).unwrap();
+        let local = Reader::local(std::fs::File::open(local).unwrap()).unwrap();
+        for reader in [Reader::new(objects, &file), local] {
+            assert_eq!(reader.bytes(), bytes.len() as u64);
+            for offset in [0, 499, 500, 501, PART_BYTES + 500, bytes.len()] {
+                let read: Vec<bytes::Bytes> =
+                    reader.clone().stream(offset as u64).try_collect().await.unwrap();
+                assert!(read.concat() == bytes[offset..], "from {offset}");
+            }
+            let ranges = [0..10, 490..510, 600..700, (PART_BYTES as u64)..(PART_BYTES as u64 + 900)];
+            for (range, read) in ranges.iter().zip(reader.ranges(&ranges).await.unwrap()) {
+                assert!(read == bytes[range.start as usize..range.end as usize], "{range:?}");
+            }
         }
     }
 }

@@ -4,12 +4,22 @@ use bytes::{Bytes, BytesMut};
 use caravan_proto::name::FileId;
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 
-use super::Error;
+use super::{Error, local::Local};
 use crate::{objects::Objects, store::File};
+
+/// Reads a file: one that was uploaded, or one of this machine.
+#[derive(Debug, Clone)]
+pub struct Reader(Form);
+
+#[derive(Debug, Clone)]
+enum Form {
+    Stored(Stored),
+    Local(Local),
+}
 
 /// Reads a file across its parts.
 #[derive(Debug, Clone)]
-pub struct Reader {
+struct Stored {
     objects: Objects,
     id: FileId,
     /// Where each part begins, and where the last one ends.
@@ -26,18 +36,51 @@ impl Reader {
         for bytes in &file.parts {
             bounds.push(bounds[bounds.len() - 1] + u64::try_from(*bytes).unwrap_or_default());
         }
-        Self { objects, id: file.id, bounds }
+        Self(Form::Stored(Stored { objects, id: file.id, bounds }))
+    }
+
+    /// A reader of a file of this machine, of the bytes that it has now.
+    ///
+    /// # Errors
+    /// If its size cannot be had.
+    pub fn local(file: std::fs::File) -> Result<Self, Error> {
+        Ok(Self(Form::Local(Local::new(file)?)))
     }
 
     /// Bytes of the file.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.bounds.last().copied().unwrap_or_default()
+        match &self.0 {
+            Form::Stored(stored) => stored.bounds.last().copied().unwrap_or_default(),
+            Form::Local(local) => local.bytes(),
+        }
     }
 
     /// The bytes from an offset on, as they come from the store; one block is held at a time.
     #[must_use]
     pub fn stream(self, offset: u64) -> BoxStream<'static, Result<Bytes, Error>> {
+        match self.0 {
+            Form::Stored(stored) => stored.stream(offset),
+            Form::Local(local) => local.stream(offset),
+        }
+    }
+
+    /// Several ranges of the file, each not longer than a line, in ascending order of their start.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
+        match &self.0 {
+            Form::Stored(stored) => stored.ranges(ranges).await,
+            Form::Local(local) => local.ranges(ranges).await,
+        }
+    }
+}
+
+// === impl Stored ===
+
+impl Stored {
+    fn stream(self, offset: u64) -> BoxStream<'static, Result<Bytes, Error>> {
         let first = self.part_of(offset);
         let parts = self.bounds.len() - 1;
         stream::iter(first..parts)
@@ -54,11 +97,7 @@ impl Reader {
             .boxed()
     }
 
-    /// Several ranges of the file, each not longer than a line, in ascending order of their start.
-    ///
-    /// # Errors
-    /// If the parts cannot be read.
-    pub async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
+    async fn ranges(&self, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
         let mut out = Vec::with_capacity(ranges.len());
         let mut rest = ranges;
         while let Some(range) = rest.first() {

@@ -38,6 +38,13 @@ impl Capacity {
         Self { engines, hosts, profiles: profiles.into_iter().map(|profile| profile.detail).collect() }
     }
 
+    /// One engine of nobody's, and what was calibrated on it.
+    #[must_use]
+    pub(super) fn as_profiled(engine: v1::Engine, profile: v1::Profile) -> Self {
+        let (executor, host) = Default::default();
+        Self { engines: vec![engine], hosts: vec![Host { executor, host }], profiles: vec![profile] }
+    }
+
     /// The engines that serve.
     #[must_use]
     pub(super) fn engines(&self) -> &[v1::Engine] {

@@ -4,6 +4,7 @@
 mod capacity;
 mod count;
 mod draw;
+mod offline;
 mod options;
 mod payload;
 mod preview;
@@ -13,6 +14,7 @@ mod spec;
 mod stage;
 
 pub use capacity::Capacity;
+pub use offline::{Offline, Unplanned};
 pub use options::Options;
 pub use spec::check as check_spec;
 pub use stage::Preparer;

@@ -1,10 +1,14 @@
-//! Plans as the contract has them.
+//! Plans and previews as the contract has them.
 
 use caravan_plan::{Micros, Origin, Plan, Reuse, Strategy, Warning};
 use caravan_prefix::volatile;
 use caravan_proto::v1;
 
-use super::draw::Drawn;
+use super::{
+    draw::{Draft, Drawn},
+    reject::Rejects,
+};
+use crate::store::State;
 
 /// Groups that a plan shows.
 const SHOWN: usize = 100;
@@ -12,6 +16,35 @@ const SHOWN: usize = 100;
 const VOLATILE: usize = 20;
 /// Bytes of text for a token, where only an order of magnitude is needed.
 const BYTES_PER_TOKEN: u64 = 4;
+
+/// The batch as it would be, without its defaults.
+pub(super) fn batch(spec: &v1::Batch, draft: Draft, rejects: Rejects) -> v1::Batch {
+    let mut batch = v1::Batch { line_errors: rejects.shown, defaults: String::new(), ..spec.clone() };
+    batch.line_error_count = signed(rejects.errors);
+    let total = match draft {
+        Draft::Drawn(drawn) => {
+            batch.state = State::Queued.into();
+            batch.plan = Some(plan(&drawn, rejects.lines));
+            let chunks = signed(drawn.plan.chunks.len() as u64);
+            batch.chunks = Some(v1::ChunkCounts { total: chunks, done: 0, running: 0 });
+            drawn.scanned.total
+        }
+        Draft::Fatal { total, error } => {
+            (batch.state, batch.state_reason) = (State::Failed.into(), error.code.as_str().to_uppercase());
+            batch.state_message = error.message;
+            batch.line_error_count += 1;
+            total
+        }
+        Draft::Invalid { total } => {
+            (batch.state, batch.state_reason) = (State::Failed.into(), "INVALID_LINES".into());
+            batch.state_message = format!("{} of {total} lines are invalid", rejects.lines);
+            total
+        }
+    };
+    let failed = signed(rejects.lines);
+    batch.requests = Some(v1::RequestCounts { total: signed(total), succeeded: 0, failed });
+    batch
+}
 
 /// The plan for people and programs.
 pub(super) fn plan(drawn: &Drawn, rejected_lines: u64) -> v1::Plan {

@@ -14,7 +14,16 @@ const MAX_LABEL_VALUE: usize = 512;
 ///
 /// # Errors
 /// INVALID_ARGUMENT with the field and the way out.
-pub fn check(mut spec: v1::Batch) -> Result<(v1::Batch, FileId), Status> {
+pub fn check(spec: v1::Batch) -> Result<(v1::Batch, FileId), Status> {
+    let spec = check_fields(spec)?;
+    let input = spec.input_file.parse();
+    let input =
+        input.map_err(|error| Reason::InvalidArgument.field("batch.input_file", format!("{error}")))?;
+    Ok((spec, input))
+}
+
+/// The same but for the input.
+pub(super) fn check_fields(mut spec: v1::Batch) -> Result<v1::Batch, Status> {
     let wrong =
         |field: &str, message: String| Err(Reason::InvalidArgument.field(format!("batch.{field}"), message));
     let server_set = server_set(&spec);
@@ -48,16 +57,13 @@ pub fn check(mut spec: v1::Batch) -> Result<(v1::Batch, FileId), Status> {
         return wrong("metadata", format!("metadata may hold {bounds}"));
     }
     check_numbers(&spec)?;
-    let input = spec.input_file.parse();
-    let input =
-        input.map_err(|error| Reason::InvalidArgument.field("batch.input_file", format!("{error}")))?;
     if spec.strategy() == v1::Strategy::Unspecified {
         spec.strategy = v1::Strategy::Independent.into();
     }
     if spec.on_invalid() == v1::OnInvalid::Unspecified {
         spec.on_invalid = v1::OnInvalid::RejectBatch.into();
     }
-    Ok((spec, input))
+    Ok(spec)
 }
 
 fn check_numbers(spec: &v1::Batch) -> Result<(), Status> {

@@ -110,31 +110,7 @@ impl Preparer {
         let _slot = self.slots.acquire().await.map_err(|_| Error::Stopped)?;
         let mut rejects = Rejects::counted();
         let draft = self.draw(spec, file, &mut rejects).await?;
-        let mut batch = v1::Batch { line_errors: rejects.shown, defaults: String::new(), ..spec.clone() };
-        batch.line_error_count = signed(rejects.errors);
-        let total = match draft {
-            Draft::Drawn(drawn) => {
-                batch.state = State::Queued.into();
-                batch.plan = Some(preview::plan(&drawn, rejects.lines));
-                let chunks = signed(drawn.plan.chunks.len() as u64);
-                batch.chunks = Some(v1::ChunkCounts { total: chunks, done: 0, running: 0 });
-                drawn.scanned.total
-            }
-            Draft::Fatal { total, error } => {
-                (batch.state, batch.state_reason) =
-                    (State::Failed.into(), error.code.as_str().to_uppercase());
-                batch.state_message = error.message;
-                batch.line_error_count += 1;
-                total
-            }
-            Draft::Invalid { total } => {
-                (batch.state, batch.state_reason) = (State::Failed.into(), "INVALID_LINES".into());
-                total
-            }
-        };
-        let failed = signed(rejects.lines);
-        batch.requests = Some(v1::RequestCounts { total: signed(total), succeeded: 0, failed });
-        Ok(batch)
+        Ok(preview::batch(spec, draft, rejects))
     }
 
     /// Whether an engine has come for a batch that was planned without one.

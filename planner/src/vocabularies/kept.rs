@@ -36,8 +36,7 @@ pub(super) fn decode(bytes: &[u8], key: &str) -> Option<v1::Vocabulary> {
 pub(super) fn build(kept: v1::Vocabulary) -> Result<Known, String> {
     let definition = Definition::decode(&kept.definition).map_err(|error| error.to_string())?;
     drop(kept.definition);
-    let tokenizer = caravan_tokenize::build(&definition).map_err(|error| error.to_string())?;
-    let template = template::tokens(&*tokenizer, definition.begin().as_deref(), &kept.renderings);
-    let begin_tokens = definition.begin().map_or(0, |begin| tokenizer.count(&begin));
-    Ok(Known { tokenizer, template, begin_tokens, key: kept.vocabulary })
+    let mut known = Known::of(&definition).map_err(|error| error.to_string())?;
+    known.template = template::tokens(&*known.tokenizer, definition.begin().as_deref(), &kept.renderings);
+    Ok(Known { key: kept.vocabulary, ..known })
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use caravan_proto::v1;
-use caravan_tokenize::Tokenizer;
+use caravan_tokenize::{Definition, Tokenizer};
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::timeout_at};
 
@@ -262,6 +262,18 @@ fn keys<'e>(engines: &'e [v1::Engine], model: &str) -> Vec<&'e str> {
 }
 
 // === impl Known ===
+
+impl Known {
+    /// What a definition alone tells, without template and key. Takes up to a second.
+    ///
+    /// # Errors
+    /// If no tokenizer can be built from it.
+    pub(crate) fn of(definition: &Definition) -> Result<Self, caravan_tokenize::Error> {
+        let tokenizer = caravan_tokenize::build(definition)?;
+        let begin_tokens = definition.begin().map_or(0, |begin| tokenizer.count(&begin));
+        Ok(Self { tokenizer, template: None, begin_tokens, key: String::new() })
+    }
+}
 
 impl fmt::Debug for Known {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

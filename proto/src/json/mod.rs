@@ -2,6 +2,8 @@
 //! numbers, enum values in lower case without their prefix, times as RFC 3339,
 //! durations in seconds. Empty fields of a message are left out, its numbers are not.
 
+mod read;
+
 use std::sync::LazyLock;
 
 use prost::{Message, Name};
@@ -10,8 +12,10 @@ use prost_reflect::{
 };
 use serde_json::{Map, Value as Json};
 
+pub use read::{NotRead, from_value};
+
 pub(crate) static POOL: LazyLock<DescriptorPool> =
-    LazyLock::new(|| DescriptorPool::decode(super::DESCRIPTORS).unwrap_or_default());
+    LazyLock::new(|| DescriptorPool::decode(crate::DESCRIPTORS).unwrap_or_default());
 
 /// `message` as JSON.
 #[must_use]
