@@ -38,7 +38,8 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let tokenizer = caravan_tokenize::build(&definition(baseline)?)?;
     let sample = text(0, 100_000);
-    let bytes = |tokens: usize| tokens * sample.len() / tokenizer.count(&sample).max(1) as usize;
+    let counted = tokenizer.count(&sample).max(1) as usize;
+    let bytes = |tokens: usize| tokens * sample.len() / counted;
     let system = text(0, bytes(SYSTEM));
     let own = |index: usize| text(1 + index as u64, bytes(OWN));
 

@@ -5,7 +5,7 @@ use crate::{input, up::Up};
 /// The memory that planning many short requests takes, and what of it stays.
 pub(crate) async fn run(requests: usize) -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
-    let engine = SimulatedEngine::start(Options::default())?;
+    let engine = SimulatedEngine::start(Options { answer_ms: 500, ..Options::default() })?;
     let up = Up::start(directory.path(), &engine.url(), 4).await?;
     up.warm().await?;
     // What buffers and threads take is there already.
