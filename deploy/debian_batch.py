@@ -1,4 +1,4 @@
-"""Make a batch of Debian packages to classify, and show how its answers compare.
+"""Make a batch of Debian packages to classify, and show how its answers and counts compare.
 
 Each request asks for the section of one package, from its name and one-line
 description; the section it really is in goes to a file of its own. All requests
@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 
 PROMPT = Path(__file__).with_name("debian_prompt.txt")
+# Counts that were measured are at most so far from the engine's.
+COUNTS_AGREE = 0.01
 
 
 def sections(prompt: str) -> list[str]:
@@ -108,6 +110,17 @@ def show(arguments: argparse.Namespace) -> None:
     print(f"\nright: {right} of {len(answers)} ({right / len(answers):.0%}), of {choices} sections each")
 
 
+def count(arguments: argparse.Namespace) -> None:
+    """Hold the prompt tokens of the plan against those that the engine reported."""
+    batch = json.loads(arguments.batch.read_text())
+    plan = batch["plan"]
+    planned, counted = plan["prompt_tokens_without"], batch["usage"]["prompt_tokens"]
+    apart = abs(planned - counted) / counted
+    print(f"\nprompt tokens: {planned} planned ({plan['token_basis']}), {counted} by the engine, {apart:.2%} apart")
+    if plan["token_basis"] == "measured" and apart > COUNTS_AGREE:
+        sys.exit(f"the plan counts other tokens than the engine: more than {COUNTS_AGREE:.0%} apart")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
@@ -122,6 +135,9 @@ def main() -> None:
     shower.add_argument("--truth", type=Path, required=True)
     shower.add_argument("--first", type=int, default=12, help="answers to print")
     shower.set_defaults(run=show)
+    counter = commands.add_parser("count", help="print the plan's tokens beside the engine's")
+    counter.add_argument("--batch", type=Path, required=True, help="the batch, as `caravan get --json` has it")
+    counter.set_defaults(run=count)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

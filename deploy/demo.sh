@@ -79,4 +79,7 @@ start caravan 60 "$caravan" up --engine "$engine" --data-dir "$work/data" \
 CARAVAN_SERVER=$(said caravan grpc)
 export CARAVAN_SERVER
 "$caravan" submit "$work/input.jsonl" --watch --out "$work/output.jsonl" --errors "$work/errors.jsonl"
+batch=$("$caravan" list --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["batch"])')
+"$caravan" get "$batch" --json >"$work/batch.json"
 python3 deploy/debian_batch.py show --output "$work/output.jsonl" --truth "$work/truth.json"
+python3 deploy/debian_batch.py count --batch "$work/batch.json"

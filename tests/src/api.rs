@@ -195,18 +195,23 @@ impl Api {
     /// # Errors
     /// If it takes too long.
     pub async fn serves(&self, model: &str) -> anyhow::Result<()> {
+        self.serves_on(model, 1).await
+    }
+
+    /// Waits until so many engines of the fleet serve `model`.
+    ///
+    /// # Errors
+    /// If it takes too long.
+    pub async fn serves_on(&self, model: &str, engines: usize) -> anyhow::Result<()> {
         let look = async || {
             let listed =
                 self.fleet().list_executors(caravan_proto::v1::ListExecutorsRequest::default()).await;
             let executors = listed.map_err(|status| status.to_string())?.into_inner().executors;
-            let mut models = executors.iter().flat_map(|e| &e.engines).flat_map(|engine| &engine.models);
-            if models.any(|known| known.name.starts_with(model)) {
-                Ok(())
-            } else {
-                Err(format!("{executors:?}"))
-            }
+            let all = executors.iter().flat_map(|executor| &executor.engines);
+            let serving = all.filter(|e| e.models.iter().any(|known| known.name.starts_with(model)));
+            if serving.count() >= engines { Ok(()) } else { Err(format!("{executors:?}")) }
         };
-        until(&format!("an engine serves {model}"), look).await.context("no engine")
+        until(&format!("{engines} engines serve {model}"), look).await.context("too few engines")
     }
 }
 

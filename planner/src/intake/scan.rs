@@ -1,8 +1,4 @@
-use std::{
-    collections::{HashMap, HashSet},
-    num::NonZeroU32,
-    sync::Arc,
-};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc};
 
 use caravan_plan::Request;
 use caravan_prefix::{
@@ -13,7 +9,7 @@ use caravan_request::{
     Code, Defaults, Dialect, Endpoint, Kinds, Line, LineError, LinePolicy, Outline, Texts,
 };
 
-use super::{Paths, Piece, Sharing};
+use super::{Ids, Paths, Piece, Sharing};
 
 /// What lines must comply with.
 #[derive(Debug, Clone)]
@@ -59,7 +55,7 @@ pub struct Class {
 }
 
 /// What a whole input came to. Memory a request: 20 bytes of record, 16 of place, and
-/// while scanning up to 40 of `custom_id` hashes; beside them the sketch, at most 32 MiB.
+/// while scanning up to 30 of `custom_id` hashes; beside them the sketch, at most 32 MiB.
 #[derive(Debug, Default)]
 pub struct Scanned {
     /// Valid requests, in input order. Until they are grouped, `group` is an index into `classes`,
@@ -94,7 +90,7 @@ pub struct Scan<'a> {
     paths: Paths,
     by_class: HashMap<Class, u32>,
     by_model: HashMap<String, u32>,
-    custom_ids: HashSet<u128>,
+    custom_ids: Ids,
     whole: String,
 }
 

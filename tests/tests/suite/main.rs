@@ -1,5 +1,6 @@
 //! The whole of Caravan, as processes, on simulated engines.
 
+mod adversarial;
 mod batches;
 mod commands;
 mod defaults;
@@ -10,5 +11,7 @@ mod forms;
 mod golden;
 mod invalid;
 mod kills;
+mod planned;
+mod prefixes;
 mod servers;
 mod whole_files;

@@ -1,13 +1,19 @@
 //! Measures Caravan against a bare loop, or against a limit, in one run on one machine.
 //! Figures are for people and for closing notes: no test depends on them.
 //!
-//! `cargo run --release -p caravan-tests --bin bench -- makespan|instant|intake`
+//! `cargo run --release -p caravan-tests --bin bench -- makespan|intake|plan|large|short`
 
 mod bare;
 mod input;
 mod intake;
+mod large;
 mod makespan;
+mod plan;
+mod short;
+mod text;
 mod up;
+
+use std::path::PathBuf;
 
 use clap::Parser;
 
@@ -38,6 +44,37 @@ enum Bench {
         #[arg(long, default_value_t = 10_000)]
         line_bytes: usize,
     },
+    /// Planning alone, records in memory, against sorting them.
+    Plan {
+        /// Requests.
+        #[arg(long, default_value_t = 1_000_000)]
+        requests: usize,
+        /// Groups.
+        #[arg(long, default_value_t = 100)]
+        groups: u32,
+    },
+    /// Long requests on one prompt, counted exactly: from upload to ready to lease, against
+    /// tokenizing their text once; as whole lines, and without what they share.
+    Large {
+        /// Vocabulary to count with: a GGUF or a `tokenizer.json`.
+        #[arg(long)]
+        vocabulary: PathBuf,
+        /// What the baseline tokenizes with, if not that: the crate `tokenizers` reads a `tokenizer.json`.
+        #[arg(long)]
+        baseline: Option<PathBuf>,
+        /// Requests.
+        #[arg(long, default_value_t = 170_000)]
+        requests: usize,
+        /// Where to put some GB for the time being; by default where temporary files are.
+        #[arg(long)]
+        directory: Option<PathBuf>,
+    },
+    /// The memory that planning many short requests takes, and what of it stays.
+    Short {
+        /// Requests.
+        #[arg(long, default_value_t = 1_000_000)]
+        requests: usize,
+    },
 }
 
 #[tokio::main]
@@ -47,5 +84,11 @@ async fn main() -> anyhow::Result<()> {
             makespan::run(requests, slots, answer_ms, system_words).await
         }
         Bench::Intake { lines, line_bytes } => intake::run(lines, line_bytes).await,
+        Bench::Plan { requests, groups } => plan::run(requests, groups),
+        Bench::Large { vocabulary, baseline, requests, directory } => {
+            let baseline = baseline.as_deref().unwrap_or(&vocabulary);
+            large::run(requests, (&vocabulary, baseline), directory).await
+        }
+        Bench::Short { requests } => short::run(requests).await,
     }
 }
