@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use anyhow::ensure;
 use caravan_simulated_engine::{Options, SimulatedEngine};
 
@@ -6,14 +8,18 @@ use crate::{
     up::{Up, seconds},
 };
 
-pub(crate) async fn run(lines: usize, line_bytes: usize) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    lines: usize,
+    line_bytes: usize,
+    vocabulary: Option<&Path>,
+) -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let engine = SimulatedEngine::start(Options { max_context: 65_536, ..Options::default() })?;
     let half = "word ".repeat(line_bytes / 10);
     let file = directory.path().join("input.jsonl");
     input::write(&file, lines, &half, |index| format!("{index} {half}"))?;
     let bytes = std::fs::metadata(&file)?.len();
-    let up = Up::start(directory.path(), &engine.url(), 4).await?;
+    let up = Up::counting(directory.path(), &engine.url(), 4, vocabulary).await?;
     let since = std::time::Instant::now();
     let batch = up.submit(&file, &directory.path().join("output.jsonl"))?;
     let all = since.elapsed().as_secs_f64();

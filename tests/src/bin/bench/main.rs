@@ -43,6 +43,9 @@ enum Bench {
         /// Bytes of a line.
         #[arg(long, default_value_t = 10_000)]
         line_bytes: usize,
+        /// GGUF or tokenizer.json to count with; absent: what the simulated engine shows.
+        #[arg(long)]
+        vocabulary: Option<PathBuf>,
     },
     /// Planning alone, records in memory, against sorting them.
     Plan {
@@ -83,7 +86,9 @@ async fn main() -> anyhow::Result<()> {
         Bench::Makespan { requests, slots, answer_ms, system_words } => {
             makespan::run(requests, slots, answer_ms, system_words).await
         }
-        Bench::Intake { lines, line_bytes } => intake::run(lines, line_bytes).await,
+        Bench::Intake { lines, line_bytes, vocabulary } => {
+            intake::run(lines, line_bytes, vocabulary.as_deref()).await
+        }
         Bench::Plan { requests, groups } => plan::run(requests, groups),
         Bench::Large { vocabulary, baseline, requests, directory } => {
             let baseline = baseline.as_deref().unwrap_or(&vocabulary);

@@ -61,7 +61,10 @@ impl Up {
         std::fs::write(&config, text)?;
         let mut command = Command::new(caravan()?);
         command.arg("up").arg("--config").arg(&config).arg("--ready-file").arg(&ready);
-        let child = command.env("RUST_LOG", "warn").stdout(Stdio::null()).spawn().context("caravan up")?;
+        let child = command.env("RUST_LOG", "warn").stdout(Stdio::null());
+        // As the units in `deploy/systemd` have it: memory of a plan is given back.
+        let child = child.env("MALLOC_MMAP_THRESHOLD_", "262144").env("MALLOC_TRIM_THRESHOLD_", "262144");
+        let child = child.spawn().context("caravan up")?;
         let mut up = Self { child, grpc: String::new() };
         let since = Instant::now();
         while since.elapsed() < Duration::from_secs(30) {
