@@ -8,11 +8,7 @@ use crate::{
     up::{Up, seconds},
 };
 
-pub(crate) async fn run(
-    lines: usize,
-    line_bytes: usize,
-    vocabulary: Option<&Path>,
-) -> anyhow::Result<()> {
+pub(crate) async fn run(lines: usize, line_bytes: usize, vocabulary: Option<&Path>) -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
     let engine = SimulatedEngine::start(Options { max_context: 65_536, ..Options::default() })?;
     let half = "word ".repeat(line_bytes / 10);
