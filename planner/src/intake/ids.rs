@@ -39,7 +39,7 @@ mod tests {
     fn an_id_is_new_once() {
         let mut ids = Ids::default();
         // Some differ in the bits alone that the index does not look at.
-        let hashes = || (0..10_000_u128).map(|number| number % 100 | (number / 100) << 64);
+        let hashes = || (0..10_000_u128).map(|number| (number % 100) | ((number / 100) << 64));
         assert!(hashes().all(|hash| ids.insert(hash)));
         assert!(!hashes().any(|hash| ids.insert(hash)));
     }

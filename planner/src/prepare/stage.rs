@@ -153,15 +153,15 @@ impl Preparer {
             let mut note = None;
             if capacity.serves(model) {
                 fleet.answer_share = self.store.answers(model).await?.and_then(|answers| answers.share());
-                let why = match known.remove(model) {
-                    Some(Ok(known)) => {
-                        counter.know(known);
-                        None
+                let estimated =
+                    |why: String| Some(format!("The tokens of model {model} are estimated: {why}."));
+                note = match known.remove(model) {
+                    Some(Ok(known)) => counter.know(model, known),
+                    Some(Err(why)) => estimated(why.to_string()),
+                    None => {
+                        estimated(format!("only those of {MOST_COUNTED} models are counted in one batch"))
                     }
-                    Some(Err(why)) => Some(why.to_string()),
-                    None => Some(format!("only those of {MOST_COUNTED} models are counted in one batch")),
                 };
-                note = why.map(|why| format!("The tokens of model {model} are estimated: {why}."));
             }
             facts.push(Facts { fleet, counter, note });
         }

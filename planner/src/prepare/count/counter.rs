@@ -44,11 +44,17 @@ const MESSAGE_TOKENS: u64 = 5;
 // === impl Counter ===
 
 impl Counter {
-    /// Takes in what is known of the model's vocabulary.
-    pub(in crate::prepare) fn know(&mut self, known: Known) {
+    /// Takes in what is known of the model's vocabulary; gives what a person should know of its counts.
+    pub(in crate::prepare) fn know(&mut self, model: &str, known: Known) -> Option<String> {
         self.template = self.template.or(known.template);
         self.begin_tokens = known.begin_tokens;
         self.tokenizer = Some(known.tokenizer);
+        self.template.is_none().then(|| {
+            format!(
+                "The template of model {model} is not known before it is loaded: \
+                 {MESSAGE_TOKENS} tokens a message are assumed."
+            )
+        })
     }
 
     /// The whole prompt; `upto` gets what it comes to at the end of the preamble and of each message.

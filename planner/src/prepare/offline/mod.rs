@@ -141,10 +141,7 @@ fn know(models: &[String], capacity: &Capacity, known: Option<&Known>, options: 
     let each = models.iter().map(|model| {
         let mut counter = capacity.counter(model, options);
         let note = match (capacity.serves(model), known) {
-            (true, Some(known)) => {
-                counter.know(known.clone());
-                None
-            }
+            (true, Some(known)) => counter.know(model, known.clone()),
             (true, None) => {
                 Some(format!("The tokens of model {model} are estimated: no tokenizer is given."))
             }
