@@ -2,7 +2,10 @@
 
 use std::{future::pending, io};
 
-use tokio::signal::unix::{self, SignalKind};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{Mutex, OnceCell},
+};
 
 use crate::{failure::Failure, stderr};
 
@@ -18,18 +21,31 @@ pub(crate) async fn guard<T>(
     }
 }
 
+/// Caught from the first guard on, and kept: a signal that comes between two guards ends the second.
+static CAUGHT: OnceCell<Mutex<Caught>> = OnceCell::const_new();
+
+struct Caught {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
 /// Waits for a signal; for ever where signals cannot be had.
 async fn received() {
-    if let Err(error) = signal().await {
+    if let Err(error) = any().await {
         stderr::note(format_args!("signals cannot be caught: {error}"));
         pending::<()>().await;
     }
 }
 
-async fn signal() -> io::Result<()> {
-    let mut terminate = unix::signal(SignalKind::terminate())?;
+async fn any() -> io::Result<()> {
+    let caught = CAUGHT.get_or_try_init(async || {
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        io::Result::Ok(Mutex::new(Caught { interrupt, terminate }))
+    });
+    let mut caught = caught.await?.lock().await;
+    let Caught { interrupt, terminate } = &mut *caught;
     tokio::select! {
-        result = tokio::signal::ctrl_c() => result,
+        _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     }
 }

@@ -16,17 +16,18 @@ use crate::{
     stderr,
 };
 
-/// Between two lines where there is no terminal; a change of state is said at once.
+/// Between two lines where there is no terminal; a change of state or of its reason is said at once.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Progress of a batch.
 pub(crate) struct Progress {
     form: Form,
+    warned: bool,
 }
 
 enum Form {
     Bar(ProgressBar),
-    Lines { last: Option<(Instant, State)> },
+    Lines { last: Option<(Instant, State, String)> },
     Silent,
 }
 
@@ -45,11 +46,15 @@ impl Progress {
             (false, false) => Form::Lines { last: None },
             (false, true) => Form::Silent,
         };
-        Self { form }
+        Self { form, warned: false }
     }
 
-    /// Shows where the batch stands.
+    /// Shows where the batch stands, and once what its plan warns of.
     pub(crate) fn show(&mut self, batch: &Batch) {
+        if let Some(plan) = batch.plan.as_ref().filter(|_| !self.warned) {
+            self.warned = true;
+            plan.warnings.iter().for_each(|warning| stderr::note(format_args!("warning: {warning}")));
+        }
         match &mut self.form {
             Form::Bar(bar) => {
                 let requests = batch.requests.unwrap_or_default();
@@ -58,8 +63,10 @@ impl Progress {
                 bar.set_message(text(batch));
             }
             Form::Lines { last } => {
-                let now = (Instant::now(), batch.state());
-                let due = last.is_none_or(|(at, state)| at.elapsed() >= LINE_INTERVAL || state != now.1);
+                let now = (Instant::now(), batch.state(), batch.state_message.clone());
+                let due = last.as_ref().is_none_or(|(at, state, message)| {
+                    at.elapsed() >= LINE_INTERVAL || *state != now.1 || *message != now.2
+                });
                 if due {
                     stderr::note(text(batch));
                     *last = Some(now);

@@ -112,15 +112,15 @@ fn prediction(batch: &Batch) -> Option<String> {
     let report = batch.report?;
     let part = |name: &str, of: Option<Prediction>| {
         let of = of.filter(|prediction| prediction.ratio > 0.0)?;
-        Some(format!("{name} {}", percent(of.ratio)))
+        Some(format!("{name} {:.0} for {:.0} ({})", of.predicted, of.actual, percent(of.ratio)))
     };
     let parts = [
         part("evaluated tokens", report.prompt_tokens),
         part("answer tokens", report.output_tokens),
-        part("time", report.seconds),
+        part("seconds", report.seconds),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| format!("predicted {} of what happened", parts.join(", ")))
+    (!parts.is_empty()).then(|| format!("predicted {}", parts.join(", ")))
 }
 
 fn between(from: Option<Timestamp>, to: Option<Timestamp>) -> Option<Duration> {
@@ -174,11 +174,13 @@ mod tests {
                 .contains("savings 75.0 % of 40,000 prompt tokens of every request alone (estimated)")
         );
 
-        let ratio = |ratio| Some(Prediction { ratio, ..Default::default() });
+        let ratio = |ratio| Some(Prediction { predicted: 100.0 * ratio, actual: 100.0, ratio });
         batch.report =
             Some(Report { prompt_tokens: ratio(1.02), output_tokens: ratio(0.0), seconds: ratio(0.9) });
         assert!(
-            text(&batch).ends_with("\n  predicted evaluated tokens 102.0 %, time 90.0 % of what happened")
+            text(&batch).ends_with(
+                "\n  predicted evaluated tokens 102 for 100 (102.0 %), seconds 90 for 100 (90.0 %)"
+            )
         );
     }
 

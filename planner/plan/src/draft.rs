@@ -112,6 +112,8 @@ impl<'a> Draft<'a> {
         let size = self.sizer.of(request, head);
         let evaluated = load.evaluated(size);
         let work = load.pace.work(evaluated, size.output);
+        // Whatever is kept, an engine evaluates the last token of a prompt.
+        let evaluated = evaluated.max(1);
         Some(Item { ordinal, size, work, evaluated, bytes: request.bytes.into() })
     }
 

@@ -58,8 +58,10 @@ pub struct Fleet {
     pub decode_tokens_per_second: Option<f64>,
     /// Window of the model's sliding-window attention, if it has one.
     pub sliding_window: Option<Tokens>,
-    /// Part of the answer tokens that requests allow which answers took so far, if that was learned.
+    /// Part of their `max_tokens` that answers took so far, if that was learned.
     pub answer_share: Option<Ratio>,
+    /// Part of the reserve that answers took where requests stated nothing, if that was learned.
+    pub reserve_share: Option<Ratio>,
     /// Where these numbers came from.
     pub origin: Origin,
 }

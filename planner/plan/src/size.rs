@@ -7,8 +7,10 @@ pub(crate) struct Size {
     pub(crate) own: u64,
     /// Answer tokens that it asks for, or that are reserved.
     pub(crate) answer: u64,
-    /// Of those, the part that will likely come.
+    /// Answer tokens that will likely come.
     pub(crate) output: u64,
+    /// Whether that was learned.
+    pub(crate) learned: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,20 +53,23 @@ impl<'a> Sizer<'a> {
         let counted = u64::from(request.prompt_tokens.saturating_sub(head.prefix_tokens));
         let own = self.stated.user.map_or(counted, |user| user.0);
         if !head.answers {
-            return Size { own, answer: 0, output: 0 };
+            return Size { own, answer: 0, output: 0, learned: true };
         }
         match self.stated.exchange {
             Some(exchange) => {
                 let answer = exchange.0.saturating_sub(own);
-                Size { own: own.min(exchange.0), answer, output: answer }
+                Size { own: own.min(exchange.0), answer, output: answer, learned: false }
             }
             None => {
                 let answer = request.answer_tokens.map_or(self.reserved, |tokens| tokens.get().into());
-                let share = self.fleets.get(head.model as usize).and_then(|fleet| fleet.answer_share);
-                // No answer is empty, and none is longer than stated; a reserve binds nobody.
-                let most = request.answer_tokens.map_or(u64::MAX, |tokens| tokens.get().into());
+                let fleet = self.fleets.get(head.model as usize);
+                // A reserve binds nobody, so what it was used for says nothing of what is stated.
+                let (share, most) = match request.answer_tokens {
+                    Some(tokens) => (fleet.and_then(|fleet| fleet.answer_share), tokens.get().into()),
+                    None => (fleet.and_then(|fleet| fleet.reserve_share), u64::MAX),
+                };
                 let output = share.map_or(answer, |share| share.of(answer).clamp(1, most));
-                Size { own, answer, output }
+                Size { own, answer, output, learned: share.is_some() }
             }
         }
     }

@@ -32,7 +32,8 @@ pub(crate) fn summarize(
         estimated_duration: duration,
         output_tokens: Tokens(tally.output_tokens),
         allowed_tokens: Tokens(tally.allowed_tokens),
-        output_learned: tally.output_tokens > 0 && models().all(|(_, fleet)| fleet.answer_share.is_some()),
+        unstated_requests: tally.unstated,
+        output_learned: tally.output_tokens > 0 && tally.unlearned == 0,
         lane_time: chunks
             .iter()
             .try_fold(Micros(0), |sum, chunk| Some(Micros(sum.0.saturating_add(chunk.estimated?.0)))),

@@ -33,6 +33,8 @@ pub struct Summary {
     pub output_tokens: Tokens,
     /// Answer tokens that requests allow, or that are reserved for them.
     pub allowed_tokens: Tokens,
+    /// Requests that state no `max_tokens`.
+    pub unstated_requests: u64,
     /// Whether `output_tokens` was learned from answers of the same models, not taken from what requests allow.
     pub output_learned: bool,
     /// Of one lane, for all chunks together. `None` if a speed is not known.

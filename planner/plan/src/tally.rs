@@ -15,6 +15,10 @@ pub(crate) struct Tally {
     pub(crate) output_tokens: u64,
     /// Answer tokens that requests allow, or that are reserved for them.
     pub(crate) allowed_tokens: u64,
+    /// Requests that state no `max_tokens`.
+    pub(crate) unstated: u64,
+    /// Requests whose answers are guessed from what they allow.
+    pub(crate) unlearned: u64,
     /// By model: whether any prompt is an estimate.
     pub(crate) estimated: Vec<bool>,
 }
@@ -34,6 +38,8 @@ impl Tally {
             estimated_requests: 0,
             output_tokens: 0,
             allowed_tokens: 0,
+            unstated: 0,
+            unlearned: 0,
             estimated: vec![false; input.fleets.len()],
         };
         let mut loads = empty_loads(input, sizer, paces)?;
@@ -48,6 +54,8 @@ impl Tally {
             let (prefix, size) = (sizer.prefix(head), sizer.of(request, head));
             load.add(size);
             tally.output_tokens = tally.output_tokens.saturating_add(size.output);
+            tally.unstated += u64::from(head.answers && request.answer_tokens.is_none());
+            tally.unlearned += u64::from(!size.learned);
             tally.allowed_tokens = tally.allowed_tokens.saturating_add(size.answer);
             let prompt = prefix.saturating_add(size.own);
             tally.prompt_tokens_without = tally.prompt_tokens_without.saturating_add(prompt);

@@ -115,6 +115,7 @@ impl Capacity {
             decode_tokens_per_second: speed(|profile| profile.decode_tokens_per_second),
             sliding_window: window.filter(|window| *window > 0).map(Tokens),
             answer_share: None,
+            reserve_share: None,
             origin,
         }
     }

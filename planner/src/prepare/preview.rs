@@ -78,6 +78,7 @@ pub(super) fn plan(drawn: &Drawn, rejected_lines: u64) -> v1::Plan {
         lane_time: summary.lane_time.map(duration),
         payload_bytes: signed(summary.payload.0),
         allowed_answer_tokens: signed(summary.allowed_tokens.0),
+        unstated_requests: signed(summary.unstated_requests),
     }
 }
 

@@ -3,7 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use caravan_plan::{Chunk, Policy};
+use caravan_plan::{Chunk, Policy, Ratio};
 use caravan_proto::{name::BatchId, v1};
 use futures::future::{join_all, try_join_all};
 use tokio::sync::Semaphore;
@@ -152,7 +152,8 @@ impl Preparer {
             let mut counter = capacity.counter(model, &self.options);
             let mut note = None;
             if capacity.serves(model) {
-                fleet.answer_share = self.store.answers(model).await?.and_then(|answers| answers.share());
+                fleet.answer_share = self.share(model, true).await?;
+                fleet.reserve_share = self.share(model, false).await?;
                 let estimated =
                     |why: String| Some(format!("The tokens of model {model} are estimated: {why}."));
                 note = match known.remove(model) {
@@ -166,6 +167,11 @@ impl Preparer {
             facts.push(Facts { fleet, counter, note });
         }
         Ok(facts)
+    }
+
+    /// Part of what requests allowed that answers took, if that was learned.
+    async fn share(&self, model: &str, stated: bool) -> Result<Option<Ratio>, Error> {
+        Ok(self.store.answers(model, stated).await?.and_then(|answers| answers.share()))
     }
 
     async fn keep(&self, id: BatchId, drawn: &Drawn, rejects: &mut Rejects) -> Result<(), Error> {

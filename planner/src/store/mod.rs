@@ -156,8 +156,8 @@ pub trait Store: Send + Sync + 'static {
     /// Every profile, by model, newest first.
     async fn profiles(&self) -> Result<Vec<Profile>, Error>;
     /// Remembers how many answer tokens came of those that a batch allowed; each batch counts as much
-    /// as all before it.
-    async fn learn_answers(&self, model: &str, allowed: i64, given: i64) -> Result<(), Error>;
+    /// as all before it. Apart for requests that `stated` what they allow.
+    async fn learn_answers(&self, model: &str, stated: bool, answers: Answers) -> Result<(), Error>;
     /// What was learned of a model's answers.
-    async fn answers(&self, model: &str) -> Result<Option<Answers>, Error>;
+    async fn answers(&self, model: &str, stated: bool) -> Result<Option<Answers>, Error>;
 }

@@ -8,7 +8,7 @@ use crate::{
     prepare::{self, Capacity, Preparer},
     results,
     signals::Signals,
-    store::{self, OpenBatch, State, Store},
+    store::{self, Answers, OpenBatch, State, Store},
 };
 
 /// Chunk rows read at a time.
@@ -72,7 +72,7 @@ impl Steps {
             metrics::predicted(&report);
         }
         match lesson(&batch) {
-            Some((model, allowed, given)) => self.store.learn_answers(&model, allowed, given).await,
+            Some((model, stated, answers)) => self.store.learn_answers(&model, stated, answers).await,
             None => Ok(()),
         }
     }
@@ -113,16 +113,21 @@ impl Steps {
     }
 }
 
-/// The answer tokens that a batch of one model allowed, and those that came. `None` where some
-/// requests have no answer, or the plan does not show that they are all of one model.
-fn lesson(batch: &store::Batch) -> Option<(String, i64, i64)> {
+/// The answer tokens that a batch of one model allowed, whether its requests stated them, and those
+/// that came. `None` where some requests have no answer, some stated nothing while others did, or
+/// the plan does not show that they are all of one model.
+fn lesson(batch: &store::Batch) -> Option<(String, bool, Answers)> {
     let plan = batch.plan.as_ref().filter(|plan| plan.allowed_answer_tokens > 0)?;
     let given = batch.usage.completion_tokens;
     let complete = batch.state == State::Completed && batch.requests.succeeded == plan.requests;
     let first = &plan.groups.first()?.model;
     let all_shown = i64::try_from(plan.groups.len()) == Ok(plan.group_count);
     let one = !batch.spec.model.is_empty() || (all_shown && plan.groups.iter().all(|g| g.model == *first));
-    (complete && one && given > 0).then(|| (first.clone(), plan.allowed_answer_tokens, given))
+    let reserved = plan.requests.saturating_mul(plan.reserved_answer_tokens);
+    let stated = plan.unstated_requests == 0;
+    let alike = stated || plan.unstated_requests == plan.requests;
+    let answers = Answers { allowed: if stated { plan.allowed_answer_tokens } else { reserved }, given };
+    (complete && one && alike && given > 0).then(|| (first.clone(), stated, answers))
 }
 
 /// Says so if no engine has the context that the batch's longest chunk needs.

@@ -149,6 +149,9 @@ pub struct Plan {
     /// Answer tokens that requests allow, or that are reserved for them.
     #[prost(int64, tag = "26")]
     pub allowed_answer_tokens: i64,
+    /// Requests that state no max_tokens.
+    #[prost(int64, tag = "27")]
+    pub unstated_requests: i64,
 }
 /// Nested message and enum types in `Plan`.
 pub mod plan {

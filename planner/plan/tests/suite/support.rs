@@ -29,6 +29,7 @@ pub(crate) fn fleet(lanes: u32) -> Fleet {
         decode_tokens_per_second: Some(50.0),
         sliding_window: None,
         answer_share: None,
+        reserve_share: None,
         origin: Origin::Profile,
     }
 }

@@ -78,22 +78,23 @@ pub(super) async fn profiles(store: &Sqlite) -> Result<Vec<Profile>, Error> {
 pub(super) async fn learn_answers(
     store: &Sqlite,
     model: &str,
-    allowed: i64,
-    given: i64,
+    stated: bool,
+    answers: Answers,
 ) -> Result<(), Error> {
     const LEARN: &str = "
-        INSERT INTO answers (model, allowed, given) VALUES (?1, ?2, ?3)
-        ON CONFLICT (model) DO UPDATE SET
+        INSERT INTO answers (model, stated, allowed, given) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (model, stated) DO UPDATE SET
             allowed = allowed / 2 + excluded.allowed, given = given / 2 + excluded.given";
 
-    sqlx::query(LEARN).bind(model).bind(allowed).bind(given).execute(&store.write).await?;
+    let learn = sqlx::query(LEARN).bind(model).bind(stated).bind(answers.allowed).bind(answers.given);
+    learn.execute(&store.write).await?;
     Ok(())
 }
 
-pub(super) async fn answers(store: &Sqlite, model: &str) -> Result<Option<Answers>, Error> {
-    const OF: &str = "SELECT allowed, given FROM answers WHERE model = ?1";
+pub(super) async fn answers(store: &Sqlite, model: &str, stated: bool) -> Result<Option<Answers>, Error> {
+    const OF: &str = "SELECT allowed, given FROM answers WHERE model = ?1 AND stated = ?2";
 
-    let row = sqlx::query(OF).bind(model).fetch_optional(&store.read).await?;
+    let row = sqlx::query(OF).bind(model).bind(stated).fetch_optional(&store.read).await?;
     let answers = |row: SqliteRow| {
         let cells = Cells::of("answers", &row);
         Ok(Answers { allowed: cells.get("allowed")?, given: cells.get("given")? })

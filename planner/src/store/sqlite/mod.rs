@@ -243,12 +243,12 @@ impl Store for Sqlite {
         fleet::put_profile(self, profile).await
     }
 
-    async fn learn_answers(&self, model: &str, allowed: i64, given: i64) -> Result<(), Error> {
-        fleet::learn_answers(self, model, allowed, given).await
+    async fn learn_answers(&self, model: &str, stated: bool, answers: Answers) -> Result<(), Error> {
+        fleet::learn_answers(self, model, stated, answers).await
     }
 
-    async fn answers(&self, model: &str) -> Result<Option<Answers>, Error> {
-        fleet::answers(self, model).await
+    async fn answers(&self, model: &str, stated: bool) -> Result<Option<Answers>, Error> {
+        fleet::answers(self, model, stated).await
     }
 
     async fn profiles(&self) -> Result<Vec<Profile>, Error> {

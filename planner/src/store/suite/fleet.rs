@@ -41,9 +41,12 @@ pub(in crate::store) async fn the_newest_profile_stays(db: &impl Backend) {
 
 pub(in crate::store) async fn the_latest_answers_weigh_most(db: &impl Backend) {
     let store = db.open().await;
-    assert_eq!(store.answers("m").await.unwrap(), None);
-    store.learn_answers("m", 1_000, 100).await.unwrap();
-    store.learn_answers("n", 10, 10).await.unwrap();
-    store.learn_answers("m", 500, 500).await.unwrap();
-    assert_eq!(store.answers("m").await.unwrap(), Some(Answers { allowed: 1_000, given: 550 }));
+    assert_eq!(store.answers("m", true).await.unwrap(), None);
+    for (model, stated, allowed, given) in
+        [("m", true, 1_000, 100), ("n", true, 10, 10), ("m", false, 7, 8), ("m", true, 500, 500)]
+    {
+        store.learn_answers(model, stated, Answers { allowed, given }).await.unwrap();
+    }
+    assert_eq!(store.answers("m", true).await.unwrap(), Some(Answers { allowed: 1_000, given: 550 }));
+    assert_eq!(store.answers("m", false).await.unwrap(), Some(Answers { allowed: 7, given: 8 }));
 }

@@ -32,6 +32,7 @@ pub(crate) fn run(requests: usize, groups: u32) -> anyhow::Result<()> {
         decode_tokens_per_second: Some(50.0),
         sliding_window: None,
         answer_share: None,
+        reserve_share: None,
         origin: Origin::Profile,
     }];
     let policy = Policy::default();

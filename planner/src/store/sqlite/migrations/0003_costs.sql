@@ -4,7 +4,9 @@ ALTER TABLE chunks ADD COLUMN stealable INTEGER NOT NULL DEFAULT 1;
 -- How long answers are, by model: of the tokens that requests allowed, how many came. Sums that halve
 -- with each batch, so that the latest ones decide.
 CREATE TABLE answers (
-    model   TEXT    NOT NULL PRIMARY KEY,
+    model   TEXT    NOT NULL,
+    stated  INTEGER NOT NULL, -- whether requests stated what they allow, or it was reserved for them
     allowed INTEGER NOT NULL,
-    given   INTEGER NOT NULL
+    given   INTEGER NOT NULL,
+    PRIMARY KEY (model, stated)
 ) STRICT;
