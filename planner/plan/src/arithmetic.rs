@@ -69,7 +69,7 @@ impl Arithmetic {
     }
 }
 
-/// 1 − with ÷ without; 0 of nothing.
+/// 1 − with ÷ without; 0 of nothing, and of prompts of no tokens, of which an engine evaluates one.
 pub(crate) fn saved(with: u64, without: u64) -> f64 {
-    if without == 0 { 0.0 } else { 1.0 - with as f64 / without as f64 }
+    if without == 0 { 0.0 } else { (1.0 - with as f64 / without as f64).max(0.0) }
 }
