@@ -82,4 +82,4 @@ export CARAVAN_SERVER
 batch=$("$caravan" list --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["batch"])')
 "$caravan" get "$batch" --json >"$work/batch.json"
 python3 deploy/debian_batch.py show --output "$work/output.jsonl" --truth "$work/truth.json"
-python3 deploy/debian_batch.py count --batch "$work/batch.json"
+python3 deploy/debian_batch.py count --batch "$work/batch.json" --output "$work/output.jsonl"
