@@ -24,13 +24,7 @@ pub(crate) struct Spm {
 
 impl Spm {
     pub(crate) fn new(fields: &Fields) -> Result<Self, Error> {
-        let mut table = Table::with_capacity(fields.tokens.len());
-        for (id, text) in fields.tokens.iter().enumerate() {
-            match text {
-                "" => table.push(format!("[EMPTY_{id}]").as_bytes())?,
-                text => table.push(text.as_bytes())?,
-            }
-        }
+        let table = Table::of(fields)?;
         if fields.scores.is_empty() {
             return Err(Error::Missing("tokenizer.ggml.scores"));
         }

@@ -2,6 +2,7 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Error;
+use crate::fields::Fields;
 
 /// Token texts as bytes, by id and by text: the bytes and about 10 more a token.
 pub(crate) struct Table {
@@ -17,6 +18,21 @@ impl Table {
     pub(crate) fn with_capacity(tokens: usize) -> Self {
         let (bytes, ends) = (Vec::with_capacity(tokens * 8), Vec::with_capacity(tokens));
         Self { bytes, ends, index: HashTable::with_capacity(tokens), longest: 0 }
+    }
+
+    /// All tokens of a vocabulary. Empty ones get a name, as llama.cpp gives them one.
+    ///
+    /// # Errors
+    /// Two tokens have one text.
+    pub(crate) fn of(fields: &Fields) -> Result<Self, Error> {
+        let mut table = Self::with_capacity(fields.tokens.len());
+        for (id, text) in fields.tokens.iter().enumerate() {
+            match text {
+                "" => table.push(format!("[EMPTY_{id}]").as_bytes())?,
+                text => table.push(text.as_bytes())?,
+            }
+        }
+        Ok(table)
     }
 
     /// Add the next id's text.

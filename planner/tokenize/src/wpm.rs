@@ -24,13 +24,7 @@ pub(crate) struct Wpm {
 
 impl Wpm {
     pub(crate) fn new(fields: &Fields) -> Result<Self, Error> {
-        let mut table = Table::with_capacity(fields.tokens.len());
-        for (id, text) in fields.tokens.iter().enumerate() {
-            match text {
-                "" => table.push(format!("[EMPTY_{id}]").as_bytes())?,
-                text => table.push(text.as_bytes())?,
-            }
-        }
+        let table = Table::of(fields)?;
         let lowercase = fields.lowercase.unwrap_or(true);
         let strip_accents = fields.strip_accents.unwrap_or(lowercase);
         Ok(Self { table, unknown: fields.unknown.unwrap_or(UNKNOWN), lowercase, strip_accents })
