@@ -1,5 +1,6 @@
 //! How an executor is configured.
 
+mod ceiling;
 mod limits;
 mod slots;
 
@@ -10,6 +11,7 @@ use caravan_service::{client, config, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+pub use ceiling::Ceiling;
 pub use limits::Limits;
 pub use slots::Slots;
 
@@ -41,6 +43,9 @@ pub struct Options {
     pub client: client::Options,
     /// How engines are talked to.
     pub connection: engine::Options,
+    /// The VRAM of each GPU that may be in use. Above it what runs is finished, then an engine that is
+    /// the cause gives some back, and a foreign process is waited for.
+    pub vram_ceiling: Ceiling,
     /// The engines of this host; after a restart their order should be the same, their
     /// ids come from it.
     pub engines: Vec<EngineOptions>,
@@ -79,6 +84,7 @@ impl Default for Options {
             telemetry: telemetry::Options::default(),
             client: client::Options::default(),
             connection: engine::Options::default(),
+            vram_ceiling: Ceiling::default(),
             engines: Vec::new(),
         }
     }

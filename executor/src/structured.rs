@@ -127,6 +127,7 @@ mod tests {
             cached_tokens: None,
             completion_tokens: None,
             length_limited: false,
+            timings: Default::default(),
         }
     }
 

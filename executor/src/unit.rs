@@ -138,6 +138,7 @@ impl Unit {
             models: health.description.models.iter().filter(usable).map(|m| self.model(m)).collect(),
             lanes: at_work.iter().filter(|work| work.lane.engine == self.id).map(lane).collect(),
             tokens_per_second: self.speed.tokens_per_second(Instant::now()),
+            ..Default::default()
         }
     }
 

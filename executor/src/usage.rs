@@ -126,6 +126,7 @@ mod tests {
             cached_tokens: cached,
             completion_tokens: Some(3),
             length_limited: false,
+            timings: Default::default(),
         }
     }
 

@@ -2,13 +2,13 @@
 //! name. A new RPC is one line here.
 
 use caravan_proto::v1::{
-    Batch, CancelBatchRequest, CreateBatchRequest, DeleteBatchRequest, DeleteFileRequest,
-    DownloadFileRequest, DownloadFileResponse, File, GetBatchRequest, GetFileRequest, ListBatchesRequest,
-    ListBatchesResponse, ListExecutorsRequest, ListExecutorsResponse, ListFilesRequest, ListFilesResponse,
-    ListProfilesRequest, ListProfilesResponse, QueryUploadRequest, QueryUploadResponse, StreamResultsRequest,
-    StreamResultsResponse, UploadFileRequest, WatchBatchRequest, WatchBatchResponse, WatchFleetRequest,
-    WatchFleetResponse, batch_service_server::BatchService, file_service_server::FileService,
-    fleet_service_server::FleetService,
+    Batch, CancelBatchRequest, CreateBatchRequest, CreateProfileRequest, DeleteBatchRequest,
+    DeleteFileRequest, DownloadFileRequest, DownloadFileResponse, EnsureModelRequest, EnsureModelResponse,
+    File, GetBatchRequest, GetFileRequest, ListBatchesRequest, ListBatchesResponse, ListExecutorsRequest,
+    ListExecutorsResponse, ListFilesRequest, ListFilesResponse, ListProfilesRequest, ListProfilesResponse,
+    Profile, QueryUploadRequest, QueryUploadResponse, StreamResultsRequest, StreamResultsResponse,
+    UploadFileRequest, WatchBatchRequest, WatchBatchResponse, WatchFleetRequest, WatchFleetResponse,
+    batch_service_server::BatchService, file_service_server::FileService, fleet_service_server::FleetService,
 };
 use caravan_service::Shutdown;
 use tokio_util::sync::CancellationToken;
@@ -92,6 +92,8 @@ forward! {
     FleetService, fleet {
         unary list_executors(ListExecutorsRequest) -> ListExecutorsResponse;
         unary list_profiles(ListProfilesRequest) -> ListProfilesResponse;
+        unary create_profile(CreateProfileRequest) -> Profile;
         stream watch_fleet(WatchFleetRequest) -> WatchFleetResponse as WatchFleetStream;
+        stream ensure_model(EnsureModelRequest) -> EnsureModelResponse as EnsureModelStream;
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Failure, Response};
+use super::{Failure, Response, Timings};
 
 /// A whole answer to a chat or a completion.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +17,7 @@ pub(super) struct Answer {
     pub(super) logprobs: Option<Vec<Value>>,
     pub(super) length_limited: bool,
     pub(super) usage: Usage,
+    pub(super) timings: Timings,
 }
 
 /// A function that the model wants called.
@@ -73,6 +74,7 @@ impl Answer {
             cached_tokens: self.usage.cached,
             completion_tokens: self.usage.completion,
             length_limited: self.length_limited,
+            timings: self.timings,
         }
     }
 }
@@ -124,6 +126,7 @@ impl Vectors {
             cached_tokens: self.usage.cached,
             completion_tokens: None,
             length_limited: false,
+            timings: Timings::default(),
         }
     }
 }

@@ -22,10 +22,11 @@ pub(crate) mod tokenizers;
 pub use connection::{Error, Options};
 pub use tokenizers::Tokenizers;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use caravan_request::{Endpoint, EngineKind};
+use caravan_tokenize::Metadata;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -43,6 +44,13 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
     /// Engines whose models are fixed at their start only check.
     async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure>;
 
+    /// Gives the model's memory back, once nothing uses it. Engines whose models are fixed at their
+    /// start do nothing.
+    async fn unload(&self, model: &str) -> Result<(), Failure>;
+
+    /// What the engine tells of a model without loading it.
+    async fn facts(&self, model: &str) -> Result<Facts, Failure>;
+
     /// Runs one request to its end. Dropping the future cancels it at the engine.
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure>;
 
@@ -53,6 +61,19 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
     /// What `model`'s template makes of `chat` where it is loaded with `set`, up to where the answer
     /// begins; none if this server does not tell. May load the model, as a request does.
     async fn render(&self, model: &str, set: ReloadSet, chat: &[Turn]) -> Result<Option<String>, Failure>;
+}
+
+/// What is known of a model that is not loaded.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Facts {
+    /// GGUF metadata; empty where it cannot be had.
+    pub metadata: Metadata,
+    /// The template in force: Go's or Jinja; empty if the engine does not tell.
+    pub template: String,
+    /// As the engine has them, e.g. `completion`, `vision`.
+    pub capabilities: Vec<String>,
+    /// Bytes of the model's file; 0 if not known.
+    pub file_bytes: u64,
 }
 
 /// One message of a chat.
@@ -165,6 +186,19 @@ pub struct Response {
     pub completion_tokens: Option<u64>,
     /// The answer met its token limit or the context's end.
     pub length_limited: bool,
+    /// Times as the engine took them.
+    pub timings: Timings,
+}
+
+/// Times of one answer, where the engine tells. Under load they are wall time shared with other slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// Loading and scheduling.
+    pub load: Option<Duration>,
+    /// Evaluating what of the prompt was not cached.
+    pub prompt: Option<Duration>,
+    /// Generating the answer.
+    pub answer: Option<Duration>,
 }
 
 /// Why there is no answer.

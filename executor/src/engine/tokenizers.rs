@@ -9,7 +9,7 @@ use std::time::UNIX_EPOCH;
 use caravan_tokenize::{Definition, Metadata, Vocabulary};
 use sha2::{Digest as _, Sha256};
 
-use super::{Class, Failure, same_model};
+use super::{Class, Facts, Failure, same_model};
 
 /// Bytes of a `tokenizer.json` that are read at most: the largest known have some 35 MB.
 const MAX_JSON: u64 = 64 << 20;
@@ -81,6 +81,19 @@ impl Source {
         let found = tokio::task::spawn_blocking(move || find(&path, known)).await.ok()?;
         let failed = |error: &io::Error| tracing::debug!(file = %self.0.display(), %error, "not readable");
         found.inspect_err(failed).ok()
+    }
+
+    /// What a GGUF file says of its model; nothing but its size of any other file.
+    pub(super) async fn facts(&self) -> Result<Facts, Failure> {
+        let path = self.0.clone();
+        let reading = move || {
+            let metadata = if is_gguf(&path)? { Metadata::from_gguf(&path)? } else { Metadata::default() };
+            let file_bytes = fs::metadata(&path)?.len();
+            Ok::<_, caravan_tokenize::Error>(Facts { metadata, file_bytes, ..Facts::default() })
+        };
+        let read = tokio::task::spawn_blocking(reading).await;
+        let read = read.unwrap_or_else(|_| Ok(Facts::default()));
+        read.map_err(|error| Failure::own(Class::Model, "no_facts", format!("{}: {error}", self.0.display())))
     }
 
     /// The definition that it holds, encoded. Takes up to some seconds and some 100 MB while it

@@ -63,6 +63,7 @@ pub(super) fn result(
         custom_id: request.custom_id.clone(),
         outcome: Some(outcome),
         usage,
+        provenance: None,
     };
     let bytes = result.encoded_len();
     if bytes > LARGEST_RESULT {

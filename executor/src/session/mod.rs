@@ -154,7 +154,7 @@ impl Session {
             }
             Some(Message::WantVocabulary(want)) => self.ledger.want_vocabulary(want.vocabulary),
             // A second welcome says nothing new, and neither does what a newer planner may say.
-            Some(Message::Welcome(_)) | None => {}
+            Some(Message::Welcome(_) | Message::EnsureModel(_)) | None => {}
         }
         Ok(())
     }

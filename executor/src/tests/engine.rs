@@ -13,7 +13,7 @@ use caravan_request::EngineKind;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use crate::engine::{Call, Class, Description, Engine, Failure, Model, ReloadSet, Response, Turn};
+use crate::engine::{Call, Class, Description, Engine, Facts, Failure, Model, ReloadSet, Response, Turn};
 
 /// How a request is answered, by its last message: scripted replies first, in order, then
 /// the text in upper case.
@@ -46,6 +46,8 @@ pub(super) enum Event {
     Load { model: String, set: ReloadSet, in_flight: usize },
     /// A request came in: the texts of its messages, and how many others were in flight.
     Run { texts: Vec<String>, others: usize },
+    /// An unload.
+    Unload { model: String },
     /// A chat was rendered.
     Render { set: ReloadSet },
 }
@@ -198,7 +200,17 @@ impl Engine for Scripted {
             cached_tokens: None,
             completion_tokens: Some(2),
             length_limited,
+            timings: Default::default(),
         })
+    }
+
+    async fn unload(&self, model: &str) -> Result<(), Failure> {
+        self.events.lock().unwrap().push(Event::Unload { model: model.into() });
+        Ok(())
+    }
+
+    async fn facts(&self, _: &str) -> Result<Facts, Failure> {
+        Ok(Facts::default())
     }
 
     async fn vocabulary(&self, model: &str) -> Result<Vec<u8>, Failure> {

@@ -3,8 +3,9 @@
 use std::{collections::BTreeSet, pin::Pin};
 
 use caravan_proto::v1::{
-    Ack, ChunkAck, ConnectRequest, ConnectResponse, Credit, HandBack, HeartbeatReply, Hello, Lease,
-    RequestResult, Revoke, Vocabulary, Welcome, WorkHeartbeat,
+    Ack, ChunkAck, ConnectRequest, ConnectResponse, Credit, FetchModelRequest, FetchModelResponse, HandBack,
+    HeartbeatReply, Hello, Lease, ModelProgress, Profile, RequestResult, Revoke, Vocabulary, Welcome,
+    WorkHeartbeat,
     connect_request::Message,
     connect_response,
     request_result::Outcome,
@@ -37,6 +38,8 @@ pub(super) struct Peer {
     pub(super) heartbeats: Vec<WorkHeartbeat>,
     pub(super) hand_backs: Vec<HandBack>,
     pub(super) vocabularies: Vec<Vocabulary>,
+    pub(super) profiles: Vec<Profile>,
+    pub(super) model_progress: Vec<ModelProgress>,
     pub(super) draining: bool,
     pub(super) ended: bool,
     /// What came, in order.
@@ -63,12 +66,23 @@ impl WorkService for Serving {
             heartbeats: Vec::new(),
             hand_backs: Vec::new(),
             vocabularies: Vec::new(),
+            profiles: Vec::new(),
+            model_progress: Vec::new(),
             draining: false,
             ended: false,
             kinds: Vec::new(),
         };
         self.0.send(peer).await.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
+    }
+
+    type FetchModelStream = Pin<Box<dyn Stream<Item = Result<FetchModelResponse, Status>> + Send>>;
+
+    async fn fetch_model(
+        &self,
+        _: Request<FetchModelRequest>,
+    ) -> Result<Response<Self::FetchModelStream>, Status> {
+        Err(Status::not_found("no file"))
     }
 }
 
@@ -175,6 +189,14 @@ impl Peer {
             Message::Draining(_) => {
                 self.draining = true;
                 "draining"
+            }
+            Message::Profile(profile) => {
+                self.profiles.push(profile);
+                "profile"
+            }
+            Message::ModelProgress(progress) => {
+                self.model_progress.push(progress);
+                "model_progress"
             }
             Message::Vocabulary(vocabulary) => {
                 self.vocabularies.push(vocabulary);

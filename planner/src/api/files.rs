@@ -212,9 +212,9 @@ fn check_start(start: &v1::UploadStart) -> Result<(), Status> {
         return wrong("start.filename", "filename must have at most 255 bytes, none a control character");
     }
     match start.purpose() {
-        v1::file::Purpose::Unspecified | v1::file::Purpose::Batch => Ok(()),
+        v1::file::Purpose::Unspecified | v1::file::Purpose::Batch | v1::file::Purpose::Model => Ok(()),
         v1::file::Purpose::BatchOutput => {
-            wrong("start.purpose", "only files of purpose batch may be uploaded")
+            wrong("start.purpose", "only files of purpose batch or model may be uploaded")
         }
     }
 }

@@ -137,6 +137,22 @@ impl FleetService for FleetApi {
         let (profiles, next_page_token) = paged(profiles, key, &request.page_token, limit);
         Ok(Response::new(v1::ListProfilesResponse { profiles, next_page_token }))
     }
+
+    async fn create_profile(
+        &self,
+        _request: Request<v1::CreateProfileRequest>,
+    ) -> Result<Response<v1::Profile>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    type EnsureModelStream = Pin<Box<dyn Stream<Item = Result<v1::EnsureModelResponse, Status>> + Send>>;
+
+    async fn ensure_model(
+        &self,
+        _request: Request<v1::EnsureModelRequest>,
+    ) -> Result<Response<Self::EnsureModelStream>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
 }
 
 /// One page of a list that is short enough to be at hand: behind the row whose key is `after`.

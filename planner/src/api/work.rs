@@ -31,4 +31,13 @@ impl WorkService for Work {
     ) -> Result<Response<Self::ConnectStream>, Status> {
         Ok(Response::new(self.sessions.connect(request.into_inner()).await?))
     }
+
+    type FetchModelStream = ReceiverStream<Result<v1::FetchModelResponse, Status>>;
+
+    async fn fetch_model(
+        &self,
+        _request: Request<v1::FetchModelRequest>,
+    ) -> Result<Response<Self::FetchModelStream>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
 }

@@ -193,6 +193,7 @@ impl Session {
                     shared.vocabularies.arrived(vocabulary).await;
                 }
             }
+            FromExecutor::Profile(_) | FromExecutor::ModelProgress(_) => {}
         }
         Ok(())
     }

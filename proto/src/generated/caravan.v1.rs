@@ -438,6 +438,9 @@ pub struct Batch {
     /// What was predicted against what happened. Absent until completed.
     #[prost(message, optional, tag = "38")]
     pub report: ::core::option::Option<Report>,
+    /// The models that answer it: no other digest does from its first lease on.
+    #[prost(message, repeated, tag = "39")]
+    pub pinned_models: ::prost::alloc::vec::Vec<PinnedModel>,
 }
 /// Nested message and enum types in `Batch`.
 pub mod batch {
@@ -529,6 +532,26 @@ impl ::prost::Name for Batch {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/caravan.v1.Batch".into()
+    }
+}
+/// A model of a batch, held to one digest.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PinnedModel {
+    /// As requests name it.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// Its digest.
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PinnedModel {
+    const NAME: &'static str = "PinnedModel";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.PinnedModel".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.PinnedModel".into()
     }
 }
 /// A plan held against what happened.
@@ -1931,6 +1954,8 @@ pub mod file {
         Batch = 1,
         /// Output or error file of a batch; written by the server.
         BatchOutput = 2,
+        /// A GGUF file, for EnsureModel.
+        Model = 3,
     }
     impl Purpose {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -1942,6 +1967,7 @@ pub mod file {
                 Self::Unspecified => "PURPOSE_UNSPECIFIED",
                 Self::Batch => "PURPOSE_BATCH",
                 Self::BatchOutput => "PURPOSE_BATCH_OUTPUT",
+                Self::Model => "PURPOSE_MODEL",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -1950,6 +1976,7 @@ pub mod file {
                 "PURPOSE_UNSPECIFIED" => Some(Self::Unspecified),
                 "PURPOSE_BATCH" => Some(Self::Batch),
                 "PURPOSE_BATCH_OUTPUT" => Some(Self::BatchOutput),
+                "PURPOSE_MODEL" => Some(Self::Model),
                 _ => None,
             }
         }
@@ -2050,7 +2077,7 @@ pub struct UploadStart {
     /// As File.filename.
     #[prost(string, tag = "2")]
     pub filename: ::prost::alloc::string::String,
-    /// As File.purpose; only batch may be uploaded.
+    /// As File.purpose; batch or model.
     #[prost(enumeration = "file::Purpose", tag = "3")]
     pub purpose: i32,
 }
@@ -3049,6 +3076,33 @@ pub struct Engine {
     /// Answer and prompt tokens a second over the last seconds.
     #[prost(double, tag = "9")]
     pub tokens_per_second: f64,
+    /// GPUs that it runs on, by product name, joined by `+`; empty for a CPU or if not known.
+    #[prost(string, tag = "10")]
+    pub gpu: ::prost::alloc::string::String,
+    /// Version of the GPU's driver; empty if not known.
+    #[prost(string, tag = "11")]
+    pub driver: ::prost::alloc::string::String,
+    /// Type of its KV cache, e.g. `f16` or `q8_0`; empty if not known.
+    #[prost(string, tag = "12")]
+    pub kv_type: ::prost::alloc::string::String,
+    /// Whether the executor started it, and starts it again.
+    #[prost(bool, tag = "13")]
+    pub managed: bool,
+    /// Indexes of the GPUs that it runs on.
+    #[prost(int32, repeated, tag = "14")]
+    pub gpu_indexes: ::prost::alloc::vec::Vec<i32>,
+    /// Bytes of VRAM that its processes take, as NVML says; absent if not known.
+    #[prost(int64, optional, tag = "15")]
+    pub vram_bytes: ::core::option::Option<i64>,
+    /// The VRAM that it may fill, in bytes; 0 if none is set or known.
+    #[prost(int64, tag = "16")]
+    pub vram_ceiling_bytes: i64,
+    /// What a person should know of how it runs now, a sentence each, e.g. that other clients use it.
+    #[prost(string, repeated, tag = "17")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether it keeps the whole cache of sliding-window layers (`LLAMA_ARG_SWA_FULL`).
+    #[prost(bool, tag = "18")]
+    pub swa_full: bool,
 }
 /// Nested message and enum types in `Engine`.
 pub mod engine {
@@ -3256,6 +3310,18 @@ pub struct Gpu {
     /// Why a number is missing.
     #[prost(string, tag = "9")]
     pub unavailable: ::prost::alloc::string::String,
+    /// Bytes that are free.
+    #[prost(int64, optional, tag = "10")]
+    pub vram_free_bytes: ::core::option::Option<i64>,
+    /// Version of the driver; empty if not known.
+    #[prost(string, tag = "11")]
+    pub driver: ::prost::alloc::string::String,
+    /// True if it is split into instances (MIG), whose figures are not those of the whole.
+    #[prost(bool, optional, tag = "12")]
+    pub mig: ::core::option::Option<bool>,
+    /// Who takes its memory, the largest first, at most 64. Empty if not known.
+    #[prost(message, repeated, tag = "13")]
+    pub processes: ::prost::alloc::vec::Vec<GpuProcess>,
 }
 impl ::prost::Name for Gpu {
     const NAME: &'static str = "Gpu";
@@ -3267,7 +3333,31 @@ impl ::prost::Name for Gpu {
         "/caravan.v1.Gpu".into()
     }
 }
-/// What calibration measured for (engine, model).
+/// A process that takes memory of a GPU.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GpuProcess {
+    /// As the kernel numbers it, in the driver's own namespace.
+    #[prost(int64, tag = "1")]
+    pub pid: i64,
+    /// Bytes that it takes.
+    #[prost(int64, optional, tag = "2")]
+    pub vram_bytes: ::core::option::Option<i64>,
+    /// The engine that it is part of; empty for a foreign process.
+    #[prost(string, tag = "3")]
+    pub engine: ::prost::alloc::string::String,
+}
+impl ::prost::Name for GpuProcess {
+    const NAME: &'static str = "GpuProcess";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.GpuProcess".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.GpuProcess".into()
+    }
+}
+/// What calibration measured for (engine, model). It holds for what it was measured on: the same
+/// GPU, driver, kind and version of engine, model digest and type of KV cache.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Profile {
     /// Resource name, `profiles/profile_` and 32 hex digits.
@@ -3300,7 +3390,7 @@ pub struct Profile {
     /// Answer tokens a second of one lane with all slots busy.
     #[prost(double, tag = "10")]
     pub decode_tokens_per_second: f64,
-    /// Bytes of VRAM that a token of context takes.
+    /// Bytes of memory that a token of one slot's context takes.
     #[prost(double, tag = "11")]
     pub kv_bytes_per_token: f64,
     /// When it was measured.
@@ -3312,6 +3402,54 @@ pub struct Profile {
     /// Tokens that an image takes in a prompt; 0 if not measured.
     #[prost(int64, tag = "14")]
     pub image_tokens: i64,
+    /// Version of this form, 1; 0 for one written by hand.
+    #[prost(int32, tag = "15")]
+    pub schema: i32,
+    /// Version of the GPU's driver; empty for a CPU.
+    #[prost(string, tag = "16")]
+    pub driver: ::prost::alloc::string::String,
+    /// Type of the KV cache, e.g. `f16`; empty if not known.
+    #[prost(string, tag = "17")]
+    pub kv_type: ::prost::alloc::string::String,
+    /// Host that it was measured on.
+    #[prost(string, tag = "18")]
+    pub host: ::prost::alloc::string::String,
+    /// Caravan's version.
+    #[prost(string, tag = "19")]
+    pub caravan_version: ::prost::alloc::string::String,
+    /// Time that a request takes beyond its tokens with all slots busy, in seconds.
+    #[prost(double, tag = "20")]
+    pub request_seconds: f64,
+    /// Memory against slots and context.
+    #[prost(message, optional, tag = "21")]
+    pub memory: ::core::option::Option<MemoryFit>,
+    /// Speed against slots, the fewest first.
+    #[prost(message, repeated, tag = "22")]
+    pub speeds: ::prost::alloc::vec::Vec<SpeedPoint>,
+    /// Whether a shared prefix is evaluated once, by its length.
+    #[prost(message, repeated, tag = "23")]
+    pub reuse: ::prost::alloc::vec::Vec<ReusePoint>,
+    /// Prompt tokens evaluated at once (`num_batch`) that it was measured with; 0: the engine's own.
+    #[prost(int64, tag = "24")]
+    pub batch_tokens: i64,
+    /// VRAM that calibration was allowed to fill, in bytes; 0 for none.
+    #[prost(int64, tag = "25")]
+    pub vram_ceiling_bytes: i64,
+    /// The context that the model was made for, in tokens; 0 if not known.
+    #[prost(int64, tag = "26")]
+    pub model_context: i64,
+    /// What a person should know, a sentence each: what was not measured and why, what disagrees.
+    #[prost(string, repeated, tag = "27")]
+    pub notes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Time that it took.
+    #[prost(message, optional, tag = "28")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+    /// What was left out because the time was over; empty if nothing was.
+    #[prost(string, repeated, tag = "29")]
+    pub left_out: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Whether the whole cache of sliding-window layers was kept (`LLAMA_ARG_SWA_FULL`).
+    #[prost(bool, tag = "30")]
+    pub swa_full: bool,
 }
 impl ::prost::Name for Profile {
     const NAME: &'static str = "Profile";
@@ -3321,6 +3459,201 @@ impl ::prost::Name for Profile {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/caravan.v1.Profile".into()
+    }
+}
+/// Memory of a loaded model as a line through measured points:
+/// fixed + slots × (slot + context × token).
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MemoryFit {
+    /// What was read.
+    #[prost(enumeration = "memory_fit::Source", tag = "1")]
+    pub source: i32,
+    /// Bytes whatever is loaded: weights, buffers, the driver's own.
+    #[prost(double, tag = "2")]
+    pub fixed_bytes: f64,
+    /// Bytes of a slot, whatever its context.
+    #[prost(double, tag = "3")]
+    pub slot_bytes: f64,
+    /// Bytes of a token of one slot's context.
+    #[prost(double, tag = "4")]
+    pub token_bytes: f64,
+    /// The same by the formula from the model's dimensions; 0 if they do not tell.
+    #[prost(double, tag = "5")]
+    pub formula_token_bytes: f64,
+    /// The largest distance of a point from the line, in bytes.
+    #[prost(double, tag = "6")]
+    pub largest_residual_bytes: f64,
+    /// What was measured.
+    #[prost(message, repeated, tag = "7")]
+    pub points: ::prost::alloc::vec::Vec<MemoryPoint>,
+}
+/// Nested message and enum types in `MemoryFit`.
+pub mod memory_fit {
+    /// What was read.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Source {
+        /// Nothing was.
+        Unspecified = 0,
+        /// NVML's memory of the engine's processes.
+        Nvml = 1,
+        /// `size_vram` of the engine's own list.
+        SizeVram = 2,
+        /// `size` of the engine's own list: a host without a GPU.
+        Size = 3,
+        /// Resident memory of the engine's processes: a host without a GPU.
+        Resident = 4,
+    }
+    impl Source {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "SOURCE_UNSPECIFIED",
+                Self::Nvml => "SOURCE_NVML",
+                Self::SizeVram => "SOURCE_SIZE_VRAM",
+                Self::Size => "SOURCE_SIZE",
+                Self::Resident => "SOURCE_RESIDENT",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "SOURCE_UNSPECIFIED" => Some(Self::Unspecified),
+                "SOURCE_NVML" => Some(Self::Nvml),
+                "SOURCE_SIZE_VRAM" => Some(Self::SizeVram),
+                "SOURCE_SIZE" => Some(Self::Size),
+                "SOURCE_RESIDENT" => Some(Self::Resident),
+                _ => None,
+            }
+        }
+    }
+}
+impl ::prost::Name for MemoryFit {
+    const NAME: &'static str = "MemoryFit";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.MemoryFit".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.MemoryFit".into()
+    }
+}
+/// One load.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MemoryPoint {
+    /// Slots.
+    #[prost(int32, tag = "1")]
+    pub slots: i32,
+    /// Context of one slot, in tokens.
+    #[prost(int64, tag = "2")]
+    pub context: i64,
+    /// Bytes as the fit's source has them; 0 if it did not load.
+    #[prost(int64, tag = "3")]
+    pub bytes: i64,
+    /// Bytes in total, as the engine says; 0 if it does not.
+    #[prost(int64, tag = "4")]
+    pub size_bytes: i64,
+    /// Bytes of that in VRAM.
+    #[prost(int64, tag = "5")]
+    pub size_vram_bytes: i64,
+    /// Why it was refused, e.g. because part of it is on the CPU; empty if it is safe.
+    #[prost(string, tag = "6")]
+    pub refused: ::prost::alloc::string::String,
+    /// What the line says, in bytes.
+    #[prost(double, tag = "7")]
+    pub fitted_bytes: f64,
+}
+impl ::prost::Name for MemoryPoint {
+    const NAME: &'static str = "MemoryPoint";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.MemoryPoint".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.MemoryPoint".into()
+    }
+}
+/// Speed with so many slots busy.
+#[derive(Clone, Copy, PartialEq, ::prost::Message)]
+pub struct SpeedPoint {
+    /// Slots.
+    #[prost(int32, tag = "1")]
+    pub slots: i32,
+    /// Prompt tokens a second of one lane.
+    #[prost(double, tag = "2")]
+    pub prefill_tokens_per_second: f64,
+    /// Answer tokens a second of one lane.
+    #[prost(double, tag = "3")]
+    pub decode_tokens_per_second: f64,
+    /// Time that a request takes beyond its tokens, in seconds.
+    #[prost(double, tag = "4")]
+    pub request_seconds: f64,
+    /// Answer tokens a second of all lanes together, prompts included in the time.
+    #[prost(double, tag = "5")]
+    pub throughput: f64,
+    /// Whether more slots than these are not worth their memory.
+    #[prost(bool, tag = "6")]
+    pub knee: bool,
+    /// Requests measured.
+    #[prost(int32, tag = "7")]
+    pub requests: i32,
+}
+impl ::prost::Name for SpeedPoint {
+    const NAME: &'static str = "SpeedPoint";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.SpeedPoint".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.SpeedPoint".into()
+    }
+}
+/// Whether a shared prefix is evaluated once.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReusePoint {
+    /// Tokens of the shared prefix.
+    #[prost(int64, tag = "1")]
+    pub prefix_tokens: i64,
+    /// Tokens of each request's own part.
+    #[prost(int64, tag = "2")]
+    pub own_tokens: i64,
+    /// Prompt tokens evaluated at once; 0: the engine's own choice.
+    #[prost(int64, tag = "3")]
+    pub batch_tokens: i64,
+    /// Tokens of a warm prompt that were evaluated, the median.
+    #[prost(double, tag = "4")]
+    pub evaluated_tokens: f64,
+    /// True if the prefix was not evaluated again.
+    #[prost(bool, tag = "5")]
+    pub reused: bool,
+    /// Measured: the engine counted. Estimated: from the time it took.
+    #[prost(enumeration = "Basis", tag = "6")]
+    pub basis: i32,
+    /// What it needs, or why there is none; empty if it is reused as it is.
+    #[prost(string, tag = "7")]
+    pub needs: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ReusePoint {
+    const NAME: &'static str = "ReusePoint";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.ReusePoint".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.ReusePoint".into()
     }
 }
 /// What a chat template adds to the texts of a conversation, in tokens.
@@ -3463,6 +3796,146 @@ impl ::prost::Name for ListProfilesResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/caravan.v1.ListProfilesResponse".into()
+    }
+}
+/// Request of CreateProfile.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateProfileRequest {
+    /// As calibration prints it. Its name is given by the server.
+    #[prost(message, optional, tag = "1")]
+    pub profile: ::core::option::Option<Profile>,
+}
+impl ::prost::Name for CreateProfileRequest {
+    const NAME: &'static str = "CreateProfileRequest";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.CreateProfileRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.CreateProfileRequest".into()
+    }
+}
+/// Request of EnsureModel.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnsureModelRequest {
+    /// The model's name, e.g. `gemma3:4b`. Required.
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    /// `files/file_…`, a GGUF file uploaded with the purpose `model`, to import under that name;
+    /// empty: the engine pulls it from its own registry.
+    #[prost(string, tag = "2")]
+    pub file: ::prost::alloc::string::String,
+    /// Which engines, each as `HOST`, `HOST/ENGINE` or `executors/…`; empty: every engine that can get models.
+    #[prost(string, repeated, tag = "3")]
+    pub engines: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Import also where the name stands for another model already.
+    #[prost(bool, tag = "4")]
+    pub replace: bool,
+}
+impl ::prost::Name for EnsureModelRequest {
+    const NAME: &'static str = "EnsureModelRequest";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.EnsureModelRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.EnsureModelRequest".into()
+    }
+}
+/// Progress of one engine.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnsureModelResponse {
+    /// `executors/executor_…`.
+    #[prost(string, tag = "1")]
+    pub executor: ::prost::alloc::string::String,
+    /// Host name.
+    #[prost(string, tag = "2")]
+    pub host: ::prost::alloc::string::String,
+    /// Engine.id.
+    #[prost(string, tag = "3")]
+    pub engine: ::prost::alloc::string::String,
+    /// Where it stands.
+    #[prost(enumeration = "ensure_model_response::State", tag = "4")]
+    pub state: i32,
+    /// The engine's own words, or why it failed.
+    #[prost(string, tag = "5")]
+    pub message: ::prost::alloc::string::String,
+    /// Bytes that are there.
+    #[prost(int64, tag = "6")]
+    pub completed_bytes: i64,
+    /// Bytes in all; 0 if not known.
+    #[prost(int64, tag = "7")]
+    pub total_bytes: i64,
+    /// The model's digest once it is ready.
+    #[prost(string, tag = "8")]
+    pub digest: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `EnsureModelResponse`.
+pub mod ensure_model_response {
+    /// Where an engine stands.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum State {
+        /// Never sent.
+        Unspecified = 0,
+        /// Waits for the executor.
+        Waiting = 1,
+        /// Bytes are on their way.
+        Transferring = 2,
+        /// The engine makes a model of them.
+        Importing = 3,
+        /// It has the model.
+        Ready = 4,
+        /// It has not: `message` says why.
+        Failed = 5,
+    }
+    impl State {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STATE_UNSPECIFIED",
+                Self::Waiting => "STATE_WAITING",
+                Self::Transferring => "STATE_TRANSFERRING",
+                Self::Importing => "STATE_IMPORTING",
+                Self::Ready => "STATE_READY",
+                Self::Failed => "STATE_FAILED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STATE_UNSPECIFIED" => Some(Self::Unspecified),
+                "STATE_WAITING" => Some(Self::Waiting),
+                "STATE_TRANSFERRING" => Some(Self::Transferring),
+                "STATE_IMPORTING" => Some(Self::Importing),
+                "STATE_READY" => Some(Self::Ready),
+                "STATE_FAILED" => Some(Self::Failed),
+                _ => None,
+            }
+        }
+    }
+}
+impl ::prost::Name for EnsureModelResponse {
+    const NAME: &'static str = "EnsureModelResponse";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.EnsureModelResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.EnsureModelResponse".into()
     }
 }
 /// Generated client implementations.
@@ -3621,6 +4094,57 @@ pub mod fleet_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FleetService", "ListProfiles"));
             self.inner.unary(req, path, codec).await
         }
+        /// Keeps a profile that was measured by hand, in place of an older one of the same engine,
+        /// GPU and model. Errors: INVALID_ARGUMENT.
+        pub async fn create_profile(
+            &mut self,
+            request: impl tonic::IntoRequest<super::CreateProfileRequest>,
+        ) -> std::result::Result<tonic::Response<super::Profile>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/caravan.v1.FleetService/CreateProfile",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("caravan.v1.FleetService", "CreateProfile"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Makes engines have a model: pulls it, or imports an uploaded file. Ends when every selected
+        /// engine has it or has failed. Ends early, the work going on, if the caller leaves.
+        /// Errors: INVALID_ARGUMENT, NOT_FOUND (the file, or an engine that was named), FAILED_PRECONDITION
+        /// (no engine was selected, or one that cannot get models).
+        pub async fn ensure_model(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EnsureModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::EnsureModelResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/caravan.v1.FleetService/EnsureModel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("caravan.v1.FleetService", "EnsureModel"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -3661,6 +4185,29 @@ pub mod fleet_service_server {
             request: tonic::Request<super::ListProfilesRequest>,
         ) -> std::result::Result<
             tonic::Response<super::ListProfilesResponse>,
+            tonic::Status,
+        >;
+        /// Keeps a profile that was measured by hand, in place of an older one of the same engine,
+        /// GPU and model. Errors: INVALID_ARGUMENT.
+        async fn create_profile(
+            &self,
+            request: tonic::Request<super::CreateProfileRequest>,
+        ) -> std::result::Result<tonic::Response<super::Profile>, tonic::Status>;
+        /// Server streaming response type for the EnsureModel method.
+        type EnsureModelStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::EnsureModelResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Makes engines have a model: pulls it, or imports an uploaded file. Ends when every selected
+        /// engine has it or has failed. Ends early, the work going on, if the caller leaves.
+        /// Errors: INVALID_ARGUMENT, NOT_FOUND (the file, or an engine that was named), FAILED_PRECONDITION
+        /// (no engine was selected, or one that cannot get models).
+        async fn ensure_model(
+            &self,
+            request: tonic::Request<super::EnsureModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::EnsureModelStream>,
             tonic::Status,
         >;
     }
@@ -3877,6 +4424,97 @@ pub mod fleet_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/caravan.v1.FleetService/CreateProfile" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateProfileSvc<T: FleetService>(pub Arc<T>);
+                    impl<
+                        T: FleetService,
+                    > tonic::server::UnaryService<super::CreateProfileRequest>
+                    for CreateProfileSvc<T> {
+                        type Response = super::Profile;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::CreateProfileRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FleetService>::create_profile(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateProfileSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/caravan.v1.FleetService/EnsureModel" => {
+                    #[allow(non_camel_case_types)]
+                    struct EnsureModelSvc<T: FleetService>(pub Arc<T>);
+                    impl<
+                        T: FleetService,
+                    > tonic::server::ServerStreamingService<super::EnsureModelRequest>
+                    for EnsureModelSvc<T> {
+                        type Response = super::EnsureModelResponse;
+                        type ResponseStream = T::EnsureModelStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EnsureModelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FleetService>::ensure_model(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EnsureModelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -3921,7 +4559,7 @@ pub mod fleet_service_server {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConnectRequest {
     /// What this message says.
-    #[prost(oneof = "connect_request::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "connect_request::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub message: ::core::option::Option<connect_request::Message>,
 }
 /// Nested message and enum types in `ConnectRequest`.
@@ -3950,6 +4588,12 @@ pub mod connect_request {
         /// Answer to `want_vocabulary`.
         #[prost(message, tag = "7")]
         Vocabulary(super::Vocabulary),
+        /// A profile that was measured meanwhile.
+        #[prost(message, tag = "8")]
+        Profile(super::Profile),
+        /// How far `ensure_model` got.
+        #[prost(message, tag = "9")]
+        ModelProgress(super::ModelProgress),
     }
 }
 impl ::prost::Name for ConnectRequest {
@@ -3966,7 +4610,7 @@ impl ::prost::Name for ConnectRequest {
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ConnectResponse {
     /// What this message says.
-    #[prost(oneof = "connect_response::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "connect_response::Message", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub message: ::core::option::Option<connect_response::Message>,
 }
 /// Nested message and enum types in `ConnectResponse`.
@@ -3995,6 +4639,9 @@ pub mod connect_response {
         /// Counts prompts of a model whose vocabulary it does not have yet: please send it.
         #[prost(message, tag = "7")]
         WantVocabulary(super::WantVocabulary),
+        /// Make an engine have a model. The same errand again changes nothing.
+        #[prost(message, tag = "8")]
+        EnsureModel(super::EnsureModelErrand),
     }
 }
 impl ::prost::Name for ConnectResponse {
@@ -4329,6 +4976,9 @@ pub struct RequestResult {
     /// Tokens.
     #[prost(message, optional, tag = "9")]
     pub usage: ::core::option::Option<Usage>,
+    /// What answered, or refused; absent where no engine did.
+    #[prost(message, optional, tag = "10")]
+    pub provenance: ::core::option::Option<Provenance>,
     /// How it ended.
     #[prost(oneof = "request_result::Outcome", tags = "7, 8")]
     pub outcome: ::core::option::Option<request_result::Outcome>,
@@ -4374,6 +5024,26 @@ impl ::prost::Name for EngineResponse {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/caravan.v1.EngineResponse".into()
+    }
+}
+/// What answered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Provenance {
+    /// Version of the engine, as it says.
+    #[prost(string, tag = "1")]
+    pub engine_version: ::prost::alloc::string::String,
+    /// Digest of the model, where the engine tells.
+    #[prost(string, tag = "2")]
+    pub model_digest: ::prost::alloc::string::String,
+}
+impl ::prost::Name for Provenance {
+    const NAME: &'static str = "Provenance";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.Provenance".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.Provenance".into()
     }
 }
 /// Why there is no answer.
@@ -4593,6 +5263,110 @@ impl ::prost::Name for RenderedMessage {
         "/caravan.v1.RenderedMessage".into()
     }
 }
+/// Make an engine have a model.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnsureModelErrand {
+    /// Given by the planner; unique.
+    #[prost(string, tag = "1")]
+    pub errand: ::prost::alloc::string::String,
+    /// Engine.id.
+    #[prost(string, tag = "2")]
+    pub engine: ::prost::alloc::string::String,
+    /// The model's name.
+    #[prost(string, tag = "3")]
+    pub model: ::prost::alloc::string::String,
+    /// `files/file_…` to fetch and import; empty to pull.
+    #[prost(string, tag = "4")]
+    pub file: ::prost::alloc::string::String,
+    /// SHA-256 of the file in hex; empty to pull.
+    #[prost(string, tag = "5")]
+    pub sha256: ::prost::alloc::string::String,
+    /// Bytes of the file.
+    #[prost(int64, tag = "6")]
+    pub size_bytes: i64,
+    /// Import also where the name stands for another model already.
+    #[prost(bool, tag = "7")]
+    pub replace: bool,
+}
+impl ::prost::Name for EnsureModelErrand {
+    const NAME: &'static str = "EnsureModelErrand";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.EnsureModelErrand".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.EnsureModelErrand".into()
+    }
+}
+/// How far an errand got.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ModelProgress {
+    /// Which.
+    #[prost(string, tag = "1")]
+    pub errand: ::prost::alloc::string::String,
+    /// As EnsureModelResponse has it.
+    #[prost(enumeration = "ensure_model_response::State", tag = "2")]
+    pub state: i32,
+    /// The engine's own words, or why it failed.
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+    /// Bytes that are there.
+    #[prost(int64, tag = "4")]
+    pub completed_bytes: i64,
+    /// Bytes in all; 0 if not known.
+    #[prost(int64, tag = "5")]
+    pub total_bytes: i64,
+    /// The model's digest once it is ready.
+    #[prost(string, tag = "6")]
+    pub digest: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ModelProgress {
+    const NAME: &'static str = "ModelProgress";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.ModelProgress".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.ModelProgress".into()
+    }
+}
+/// Request of FetchModel.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchModelRequest {
+    /// `files/file_…`.
+    #[prost(string, tag = "1")]
+    pub file: ::prost::alloc::string::String,
+    /// First byte wanted.
+    #[prost(int64, tag = "2")]
+    pub offset: i64,
+}
+impl ::prost::Name for FetchModelRequest {
+    const NAME: &'static str = "FetchModelRequest";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.FetchModelRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.FetchModelRequest".into()
+    }
+}
+/// A piece of the file, in order.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FetchModelResponse {
+    /// At most 1 MiB.
+    #[prost(bytes = "vec", tag = "1")]
+    pub data: ::prost::alloc::vec::Vec<u8>,
+}
+impl ::prost::Name for FetchModelResponse {
+    const NAME: &'static str = "FetchModelResponse";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.FetchModelResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.FetchModelResponse".into()
+    }
+}
 /// Generated client implementations.
 pub mod work_service_client {
     #![allow(
@@ -4702,6 +5476,32 @@ pub mod work_service_client {
                 .insert(GrpcMethod::new("caravan.v1.WorkService", "Connect"));
             self.inner.streaming(req, path, codec).await
         }
+        /// The bytes of a model's file, for an import that the planner asked for.
+        /// Errors: NOT_FOUND, OUT_OF_RANGE.
+        pub async fn fetch_model(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FetchModelRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::FetchModelResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/caravan.v1.WorkService/FetchModel",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("caravan.v1.WorkService", "FetchModel"));
+            self.inner.server_streaming(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -4731,6 +5531,18 @@ pub mod work_service_server {
             &self,
             request: tonic::Request<tonic::Streaming<super::ConnectRequest>>,
         ) -> std::result::Result<tonic::Response<Self::ConnectStream>, tonic::Status>;
+        /// Server streaming response type for the FetchModel method.
+        type FetchModelStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::FetchModelResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The bytes of a model's file, for an import that the planner asked for.
+        /// Errors: NOT_FOUND, OUT_OF_RANGE.
+        async fn fetch_model(
+            &self,
+            request: tonic::Request<super::FetchModelRequest>,
+        ) -> std::result::Result<tonic::Response<Self::FetchModelStream>, tonic::Status>;
     }
     /// How executors get work. The executor dials; one stream an executor.
     #[derive(Debug)]
@@ -4853,6 +5665,52 @@ pub mod work_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/caravan.v1.WorkService/FetchModel" => {
+                    #[allow(non_camel_case_types)]
+                    struct FetchModelSvc<T: WorkService>(pub Arc<T>);
+                    impl<
+                        T: WorkService,
+                    > tonic::server::ServerStreamingService<super::FetchModelRequest>
+                    for FetchModelSvc<T> {
+                        type Response = super::FetchModelResponse;
+                        type ResponseStream = T::FetchModelStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FetchModelRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as WorkService>::fetch_model(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FetchModelSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

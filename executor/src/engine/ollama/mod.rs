@@ -14,10 +14,11 @@ mod wire;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use caravan_request::{Endpoint, EngineKind};
-use caravan_tokenize::{Definition, Vocabulary};
+use caravan_tokenize::{Definition, Metadata, Vocabulary};
 use serde_json::{Map, Value, json};
 use url::Url;
 
@@ -25,12 +26,16 @@ use super::answer::Stamp;
 use super::connection::{Connection, Error, Options};
 use super::tokenizers::{self, Tokenizers};
 use super::{
-    Call, Class, Description, Engine, Failure, Loaded, Model, ReloadSet, Response, Turn, bare, same_model,
+    Call, Class, Description, Engine, Facts, Failure, Loaded, Model, ReloadSet, Response, Turn, bare,
+    same_model,
 };
 use wire::{Ps, Rendered, Show, Tag, Tags, Traits, Version};
 
 /// Tokens that a context is padded up to a multiple of when the model is loaded.
 const CONTEXT_PAD: u64 = 256;
+
+/// How often `/api/ps` is asked whether an unload is done.
+const UNLOAD_LOOK: Duration = Duration::from_millis(50);
 
 /// The release whose `prompt_eval_count` leaves out what came from the cache.
 const COUNTS_ONLY_EVALUATED: &str = "0.30.0";
@@ -176,6 +181,32 @@ impl Engine for Ollama {
         }
         self.seen().contexts.insert(bare(model).to_owned(), loaded.context);
         Ok(())
+    }
+
+    /// Waits until it is gone from `/api/ps`: Ollama answers at once and unloads when nothing uses it.
+    async fn unload(&self, model: &str) -> Result<(), Failure> {
+        let deadline = self.connection.options().load_deadline();
+        let body = json!({ "model": model, "prompt": "", "stream": false, "keep_alive": 0 });
+        let reply = self.connection.post("/api/generate", &body, deadline).await?;
+        let _answer: Map<String, Value> = reply.read().map_err(of_the_model)?;
+        let end = tokio::time::Instant::now() + deadline;
+        while self.ps().await?.find(model).is_some() {
+            if tokio::time::Instant::now() >= end {
+                return Err(Failure::own(Class::Retry, "model_not_unloaded", "still listed by /api/ps"));
+            }
+            tokio::time::sleep(UNLOAD_LOOK).await;
+        }
+        Ok(())
+    }
+
+    async fn facts(&self, model: &str) -> Result<Facts, Failure> {
+        let deadline = self.connection.options().answer_deadline(0);
+        let body = json!({ "model": model, "verbose": true });
+        let show: Show = self.connection.post("/api/show", &body, deadline).await?.read()?;
+        let tags = self.tags().await?;
+        let file_bytes = tags.iter().find(|tag| same_model(&tag.name, model)).map_or(0, |tag| tag.size);
+        let Show { model_info, template, capabilities } = show;
+        Ok(Facts { metadata: Metadata::from_model_info(&model_info), template, capabilities, file_bytes })
     }
 
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {

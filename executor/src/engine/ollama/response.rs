@@ -1,13 +1,15 @@
 //! Ollama's answers, checked and written in the form of the endpoint. A status of 200 is no
 //! success by itself: an aborted answer has it too.
 
+use std::time::Duration;
+
 use caravan_request::Endpoint;
 use serde_json::{Map, Value};
 
 use super::wire;
 use crate::engine::answer::{Answer, Stamp, ToolCall, Usage, Vectors};
 use crate::engine::connection::Reply;
-use crate::engine::{Call, Class, Failure, Response, guard, render};
+use crate::engine::{Call, Class, Failure, Response, Timings, guard, render};
 
 /// The answer to `call`, whichever endpoint it named. `counts_prompt` is false for a release
 /// whose `prompt_eval_count` leaves out what came from the cache.
@@ -75,7 +77,18 @@ pub(super) fn answer(body: &Map<String, Value>) -> Result<Answer, Failure> {
         logprobs: body.get("logprobs").and_then(Value::as_array).cloned(),
         length_limited,
         usage: usage(body),
+        timings: timings(body),
     })
+}
+
+/// Nanoseconds; one that is 0 is left out.
+fn timings(body: &Map<String, Value>) -> Timings {
+    let time = |field: &str| body.get(field).and_then(Value::as_u64).map(Duration::from_nanos);
+    Timings {
+        load: time("load_duration"),
+        prompt: time("prompt_eval_duration"),
+        answer: time("eval_duration"),
+    }
 }
 
 fn tool_call(call: &Value) -> ToolCall {

@@ -28,6 +28,8 @@ pub(super) struct Tags {
 pub(super) struct Tag {
     pub(super) name: String,
     pub(super) digest: String,
+    /// Bytes of its files.
+    pub(super) size: u64,
     /// Set for models that another host answers for.
     pub(super) remote_host: String,
 }
@@ -37,6 +39,7 @@ pub(super) struct Tag {
 #[serde(default)]
 pub(super) struct Show {
     pub(super) capabilities: Vec<String>,
+    pub(super) template: String,
     pub(super) model_info: Map<String, Value>,
 }
 

@@ -23,7 +23,8 @@ use super::answer::Stamp;
 use super::connection::{Connection, Error, Options};
 use super::tokenizers::{self, Found, Source, Tokenizers};
 use super::{
-    Call, Class, Description, Engine, Failure, Loaded, Model, ReloadSet, Response, Turn, bare, same_model,
+    Call, Class, Description, Engine, Facts, Failure, Loaded, Model, ReloadSet, Response, Turn, bare,
+    same_model,
 };
 use wire::{Applied, Listed, Models, Props, Version};
 
@@ -136,6 +137,21 @@ impl Engine for OpenAi {
                 Err(Failure::own(Class::Model, "context_not_honoured", message))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Its model stays for as long as it runs.
+    async fn unload(&self, _: &str) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Only of a model whose GGUF file is on this host.
+    async fn facts(&self, model: &str) -> Result<Facts, Failure> {
+        let props = self.props().await?;
+        let template = props.chat_template;
+        match self.file(model) {
+            Some((source, _)) => Ok(Facts { template, ..source.facts().await? }),
+            None => Ok(Facts { template, ..Facts::default() }),
         }
     }
 

@@ -1,11 +1,13 @@
 //! Answers of OpenAI-compatible servers, checked and written in the form of the endpoint.
 
+use std::time::Duration;
+
 use caravan_request::{Dialect, Endpoint};
 use serde_json::{Map, Value, json};
 
 use crate::engine::answer::{Answer, Stamp, ToolCall, Usage, Vectors};
 use crate::engine::connection::Reply;
-use crate::engine::{Call, Failure, Response, guard, render};
+use crate::engine::{Call, Failure, Response, Timings, guard, render};
 
 /// The answer to `call`, whichever endpoint it named.
 pub(in crate::engine) fn read(call: &Call<'_>, reply: &Reply, stamp: Stamp) -> Result<Response, Failure> {
@@ -67,7 +69,15 @@ fn answer(body: &Map<String, Value>) -> Result<Answer, Failure> {
         logprobs: first["logprobs"]["content"].as_array().cloned(),
         length_limited,
         usage: usage(body),
+        timings: timings(body),
     })
+}
+
+/// llama-server's milliseconds.
+fn timings(body: &Map<String, Value>) -> Timings {
+    let timings = body.get("timings").unwrap_or(&Value::Null);
+    let time = |field: &str| Duration::try_from_secs_f64(timings[field].as_f64()? / 1_000.0).ok();
+    Timings { load: None, prompt: time("prompt_ms"), answer: time("predicted_ms") }
 }
 
 fn tool_call(call: &Value) -> ToolCall {

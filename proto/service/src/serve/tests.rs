@@ -3,8 +3,9 @@ use std::{pin::Pin, time::Duration};
 use caravan_proto::{
     error::{reason, retry_delay},
     v1::{
-        ListExecutorsRequest, ListExecutorsResponse, ListProfilesRequest, ListProfilesResponse,
-        WatchFleetRequest, WatchFleetResponse,
+        CreateProfileRequest, EnsureModelRequest, EnsureModelResponse, ListExecutorsRequest,
+        ListExecutorsResponse, ListProfilesRequest, ListProfilesResponse, Profile, WatchFleetRequest,
+        WatchFleetResponse,
         fleet_service_client::FleetServiceClient,
         fleet_service_server::{FleetService, FleetServiceServer},
     },
@@ -51,6 +52,19 @@ impl FleetService for Stubborn {
         _: Request<ListProfilesRequest>,
     ) -> Result<Response<ListProfilesResponse>, Status> {
         panic!("on purpose")
+    }
+
+    async fn create_profile(&self, _: Request<CreateProfileRequest>) -> Result<Response<Profile>, Status> {
+        Err(Status::unimplemented("not called"))
+    }
+
+    type EnsureModelStream = BoxStream<'static, Result<EnsureModelResponse, Status>>;
+
+    async fn ensure_model(
+        &self,
+        _: Request<EnsureModelRequest>,
+    ) -> Result<Response<Self::EnsureModelStream>, Status> {
+        Err(Status::unimplemented("not called"))
     }
 
     async fn watch_fleet(
