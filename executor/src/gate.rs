@@ -1,10 +1,9 @@
 //! The gate of one engine: which model it is loaded with, and who may use it now.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+mod evict;
+mod refused;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch},
@@ -12,9 +11,11 @@ use tokio::{
 };
 
 use crate::{
-    engine::{Class, Engine, Failure, ReloadSet, bare, same_model},
+    engine::{Class, Engine, Failure, ReloadSet, same_model},
     metrics,
 };
+use refused::Refusals;
+pub(crate) use refused::Refused;
 
 /// Code of a load that did not end in time.
 const LOAD_TIMEOUT: &str = "model_load_timeout";
@@ -40,8 +41,7 @@ struct State {
     loading: bool,
     queue: VecDeque<Ticket>,
     next_ticket: u64,
-    /// By bare name: all names of a model share its fate.
-    refused: HashMap<String, (Instant, Failure)>,
+    refused: Refusals,
 }
 
 #[derive(Debug)]
@@ -124,9 +124,7 @@ impl State {
             return Turn::Wait;
         };
         let need = &self.queue[place].need;
-        if let Some((until, failure)) = self.refused.get(bare(&need.model))
-            && Instant::now() < *until
-        {
+        if let Some(failure) = self.refused.of(need) {
             return Turn::Refused(failure.clone());
         }
         if self.loading {
@@ -138,12 +136,14 @@ impl State {
         if place == 0 && self.inside == 0 { Turn::Load } else { Turn::Wait }
     }
 
-    /// The smallest set that suits every chunk that waits for the same use of this model. Its batch
+    /// The smallest set that suits every chunk that waits for the same use of this model, and may. Its batch
     /// never shrinks while the model stays: of two needs, one could have the larger context and the
     /// other the larger batch, and they would take turns loading.
     fn wanted(&self, Need { model, embedding, .. }: &Need) -> ReloadSet {
         let waiting = self.queue.iter().map(|ticket| &ticket.need);
-        let same = waiting.filter(|need| same_model(&need.model, model) && need.embedding == *embedding);
+        let same = waiting
+            .filter(|need| same_model(&need.model, model) && need.embedding == *embedding)
+            .filter(|need| self.refused.of(need).is_none());
         let active = self
             .active
             .as_ref()
@@ -257,18 +257,17 @@ impl Gate {
     /// The engine cannot run `model`: all that wait for it are told, and nobody asks
     /// again for a while.
     pub(crate) fn refuse(&self, model: &str, failure: Failure) {
-        let until = Instant::now() + self.refuse_for;
-        self.state.send_modify(|state| {
-            state.refused.insert(bare(model).to_owned(), (until, failure));
-        });
+        self.refuse_from(model, 0, failure);
     }
 
-    /// Models that are not asked for now, each with the reason.
-    pub(crate) fn refused(&self) -> Vec<(String, String)> {
-        let now = Instant::now();
-        let state = self.state.borrow();
-        let refused = state.refused.iter().filter(|(_, (until, _))| now < *until);
-        refused.map(|(model, (_, failure))| (model.clone(), failure.message.clone())).collect()
+    /// The same with a context of so many tokens or more.
+    pub(crate) fn refuse_from(&self, model: &str, context: u64, failure: Failure) {
+        self.state.send_modify(|state| state.refused.insert(model, context, failure, self.refuse_for));
+    }
+
+    /// Models that are not asked for now.
+    pub(crate) fn refused(&self) -> Vec<Refused> {
+        self.state.borrow().refused.all()
     }
 
     fn queue(&self, need: Need) -> Queued<'_> {
@@ -276,7 +275,6 @@ impl Gate {
         self.state.send_modify(|state| {
             number = state.next_ticket;
             state.next_ticket += 1;
-            state.refused.retain(|_, (until, _)| Instant::now() < *until);
             state.queue.push_back(Ticket { number, need: need.clone() });
         });
         Queued { gate: self, number, need }

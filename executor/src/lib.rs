@@ -14,10 +14,6 @@ mod lease;
 mod ledger;
 mod metrics;
 mod options;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "read by the control of VRAM, calibration and the watch of a runner")
-)]
 mod processes;
 mod service;
 mod session;
@@ -28,6 +24,7 @@ mod tests;
 mod unit;
 mod usage;
 mod vocabularies;
+mod vram;
 
 pub use options::{Ceiling, EngineOptions, Limits, Options, Slots};
 pub use service::{Error, Service};

@@ -17,7 +17,7 @@ pub use slots::Slots;
 
 use crate::{
     engine::{self, Engine, Tokenizers, ollama::Ollama, openai::OpenAi, tokenizers},
-    gpu::Nvml,
+    gpu::{LIBRARY, Nvml},
     service::{Error, Service},
 };
 
@@ -46,6 +46,8 @@ pub struct Options {
     /// The VRAM of each GPU that may be in use. Above it what runs is finished, then an engine that is
     /// the cause gives some back, and a foreign process is waited for.
     pub vram_ceiling: Ceiling,
+    /// NVIDIA's library, by path or as the loader finds it.
+    pub nvml_library: PathBuf,
     /// The engines of this host; after a restart their order should be the same, their
     /// ids come from it.
     pub engines: Vec<EngineOptions>,
@@ -65,6 +67,9 @@ pub struct EngineOptions {
     /// Largest context of one slot to ask for, in tokens; absent: what its model can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_context: Option<u64>,
+    /// GPUs that it runs on, as NVML numbers them; empty: those on which its processes take memory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<u32>,
     /// Files to count a model's prompts with, by the model's name: a `tokenizer.json` or a GGUF. One
     /// that is named here wins over what the engine itself tells of the model.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -85,6 +90,7 @@ impl Default for Options {
             client: client::Options::default(),
             connection: engine::Options::default(),
             vram_ceiling: Ceiling::default(),
+            nvml_library: PathBuf::from(LIBRARY),
             engines: Vec::new(),
         }
     }
@@ -101,7 +107,7 @@ impl Options {
         self.check()?;
         let engines = self.engines.iter().map(|engine| engine.driver(self.connection));
         let engines = engines.collect::<Result<Vec<_>, _>>()?;
-        Ok(Service::new(&self, engines, Box::new(Nvml::default())))
+        Ok(Service::new(&self, engines, Box::new(Nvml::new(&self.nvml_library))))
     }
 
     /// What serde cannot check.
@@ -111,6 +117,7 @@ impl Options {
         config::check(!self.engines.is_empty(), "engines", "a list with at least one engine")?;
         config::check(limits.tries > 0, "limits.tries", "at least 1")?;
         config::check(limits.unacked_results > 0, "limits.unacked_results", "at least 1")?;
+        config::check(limits.gpu_millis > 0, "limits.gpu_millis", "at least 1")?;
         config::check(limits.unacked_bytes > 0, "limits.unacked_bytes", "at least 1")?;
         let pauses =
             limits.first_pause_millis > 0 && limits.first_pause_millis <= limits.longest_pause_millis;

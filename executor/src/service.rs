@@ -5,7 +5,6 @@ use std::{fs, io, sync::Arc};
 use caravan_proto::name::ExecutorId;
 use caravan_service::{Shutdown, config};
 use tokio::{
-    sync::watch,
     task::{JoinError, JoinSet},
     time::timeout,
 };
@@ -21,6 +20,7 @@ use crate::{
     session::Session,
     unit::Unit,
     vocabularies,
+    vram::Vram,
 };
 
 /// Why an executor did not start or did not end well.
@@ -48,7 +48,7 @@ pub struct Service {
     ledger: Arc<Ledger>,
     limits: Limits,
     probe: Box<dyn gpu::Probe>,
-    gpus: Arc<watch::Sender<gpu::Sample>>,
+    vram: Arc<Vram>,
 }
 
 // === impl Service ===
@@ -70,7 +70,7 @@ impl Service {
             .collect();
         // Until an engine has answered, its lanes ask for nothing.
         units.iter().for_each(|unit| ledger.set_up(&unit.id, false));
-        let gpus = Arc::new(watch::Sender::new(Err("not read yet".to_owned())));
+        let vram = Arc::new(Vram::new(options, &units));
         let session = Session {
             id: ExecutorId::now(),
             host: options.host.clone().unwrap_or_else(host_name),
@@ -79,10 +79,10 @@ impl Service {
             limits: limits.clone(),
             units: units.clone(),
             ledger: Arc::clone(&ledger),
-            gpus: gpus.subscribe(),
+            vram: Arc::clone(&vram),
             ready_file: options.ready_file.clone(),
         };
-        Self { session, units, ledger, limits, probe, gpus }
+        Self { session, units, ledger, limits, probe, vram }
     }
 
     /// The name of this process in the fleet.
@@ -98,12 +98,12 @@ impl Service {
     /// # Errors
     /// If the ready file cannot be written, or a task has a defect.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
-        let Self { session, units, ledger, limits, probe, gpus } = self;
+        let Self { session, units, ledger, limits, probe, vram } = self;
         let (lanes_ended, gpus_stop) = (CancellationToken::new(), CancellationToken::new());
         let mut sessions = JoinSet::new();
         sessions.spawn(session.run(lanes_ended.clone()));
         let mut gpu_reader = JoinSet::new();
-        gpu_reader.spawn(gpu::run(probe, limits.gpu(), gpus, gpus_stop.clone()));
+        gpu_reader.spawn(vram.run(probe, Arc::clone(&ledger), gpus_stop.clone()));
         let (mut watchers, mut drivers) = (JoinSet::new(), JoinSet::new());
         watchers.spawn(vocabularies::serve(units.clone(), Arc::clone(&ledger)));
         for unit in units {

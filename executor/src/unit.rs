@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::{
     backoff::Backoff,
     engine::{Description, Engine, Model, same_model},
-    gate::Gate,
+    gate::{Gate, Refused},
     health::{Health, Life},
     ledger::{AtWork, Ledger},
     options::{EngineOptions, Limits, Slots},
@@ -117,13 +117,17 @@ impl Unit {
     pub(crate) fn snapshot(&self, at_work: &[AtWork]) -> v1::Engine {
         let health = self.health.now();
         let refused = self.gate.refused();
-        let usable = |model: &&Model| refused.iter().all(|(name, _)| !same_model(name, &model.name));
         let state = if health.up { v1::engine::State::Ready } else { v1::engine::State::Down };
         let mut message = health.message;
-        for (model, why) in &refused {
+        for Refused { model, why, below } in &refused {
             let separator = if message.is_empty() { "" } else { "; " };
-            message.push_str(&format!("{separator}model {model} is not usable here: {why}"));
+            let how = match below {
+                0 => "is not usable here".to_owned(),
+                _ => format!("does not fit with a context of {below} or more"),
+            };
+            message.push_str(&format!("{separator}model {model} {how}: {why}"));
         }
+        let models = health.description.models.iter().filter_map(|model| self.model(model, &refused));
         v1::Engine {
             id: self.id.to_string(),
             kind: match self.engine.kind() {
@@ -131,11 +135,11 @@ impl Unit {
                 EngineKind::OpenAi => v1::engine::Kind::Openai,
             }
             .into(),
-            version: health.description.version,
             slots: int32(self.known_lanes()),
             state: state.into(),
             message,
-            models: health.description.models.iter().filter(usable).map(|m| self.model(m)).collect(),
+            models: models.collect(),
+            version: health.description.version,
             lanes: at_work.iter().filter(|work| work.lane.engine == self.id).map(lane).collect(),
             tokens_per_second: self.speed.tokens_per_second(Instant::now()),
             ..Default::default()
@@ -149,10 +153,16 @@ impl Unit {
         }
     }
 
-    fn model(&self, model: &Model) -> v1::Model {
-        let contexts = [model.max_context, self.max_context];
+    fn model(&self, model: &Model, refused: &[Refused]) -> Option<v1::Model> {
+        let refused = refused.iter().find(|refused| same_model(&refused.model, &model.name));
+        let below = match refused {
+            Some(Refused { below: 0, .. }) => return None,
+            Some(refused) => Some(refused.below - 1),
+            None => None,
+        };
+        let contexts = [model.max_context, self.max_context, below];
         let loaded = model.loaded.unwrap_or_default();
-        v1::Model {
+        Some(v1::Model {
             name: model.name.clone(),
             digest: model.digest.clone(),
             max_context: contexts.into_iter().flatten().min().map_or(0, int64),
@@ -163,7 +173,7 @@ impl Unit {
             size_vram_bytes: int64(loaded.size_vram),
             vocabulary: model.vocabulary.clone(),
             sliding_window: model.sliding_window.map_or(0, int64),
-        }
+        })
     }
 }
 

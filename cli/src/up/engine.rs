@@ -57,7 +57,14 @@ fn names_port(address: &str) -> bool {
 }
 
 fn engine(kind: EngineKind, url: Url) -> EngineOptions {
-    EngineOptions { kind, url, slots: Slots::Auto, max_context: None, tokenizers: BTreeMap::new() }
+    EngineOptions {
+        kind,
+        url,
+        slots: Slots::Auto,
+        max_context: None,
+        gpus: Vec::new(),
+        tokenizers: BTreeMap::new(),
+    }
 }
 
 /// `address` as a URL: http unless it says otherwise, this machine if it begins with its

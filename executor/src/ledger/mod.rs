@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::lease::{LaneId, Lease, Warmth};
 use errand::Errand;
 use outbox::Outbox;
+pub(crate) use state::Finish;
 use state::{Held, State};
 
 /// The books between lanes and planner. A lane holds at most a running and a fetched
@@ -73,6 +74,7 @@ impl Ledger {
             lanes: BTreeMap::new(),
             leases: HashMap::new(),
             down: Vec::new(),
+            closed: HashMap::new(),
             outbox: Outbox::default(),
             errand: Errand::default(),
             hand_backs: Vec::new(),
@@ -128,6 +130,12 @@ impl Ledger {
     pub(crate) fn start(&self, lease: &Lease) -> bool {
         let mut state = self.lock();
         let draining = state.draining;
+        if let Some(reason) = state.stops(&lease.lane.engine) {
+            state.hand_back(&lease.id, reason);
+            drop(state);
+            self.outgoing.notify_one();
+            return false;
+        }
         let Some(held) = state.leases.get_mut(&lease.id) else { return false };
         if draining && !held.started {
             return false;
@@ -239,6 +247,20 @@ impl Ledger {
         }
         drop(state);
         self.report();
+    }
+
+    /// Lanes of `engine` take no work until it is opened: what was not started is given back for
+    /// `reason`, the rest goes on as `finish` says.
+    pub(crate) fn close(&self, engine: &Arc<str>, finish: Finish, reason: &'static str) {
+        self.lock().close(engine, finish, reason);
+        self.outgoing.notify_one();
+    }
+
+    /// Lanes of `engine` take work again.
+    pub(crate) fn open(&self, engine: &Arc<str>) {
+        if self.lock().open(engine) {
+            self.report();
+        }
     }
 
     /// A heartbeat is due: the planner should know of a change, or it is time.

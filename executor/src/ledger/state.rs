@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) lanes: BTreeMap<LaneId, Place>,
     pub(super) leases: HashMap<String, Held>,
     pub(super) down: Vec<Arc<str>>,
+    /// Engines that take no work, with what goes on there and why.
+    pub(super) closed: HashMap<Arc<str>, (Finish, &'static str)>,
     pub(super) outbox: Outbox,
     pub(super) errand: Errand,
     pub(super) hand_backs: Vec<(LeaseStatus, String)>,
@@ -29,6 +31,15 @@ pub(super) struct State {
     /// A heartbeat should go out at once.
     pub(super) report: bool,
     pub(super) ttl: Duration,
+}
+
+/// What goes on at an engine that takes no work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// Chunks that were started, to their end.
+    Chunks,
+    /// Requests that are in flight; the rest of their chunks is given back.
+    Requests,
 }
 
 /// The planner's side of a lane.
@@ -84,12 +95,37 @@ impl State {
         if place.fetched.is_some() {
             return Err("no_credit".into());
         }
+        if let Some((_, reason)) = self.closed.get(&lease.lane.engine) {
+            // Asked for before. Its lane asks anew, and is heard when it may.
+            place.credit = None;
+            place.filled.notify_one();
+            return Err((*reason).into());
+        }
         place.credit = None;
         place.fetched = Some(Arc::clone(&lease));
         place.filled.notify_one();
         let held = Held { started: false, ended: false, unacked: 0, done: 0, lease };
         self.leases.insert(held.lease.id.clone(), held);
         Ok(())
+    }
+
+    pub(super) fn close(&mut self, engine: &Arc<str>, finish: Finish, reason: &'static str) {
+        self.closed.insert(Arc::clone(engine), (finish, reason));
+        let unstarted =
+            self.leases.values().filter(|held| !held.started && held.lease.lane.engine == *engine);
+        for id in unstarted.map(|held| held.lease.id.clone()).collect::<Vec<_>>() {
+            self.hand_back(&id, reason);
+        }
+    }
+
+    /// True if it was closed.
+    pub(super) fn open(&mut self, engine: &Arc<str>) -> bool {
+        self.closed.remove(engine).is_some()
+    }
+
+    /// Why no further request of `engine` is sent, if none is.
+    pub(super) fn stops(&self, engine: &Arc<str>) -> Option<&'static str> {
+        self.closed.get(engine).filter(|(finish, _)| *finish == Finish::Requests).map(|(_, reason)| *reason)
     }
 
     pub(super) fn remove(&mut self, id: &str) -> Option<Held> {
@@ -132,7 +168,8 @@ impl State {
 
     pub(super) fn sendable_credits(&self) -> impl Iterator<Item = &LaneId> {
         let open = self.lanes.iter().filter(|(_, place)| place.credit.as_ref().is_some_and(|c| !c.sent));
-        open.map(|(lane, _)| lane).filter(|lane| !self.down.contains(&lane.engine))
+        let up = open.map(|(lane, _)| lane).filter(|lane| !self.down.contains(&lane.engine));
+        up.filter(|lane| !self.closed.contains_key(&lane.engine))
     }
 
     pub(super) fn next(&mut self, message_bytes: usize) -> Option<Message> {

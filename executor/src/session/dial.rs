@@ -64,7 +64,7 @@ impl Session {
             executor: self.id.name(),
             host: self.host.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
-            engines: self.units.iter().map(|unit| unit.snapshot(&[])).collect(),
+            engines: self.engines(&[]),
             profiles: Vec::new(),
         }
     }

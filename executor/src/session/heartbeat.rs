@@ -1,8 +1,9 @@
 //! A sign of life: what is held, what runs, and what with.
 
-use caravan_proto::v1::WorkHeartbeat;
+use caravan_proto::v1::{self, WorkHeartbeat};
 
 use super::Session;
+use crate::ledger::AtWork;
 
 // === impl Session ===
 
@@ -10,15 +11,21 @@ impl Session {
     /// Everything as it is now.
     pub(super) fn heartbeat(&self) -> WorkHeartbeat {
         let at_work = self.ledger.at_work();
-        let (gpus, gpu_unavailable) = match &*self.gpus.borrow() {
-            Ok(gpus) => (gpus.clone(), String::new()),
-            Err(why) => (Vec::new(), why.clone()),
+        let (gpus, gpu_unavailable) = match self.vram.gpus() {
+            Ok(gpus) => (gpus, String::new()),
+            Err(why) => (Vec::new(), why),
         };
         WorkHeartbeat {
             leases: self.ledger.statuses(),
-            engines: self.units.iter().map(|unit| unit.snapshot(&at_work)).collect(),
+            engines: self.engines(&at_work),
             gpus,
             gpu_unavailable,
         }
+    }
+
+    /// Every engine, with what it has of the VRAM.
+    pub(super) fn engines(&self, at_work: &[AtWork]) -> Vec<v1::Engine> {
+        let units = self.units.iter().enumerate();
+        units.map(|(place, unit)| self.vram.tell(place, unit.snapshot(at_work))).collect()
     }
 }

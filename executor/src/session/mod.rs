@@ -14,14 +14,16 @@ use caravan_service::{
     ready::{self, Ready},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use url::Url;
 
-use crate::{backoff::Backoff, gpu, ledger::Ledger, metrics, options::Limits, service::Error, unit::Unit};
+use crate::{
+    backoff::Backoff, ledger::Ledger, metrics, options::Limits, service::Error, unit::Unit, vram::Vram,
+};
 use dial::Stream;
 
 /// Speaks for this process with one planner at a time.
@@ -35,7 +37,7 @@ pub(crate) struct Session {
     pub(crate) limits: Limits,
     pub(crate) units: Vec<Arc<Unit>>,
     pub(crate) ledger: Arc<Ledger>,
-    pub(crate) gpus: watch::Receiver<gpu::Sample>,
+    pub(crate) vram: Arc<Vram>,
     /// Written once a planner has said welcome.
     pub(crate) ready_file: Option<PathBuf>,
 }

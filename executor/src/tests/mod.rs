@@ -6,11 +6,11 @@ mod engine;
 mod failures;
 mod gate;
 mod leases;
-pub(crate) mod nvml;
 mod planner;
 mod reload;
 mod streams;
 mod vocabularies;
+mod vram;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use tokio::{task::JoinSet, time::timeout};
 use crate::{
     EngineOptions, Error, Limits, Options, Service, Slots,
     engine::Engine,
-    gpu::{Probe, Sample},
+    gpu::{Nvml, Probe, Sample},
 };
 use engine::Scripted;
 use planner::{Peer, Planner};
@@ -80,13 +80,19 @@ impl Rig {
                 url,
                 slots,
                 max_context: None,
+                gpus: Vec::new(),
                 tokenizers: Default::default(),
             }],
             ..Options::default()
         };
         adapt(&mut options);
         let shutdown = Shutdown::new(Duration::from_secs(60));
-        let service = Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], Box::new(NoGpu));
+        let probe: Box<dyn Probe> = if options.nvml_library == Options::default().nvml_library {
+            Box::new(NoGpu)
+        } else {
+            Box::new(Nvml::new(&options.nvml_library))
+        };
+        let service = Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], probe);
         let mut running = JoinSet::new();
         running.spawn(service.run(shutdown.clone()));
         Self { engine, planner, shutdown, running }

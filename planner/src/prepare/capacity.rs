@@ -14,6 +14,8 @@ pub struct Capacity {
     engines: Vec<v1::Engine>,
     /// Whose each engine is.
     hosts: Vec<Host>,
+    /// Engines that answer and cannot be used, each with its host.
+    unfit: Vec<(String, v1::Engine)>,
     profiles: Vec<v1::Profile>,
 }
 
@@ -30,19 +32,31 @@ impl Capacity {
     #[must_use]
     pub fn of(executors: Vec<Executor>, profiles: Vec<Profile>) -> Self {
         let online = executors.into_iter().filter(|e| e.detail.state() == v1::executor::State::Online);
-        let ready = online.flat_map(|executor| {
+        let all = online.flat_map(|executor| {
             let host = Host { executor: executor.id.name(), host: executor.detail.host };
             executor.detail.engines.into_iter().map(move |engine| (engine, host.clone()))
         });
-        let (engines, hosts) = ready.filter(|(engine, _)| engine.state() == engine::State::Ready).unzip();
-        Self { engines, hosts, profiles: profiles.into_iter().map(|profile| profile.detail).collect() }
+        let mut capacity = Self::default();
+        for (engine, host) in all {
+            match engine.state() {
+                engine::State::Ready => {
+                    capacity.engines.push(engine);
+                    capacity.hosts.push(host);
+                }
+                engine::State::Unfit => capacity.unfit.push((host.host, engine)),
+                _ => {}
+            }
+        }
+        capacity.profiles = profiles.into_iter().map(|profile| profile.detail).collect();
+        capacity
     }
 
     /// One engine of nobody's, and what was calibrated on it.
     #[must_use]
     pub(super) fn as_profiled(engine: v1::Engine, profile: v1::Profile) -> Self {
         let (executor, host) = Default::default();
-        Self { engines: vec![engine], hosts: vec![Host { executor, host }], profiles: vec![profile] }
+        let hosts = vec![Host { executor, host }];
+        Self { engines: vec![engine], hosts, unfit: Vec::new(), profiles: vec![profile] }
     }
 
     /// The engines that serve.
@@ -64,6 +78,20 @@ impl Capacity {
     #[must_use]
     pub fn serves(&self, model: &str) -> bool {
         self.engines.iter().any(|engine| has(engine, model).is_some())
+    }
+
+    /// Whether an engine answers and cannot be used.
+    #[must_use]
+    pub fn has_unfit(&self) -> bool {
+        !self.unfit.is_empty()
+    }
+
+    /// Why an engine that has the model cannot be used, if one cannot and none that has it can.
+    #[must_use]
+    pub fn unfit(&self, model: &str) -> Option<String> {
+        let mut unfit = self.unfit.iter().filter(|(_, engine)| has(engine, model).is_some());
+        let (host, engine) = unfit.next().filter(|_| !self.serves(model))?;
+        Some(format!("{host}/{} has the model {model} and cannot be used: {}", engine.id, engine.message))
     }
 
     /// The engines that have one of these models, each with the first of them.

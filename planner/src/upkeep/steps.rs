@@ -11,6 +11,8 @@ use crate::{
     store::{self, Answers, OpenBatch, State, Store},
 };
 
+/// Why a batch waits: engines with its model answer, and none of them can be used.
+const ENGINE_UNFIT: &str = "ENGINE_UNFIT";
 /// Chunk rows read at a time.
 const PAGE_ROWS: i64 = 500;
 
@@ -103,13 +105,36 @@ impl Steps {
             return Ok(());
         }
         let (reason, message) = match (missing, too_long(&row, &capacity)) {
-            (Some(model), _) => {
-                ("NO_ENGINE_FOR_MODEL", format!("no engine has the model {model}; the batch waits for one"))
-            }
+            (Some(model), _) => match capacity.unfit(model) {
+                Some(why) => (ENGINE_UNFIT, why),
+                None => (
+                    "NO_ENGINE_FOR_MODEL",
+                    format!("no engine has the model {model}; the batch waits for one"),
+                ),
+            },
             (None, Some(message)) => ("NO_ENGINE_QUALIFIES", message),
             (None, None) => ("WAITING_FOR_LANE", "every lane is at work on other batches".to_owned()),
         };
         self.store.explain(batch.id, reason, &message).await
+    }
+
+    /// Says of a running batch why it stands still, if every engine that could go on with it cannot be
+    /// used. The next lease takes it back.
+    pub(super) async fn look_for_fit_engines(&self, batch: OpenBatch) -> Result<(), store::Error> {
+        let Ok(capacity) = self.preparer.capacity().await else { return Ok(()) };
+        if !capacity.has_unfit() {
+            return Ok(());
+        }
+        let Some(row) = self.store.batch(batch.id).await? else { return Ok(()) };
+        let models: Vec<_> =
+            row.plan.iter().flat_map(|plan| &plan.groups).map(|group| &group.model).collect();
+        if models.iter().any(|model| capacity.serves(model)) {
+            return Ok(());
+        }
+        match models.iter().find_map(|model| capacity.unfit(model)) {
+            Some(why) => self.store.explain(batch.id, ENGINE_UNFIT, &why).await,
+            None => Ok(()),
+        }
     }
 }
 

@@ -14,4 +14,5 @@ mod kills;
 mod planned;
 mod prefixes;
 mod servers;
+mod vram;
 mod whole_files;
