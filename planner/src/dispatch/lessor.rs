@@ -5,6 +5,7 @@ use caravan_proto::{
     v1::{self, connect_response::Message},
 };
 use prost::Message as _;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -12,6 +13,7 @@ use super::{Fleet, Options, fleet::Open};
 use crate::{
     clock, metrics, models,
     objects::Objects,
+    profiles,
     signals::Signals,
     store::{self, Claim, Store, Wanted, Warm},
 };
@@ -49,8 +51,16 @@ impl Lessor {
 
     /// Leases until stopped.
     pub async fn run(self, stop: CancellationToken) {
+        let (mut profiles, mut read) = (Vec::new(), None::<Instant>);
         while !stop.is_cancelled() {
-            if let Err(error) = self.answer_credits().await {
+            if read.is_none_or(|at| at.elapsed() >= Self::LOOK) {
+                // What was read before still holds if they cannot be read now.
+                if let Ok(found) = self.store.profiles().await {
+                    profiles = found.into_iter().map(profiles::view).collect();
+                    read = Some(Instant::now());
+                }
+            }
+            if let Err(error) = self.answer_credits(&profiles).await {
                 tracing::error!(error = &error as &dyn std::error::Error, "chunks cannot be claimed");
             }
             tokio::select! {
@@ -60,9 +70,10 @@ impl Lessor {
         }
     }
 
-    async fn answer_credits(&self) -> Result<(), store::Error> {
+    async fn answer_credits(&self, profiles: &[v1::Profile]) -> Result<(), store::Error> {
         let mut barren: HashSet<Qualification> = HashSet::new();
-        for open in self.fleet.open_credits() {
+        for mut open in self.fleet.open_credits() {
+            profiles::cap(&mut open.engine, profiles);
             let wanted = wanted(&open, self.options.deadline());
             let qualification = (wanted.models.clone(), wanted.kind, wanted.warm);
             if barren.contains(&qualification) {
