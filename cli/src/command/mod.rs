@@ -6,6 +6,7 @@ mod fleet;
 mod get;
 mod list;
 mod plan;
+mod profiles;
 mod results;
 mod submit;
 mod up;
@@ -64,6 +65,8 @@ enum Command {
     Delete(delete::Args),
     /// Show executors, engines, lanes and GPUs
     Fleet(fleet::Args),
+    /// Show what calibration measured, and for which engines it holds
+    Profiles(profiles::Args),
 }
 
 // === impl Cli ===
@@ -104,6 +107,7 @@ impl Command {
             Self::Cancel(args) => cancel::run(args, context).await,
             Self::Delete(args) => delete::run(args, context).await,
             Self::Fleet(args) => fleet::run(args, context).await,
+            Self::Profiles(args) => profiles::run(args, context).await,
         }
     }
 }
