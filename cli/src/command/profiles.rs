@@ -146,10 +146,10 @@ fn row(profile: &Profile, validity: &Validity) -> [String; 10] {
 
 fn several(engines: &[String]) -> String {
     let named = engines.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    match engines.len() {
-        0 => "no engine now".to_owned(),
-        ..=NAMED => named,
-        all => format!("{named} and {} more", all - NAMED),
+    match engines.len().checked_sub(NAMED) {
+        _ if engines.is_empty() => "no engine now".to_owned(),
+        None | Some(0) => named,
+        Some(more) => format!("{named} and {more} more"),
     }
 }
 

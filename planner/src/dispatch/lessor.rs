@@ -51,16 +51,16 @@ impl Lessor {
 
     /// Leases until stopped.
     pub async fn run(self, stop: CancellationToken) {
-        let (mut profiles, mut read) = (Vec::new(), None::<Instant>);
+        let mut read = None::<Instant>;
         while !stop.is_cancelled() {
             if read.is_none_or(|at| at.elapsed() >= Self::LOOK) {
                 // What was read before still holds if they cannot be read now.
                 if let Ok(found) = self.store.profiles().await {
-                    profiles = found.into_iter().map(profiles::view).collect();
+                    self.fleet.learn(found.into_iter().map(profiles::view).collect());
                     read = Some(Instant::now());
                 }
             }
-            if let Err(error) = self.answer_credits(&profiles).await {
+            if let Err(error) = self.answer_credits().await {
                 tracing::error!(error = &error as &dyn std::error::Error, "chunks cannot be claimed");
             }
             tokio::select! {
@@ -70,11 +70,10 @@ impl Lessor {
         }
     }
 
-    async fn answer_credits(&self, profiles: &[v1::Profile]) -> Result<(), store::Error> {
+    async fn answer_credits(&self) -> Result<(), store::Error> {
         let mut barren: HashSet<Qualification> = HashSet::new();
         let digests = self.fleet.digests();
-        for mut open in self.fleet.open_credits() {
-            profiles::cap(&mut open.engine, profiles);
+        for open in self.fleet.open_credits() {
             let wanted = wanted(&open, digests.offers(&open.engine), self.options.deadline());
             let qualification = (wanted.models.clone(), wanted.kind, wanted.warm);
             if barren.contains(&qualification) {

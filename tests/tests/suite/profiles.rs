@@ -28,8 +28,8 @@ async fn plan(api: &Api, file: &str) -> anyhow::Result<Plan> {
 }
 
 fn field(status: &Status) -> String {
-    let bad = status.get_details_bad_request().unwrap_or_default();
-    bad.field_violations.into_iter().map(|violation| violation.field).collect()
+    let violations = status.get_details_bad_request().map(|bad| bad.field_violations);
+    violations.into_iter().flatten().map(|violation| violation.field).collect()
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ fn point(prefix: u64, own: u64, batch: u64, kept: bool) -> ReusePoint {
 /// What the plan expects of 100 requests of `own` tokens on `prefix`.
 fn expected(fleet: &Fleet, prefix: u32, own: u32) -> (Reuse, u64) {
     let requests = vec![request(0, prefix + own, 10); 100];
-    let plan = planned(&requests, &[head(prefix)], &[fleet.clone()], &Policy::default());
+    let plan = planned(&requests, &[head(prefix)], std::slice::from_ref(fleet), &Policy::default());
     (plan.groups[0].reuse, plan.batches[0].0)
 }
 
