@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 
-use super::{page, status};
+use super::{Models, models, page, status};
 use crate::{clock, dispatch, store::Store};
 
 /// How often the fleet is looked at for those who watch it.
@@ -21,6 +21,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct FleetApi {
     store: Arc<dyn Store>,
     lease: dispatch::Options,
+    models: Models,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -28,15 +29,16 @@ pub struct FleetApi {
 // === impl FleetApi ===
 
 impl FleetApi {
-    /// The fleet in `store`; an executor silent for a lease's time to live is offline.
+    /// The fleet in `store`, which gets its models by `models`; an executor silent for a lease's time to live is offline.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
         lease: dispatch::Options,
+        models: Models,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self { store, lease, tasks, stop }
+        Self { store, lease, models, tasks, stop }
     }
 
     async fn executors(&self, offline_too: bool) -> Result<Vec<v1::Executor>, Status> {
@@ -145,13 +147,13 @@ impl FleetService for FleetApi {
         Err(Status::unimplemented("not yet"))
     }
 
-    type EnsureModelStream = Pin<Box<dyn Stream<Item = Result<v1::EnsureModelResponse, Status>> + Send>>;
+    type EnsureModelStream = models::Progress;
 
     async fn ensure_model(
         &self,
-        _request: Request<v1::EnsureModelRequest>,
+        request: Request<v1::EnsureModelRequest>,
     ) -> Result<Response<Self::EnsureModelStream>, Status> {
-        Err(Status::unimplemented("not yet"))
+        Ok(Response::new(self.models.ensure(request.into_inner()).await?))
     }
 }
 
