@@ -13,6 +13,7 @@ mod lane;
 mod lease;
 mod ledger;
 mod metrics;
+mod models;
 mod options;
 #[cfg_attr(
     not(test),

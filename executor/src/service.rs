@@ -17,6 +17,7 @@ use crate::{
     gpu,
     lane::Lane,
     ledger::{Bounds, Ledger},
+    models::{Errands, Getter, Planners},
     options::{Limits, Options},
     session::Session,
     unit::Unit,
@@ -45,6 +46,7 @@ pub enum Error {
 pub struct Service {
     session: Session,
     units: Vec<Arc<Unit>>,
+    getters: Vec<Getter>,
     ledger: Arc<Ledger>,
     limits: Limits,
     probe: Box<dyn gpu::Probe>,
@@ -70,6 +72,21 @@ impl Service {
             .collect();
         // Until an engine has answered, its lanes ask for nothing.
         units.iter().for_each(|unit| ledger.set_up(&unit.id, false));
+        let errands = Arc::new(Errands::new(units.iter().map(|unit| Arc::clone(&unit.id))));
+        let getter = |unit: &Arc<Unit>| Getter {
+            unit: Arc::clone(unit),
+            errands: Arc::clone(&errands),
+            ledger: Arc::clone(&ledger),
+            planners: Planners {
+                urls: options.planner.clone(),
+                client: options.client.clone(),
+                first_pause: limits.first_pause(),
+                longest_pause: limits.longest_pause(),
+                patience: limits.fetch_patience(),
+            },
+            silence: limits.model_silence(),
+        };
+        let getters = units.iter().map(getter).collect();
         let gpus = Arc::new(watch::Sender::new(Err("not read yet".to_owned())));
         let session = Session {
             id: ExecutorId::now(),
@@ -79,10 +96,11 @@ impl Service {
             limits: limits.clone(),
             units: units.clone(),
             ledger: Arc::clone(&ledger),
+            errands,
             gpus: gpus.subscribe(),
             ready_file: options.ready_file.clone(),
         };
-        Self { session, units, ledger, limits, probe, gpus }
+        Self { session, units, getters, ledger, limits, probe, gpus }
     }
 
     /// The name of this process in the fleet.
@@ -98,7 +116,7 @@ impl Service {
     /// # Errors
     /// If the ready file cannot be written, or a task has a defect.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
-        let Self { session, units, ledger, limits, probe, gpus } = self;
+        let Self { session, units, getters, ledger, limits, probe, gpus } = self;
         let (lanes_ended, gpus_stop) = (CancellationToken::new(), CancellationToken::new());
         let mut sessions = JoinSet::new();
         sessions.spawn(session.run(lanes_ended.clone()));
@@ -106,6 +124,9 @@ impl Service {
         gpu_reader.spawn(gpu::run(probe, limits.gpu(), gpus, gpus_stop.clone()));
         let (mut watchers, mut drivers) = (JoinSet::new(), JoinSet::new());
         watchers.spawn(vocabularies::serve(units.clone(), Arc::clone(&ledger)));
+        for getter in getters {
+            watchers.spawn(getter.serve());
+        }
         for unit in units {
             watchers.spawn(watch(Arc::clone(&unit), Arc::clone(&ledger), limits.clone()));
             drivers.spawn(drive(unit, Arc::clone(&ledger), limits.clone(), shutdown.clone()));

@@ -11,9 +11,10 @@ use tokio::time::Instant;
 
 use crate::{
     backoff::Backoff,
-    engine::{Description, Engine, Model, same_model},
+    engine::{Description, Engine, Failure, Model, same_model},
     gate::Gate,
     health::{Health, Life},
+    lease::Lease,
     ledger::{AtWork, Ledger},
     options::{EngineOptions, Limits, Slots},
     speed::Speed,
@@ -77,6 +78,21 @@ impl Unit {
                 }
             }
         }
+    }
+
+    /// Asks the engine now what it has; lanes and heartbeat see the answer.
+    pub(crate) async fn look(&self, ledger: &Ledger) -> Result<Vec<Model>, Failure> {
+        let description = self.engine.describe().await?;
+        let models = description.models.clone();
+        self.answered(ledger, description);
+        Ok(models)
+    }
+
+    /// Whether requests of a lease may be run: none is once its model is not what its batch is held to.
+    pub(crate) fn serves(&self, lease: &Lease) -> bool {
+        let model = &lease.payload.model;
+        let held = |digest: &String| !self.gate.refuses(model) && self.health.has(model, digest);
+        lease.digest.as_ref().is_none_or(held)
     }
 
     fn answered(&self, ledger: &Ledger, description: Description) {
