@@ -12,6 +12,7 @@ mod health;
 mod lane;
 mod lease;
 mod ledger;
+mod manage;
 mod metrics;
 mod options;
 #[cfg_attr(
@@ -29,5 +30,6 @@ mod unit;
 mod usage;
 mod vocabularies;
 
+pub use manage::{Error as ManageError, Gpus, ManagedOptions};
 pub use options::{Ceiling, EngineOptions, Limits, Options, Slots};
 pub use service::{Error, Service};

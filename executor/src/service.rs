@@ -17,6 +17,7 @@ use crate::{
     gpu,
     lane::Lane,
     ledger::{Bounds, Ledger},
+    manage,
     options::{Limits, Options},
     session::Session,
     unit::Unit,
@@ -32,6 +33,9 @@ pub enum Error {
     /// An engine's address cannot be used.
     #[error("bad engine")]
     Engine(#[from] engine::Error),
+    /// A managed engine cannot be had as configured.
+    #[error("bad managed engine")]
+    Manage(#[from] manage::Error),
     /// The ready file cannot be written.
     #[error("ready file not written")]
     Ready(#[source] io::Error),

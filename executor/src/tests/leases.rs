@@ -111,6 +111,7 @@ async fn the_drain_limit_cuts_off_what_runs() {
             slots: "1".parse().unwrap(),
             max_context: None,
             tokenizers: Default::default(),
+            managed: None,
         }],
         ..Options::default()
     };
