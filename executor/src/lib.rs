@@ -15,10 +15,6 @@ mod ledger;
 mod manage;
 mod metrics;
 mod options;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "read by the control of VRAM, calibration and the watch of a runner")
-)]
 mod processes;
 mod service;
 mod session;

@@ -1,4 +1,4 @@
-//! What an entry of a managed engine leaves open: one engine for each GPU, and where it listens.
+//! What an entry of a managed engine leaves open: its profile's part, its GPU, where it listens.
 
 use std::{
     io,
@@ -7,15 +7,15 @@ use std::{
 
 use url::Url;
 
-use super::{Error, Gpus, ManagedOptions};
+use super::{Error, Gpus, ManagedOptions, launch};
 use crate::{gpu::Sample, options::EngineOptions};
 
-/// `engines`, with an entry for each GPU where that is asked for, and a URL for each. `sample` lists
-/// the GPUs of the host. The ports are free now; an engine that finds its own taken is started
+/// `engines`, with an entry for each GPU where that is asked for, and a URL, slots and what a profile
+/// says for each. `sample` lists the GPUs of the host. The ports are free now; an engine that finds its own taken is started
 /// again until it gets it.
 ///
 /// # Errors
-/// If GPUs are needed and cannot be listed, or no port is free.
+/// If a profile cannot be read, GPUs are needed and cannot be listed, or no port is free.
 pub(crate) fn expand(
     engines: &[EngineOptions],
     mut sample: impl FnMut() -> Sample,
@@ -24,8 +24,9 @@ pub(crate) fn expand(
     // Held until all are chosen, so that no port is chosen twice.
     let mut held = Vec::new();
     for (place, engine) in engines.iter().enumerate() {
+        let engine = launch::with_profile(engine)?;
         let Some(managed) = &engine.managed else {
-            expanded.push(engine.clone());
+            expanded.push(engine);
             continue;
         };
         for gpus in one_each(&managed.gpus, &mut sample).map_err(|why| Error::Gpus { place, why })? {

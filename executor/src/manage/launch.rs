@@ -1,15 +1,17 @@
 //! What an engine is started with.
 
+use std::num::NonZeroU32;
+
 use caravan_proto::v1::Profile;
 
-use super::Error;
+use super::{Error, ManagedOptions};
 use crate::options::{EngineOptions, Slots};
 
 /// Slots where neither the configuration nor a profile says: half of where more of them were
 /// measured to be worth little, for half the memory of the KV cache.
 const DEFAULT_SLOTS: u32 = 4;
-/// Context of one slot, in tokens, where neither says: small enough for the KV cache of four slots
-/// of an 8B model to fit beside its weights on a card of 16 GB.
+/// Context of one slot, in tokens, where neither says: the KV cache of four slots of an 8B model
+/// then fits beside its weights on a card of 16 GB.
 const DEFAULT_CONTEXT: u64 = 8_192;
 
 /// How an engine is started.
@@ -32,27 +34,40 @@ pub(crate) struct Launch {
 // === impl Launch ===
 
 impl Launch {
-    /// As the entry of a managed engine says, else its profile, else the defaults.
-    ///
-    /// # Errors
-    /// If the profile cannot be read.
-    pub(crate) fn of(options: &EngineOptions) -> Result<Self, Error> {
+    /// As the entry of a managed engine says, else the defaults.
+    pub(crate) fn of(options: &EngineOptions) -> Self {
         let managed = options.managed.clone().unwrap_or_default();
-        let profile = managed.profile.as_deref().map(read).transpose()?.unwrap_or_default();
-        let measured = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
-        let slots = match options.slots {
-            Slots::Fixed(slots) => slots.get(),
-            Slots::Auto => u32::try_from(profile.slots).ok().filter(|s| *s > 0).unwrap_or(DEFAULT_SLOTS),
-        };
-        Ok(Self {
-            slots,
-            context: options.max_context.or(measured(profile.max_context)).unwrap_or(DEFAULT_CONTEXT),
-            batch: managed.batch.or(measured(profile.batch_tokens)).unwrap_or(0),
-            kv_type: managed.kv_type.or(Some(profile.kv_type)).filter(|kv_type| !kv_type.is_empty()),
-            swa_full: managed.swa_full.unwrap_or(profile.swa_full),
+        Self {
+            slots: options.slots.or(Some(DEFAULT_SLOTS)),
+            context: options.max_context.unwrap_or(DEFAULT_CONTEXT),
+            batch: managed.batch.unwrap_or(0),
+            kv_type: managed.kv_type,
+            swa_full: managed.swa_full.unwrap_or(false),
             model: managed.model.map(|path| path.display().to_string()),
-        })
+        }
     }
+}
+
+/// The entry of a managed engine with all that its profile says and it does not.
+///
+/// # Errors
+/// If the profile cannot be read.
+pub(super) fn with_profile(options: &EngineOptions) -> Result<EngineOptions, Error> {
+    let mut options = options.clone();
+    let Some(managed) = &mut options.managed else { return Ok(options) };
+    let profile = managed.profile.take().map(|path| read(&path)).transpose()?.unwrap_or_default();
+    let measured = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
+    let ManagedOptions { batch, kv_type, swa_full, .. } = managed;
+    *batch = batch.or(measured(profile.batch_tokens));
+    *kv_type = kv_type.take().or(Some(profile.kv_type)).filter(|kv_type| !kv_type.is_empty());
+    *swa_full = swa_full.or(profile.swa_full.then_some(true));
+    options.max_context = options.max_context.or(measured(profile.max_context));
+    let slots = u32::try_from(profile.slots).ok().filter(|slots| *slots > 0).unwrap_or(DEFAULT_SLOTS);
+    // Its lanes are as many as it is started with slots.
+    if let (Slots::Auto, Some(slots)) = (options.slots, NonZeroU32::new(slots)) {
+        options.slots = Slots::Fixed(slots);
+    }
+    Ok(options)
 }
 
 fn read(path: &std::path::Path) -> Result<Profile, Error> {
@@ -67,7 +82,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> Launch {
-        Launch::of(&toml::from_str(text).unwrap()).unwrap()
+        Launch::of(&with_profile(&toml::from_str(text).unwrap()).unwrap())
     }
 
     #[test]
@@ -103,7 +118,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "{\"slots\": \"many\"}").unwrap();
         let text = format!("kind = 'ollama'\n[managed]\nprofile = '{}'", file.path().display());
-        let error = Launch::of(&toml::from_str(&text).unwrap()).unwrap_err().to_string();
+        let error = with_profile(&toml::from_str(&text).unwrap()).unwrap_err().to_string();
         assert!(error.contains(&file.path().display().to_string()), "{error}");
     }
 }

@@ -3,23 +3,34 @@
 //! - `expand` makes one engine of each GPU, each with an address of its own.
 //! - `command` and `launch` say how a program is called, `running` is one that runs, `output` keeps
 //!   what it writes, and `mark` finds what an executor that was killed has left behind.
+//! - `supervisor` starts it again whenever it ends, `managed` is what others see and ask of it.
+//! - `supervised` is its driver, which knows why its process died (`death`): a kill from outside
+//!   counts against no request.
 
 mod command;
+mod death;
 mod expand;
+mod growth;
 mod launch;
+mod managed;
 mod mark;
 mod options;
 mod output;
 mod program;
 mod running;
+mod supervised;
+mod supervisor;
 
 use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
 
 pub(crate) use expand::expand;
 pub(crate) use launch::Launch;
+pub(crate) use managed::Managed;
 pub use options::{Gpus, ManagedOptions};
 pub(crate) use program::Program;
 pub(crate) use running::Running;
+pub(crate) use supervised::Supervised;
+pub(crate) use supervisor::Supervisor;
 
 /// Why a managed engine does not run.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +83,14 @@ pub enum Error {
     /// Its API did not answer in time.
     #[error("it did not answer within {0:?}: {1}")]
     Silent(Duration, String),
+    /// Another program listens where it should.
+    #[error("port {port} is taken by process {pid}, which the executor did not start")]
+    Taken {
+        /// The port.
+        port: u16,
+        /// Who listens.
+        pid: u32,
+    },
     /// It does not end, or cannot be signalled.
     #[error("it cannot be stopped: {0}")]
     Stop(#[source] io::Error),

@@ -62,7 +62,7 @@ pub struct ManagedOptions {
     /// llama-server reads its model first.
     pub start_seconds: u64,
     /// How long it may take to end by itself when it is stopped, in seconds; then it is killed.
-    /// Default 5: nothing is in flight by then.
+    /// Default 2: nothing is in flight by then, and container runtimes allow no more after a drain.
     pub stop_seconds: u64,
     /// Started anew once its processes have taken so many bytes of host memory more than a minute
     /// after the model was loaded; 0: never. Default 4 GiB: engines are known to keep 5 to 12 MiB
@@ -122,7 +122,7 @@ impl Default for ManagedOptions {
             flash_attention: None,
             swa_full: None,
             start_seconds: 900,
-            stop_seconds: 5,
+            stop_seconds: 2,
             memory_growth_bytes: 4 << 30,
             log_dir: None,
             log_bytes: 16 << 20,

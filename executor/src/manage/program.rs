@@ -72,6 +72,11 @@ impl Program {
         Ok(running)
     }
 
+    /// Bytes of host memory by which it may grow; 0 for any.
+    pub(super) fn memory_growth(&self) -> u64 {
+        self.options.memory_growth_bytes
+    }
+
     async fn log(&self) -> Result<Option<Log>, Error> {
         let Some(directory) = &self.options.log_dir else { return Ok(None) };
         let path = directory.join(format!("{}.log", self.id));

@@ -14,7 +14,7 @@ use tokio::{
 use url::Url;
 
 use super::{Error, output::LastWords};
-use crate::{backoff::Backoff, engine::Engine};
+use crate::{backoff::Backoff, engine::Engine, processes};
 
 /// Pauses between two looks whether its API answers.
 const LOOKS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
@@ -109,8 +109,19 @@ impl Running {
         if let Some(status) = self.child.try_wait().map_err(Error::Stop)? {
             return Err(self.ended(status).await);
         }
+        self.check_owner().await?;
         self.words.close();
         Ok(())
+    }
+
+    /// It may be about to find its port taken: then somebody else has answered.
+    async fn check_owner(&self) -> Result<(), Error> {
+        let (own, port) = (self.pid(), self.url.port_or_known_default().unwrap_or_default());
+        let stranger = move || processes::listening(port).filter(|pid| !processes::tree(own).contains(pid));
+        match tokio::task::spawn_blocking(stranger).await {
+            Ok(Some(pid)) => Err(Error::Taken { port, pid }),
+            _ => Ok(()),
+        }
     }
 
     /// How it ended before it answered.
