@@ -12,13 +12,10 @@ mod health;
 mod lane;
 mod lease;
 mod ledger;
+mod manage;
 mod metrics;
 mod models;
 mod options;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "read by the control of VRAM, calibration and the watch of a runner")
-)]
 mod processes;
 mod service;
 mod session;
@@ -30,5 +27,6 @@ mod unit;
 mod usage;
 mod vocabularies;
 
+pub use manage::{Error as ManageError, Gpus, ManagedOptions};
 pub use options::{Ceiling, EngineOptions, Limits, Options, Slots};
 pub use service::{Error, Service};

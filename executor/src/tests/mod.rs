@@ -76,10 +76,11 @@ impl Rig {
             },
             engines: vec![EngineOptions {
                 kind: EngineKind::Ollama,
-                url,
+                url: Some(url),
                 slots,
                 max_context: None,
                 tokenizers: Default::default(),
+                managed: None,
             }],
             ..Options::default()
         };
