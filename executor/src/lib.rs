@@ -4,6 +4,7 @@
 //! another.
 
 mod backoff;
+pub mod calibrate;
 mod conversation;
 pub mod engine;
 mod gate;
@@ -14,6 +15,7 @@ mod lease;
 mod ledger;
 mod metrics;
 mod options;
+mod processes;
 mod service;
 mod session;
 mod speed;

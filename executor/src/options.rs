@@ -129,7 +129,8 @@ impl Options {
 // === impl EngineOptions ===
 
 impl EngineOptions {
-    fn driver(&self, connection: engine::Options) -> Result<Arc<dyn Engine>, engine::Error> {
+    /// Its driver; touches no network.
+    pub(crate) fn driver(&self, connection: engine::Options) -> Result<Arc<dyn Engine>, engine::Error> {
         let tokenizers = Tokenizers::new(self.tokenizers.clone());
         Ok(match self.kind {
             EngineKind::Ollama => Arc::new(Ollama::new(&self.url, connection)?.with_tokenizers(tokenizers)),

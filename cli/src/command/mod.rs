@@ -1,5 +1,6 @@
 //! The command line: one module a command.
 
+mod calibrate;
 mod cancel;
 mod delete;
 mod fleet;
@@ -64,6 +65,8 @@ enum Command {
     Delete(delete::Args),
     /// Show executors, engines, lanes and GPUs
     Fleet(fleet::Args),
+    /// Measure what a model takes and gives on an engine of this host
+    Calibrate(calibrate::Args),
 }
 
 // === impl Cli ===
@@ -104,6 +107,7 @@ impl Command {
             Self::Cancel(args) => cancel::run(args, context).await,
             Self::Delete(args) => delete::run(args, context).await,
             Self::Fleet(args) => fleet::run(args, context).await,
+            Self::Calibrate(args) => Box::pin(calibrate::run(args, context)).await,
         }
     }
 }
