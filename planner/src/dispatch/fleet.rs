@@ -8,7 +8,7 @@ use caravan_proto::{
     v1::{self, connect_response::Message},
 };
 
-use super::Outgoing;
+use super::{Outgoing, digests::Digests};
 
 /// The executors that are connected to this replica. Cheap to clone.
 /// Memory: one entry an executor, one credit a lane.
@@ -92,6 +92,13 @@ impl Fleet {
             known.credits.clear();
             known.detail.state = v1::executor::State::Draining.into();
         }
+    }
+
+    /// The digests that the engines that serve hold.
+    pub(super) fn digests(&self) -> Digests {
+        let connected = self.lock();
+        let engines = connected.values().flat_map(|known| &known.detail.engines);
+        engines.filter(|engine| engine.state() == v1::engine::State::Ready).collect()
     }
 
     /// Every open credit of an engine that serves.

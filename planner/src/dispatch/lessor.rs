@@ -13,7 +13,7 @@ use crate::{
     clock, metrics, models,
     objects::Objects,
     signals::Signals,
-    store::{self, Claim, Store, Wanted, Warm},
+    store::{self, Claim, Offer, Store, Wanted, Warm},
 };
 
 /// Answers credits with leases.
@@ -27,7 +27,7 @@ pub struct Lessor {
 
 /// Lanes of engines with the same models and kind find the same chunks, but for the share that they
 /// are warm for.
-type Qualification = (Vec<(String, i64)>, i64, Option<Warm>);
+type Qualification = (Vec<Offer>, i64, Option<Warm>);
 
 // === impl Lessor ===
 
@@ -62,8 +62,9 @@ impl Lessor {
 
     async fn answer_credits(&self) -> Result<(), store::Error> {
         let mut barren: HashSet<Qualification> = HashSet::new();
+        let digests = self.fleet.digests();
         for open in self.fleet.open_credits() {
-            let wanted = wanted(&open, self.options.deadline());
+            let wanted = wanted(&open, digests.offers(&open.engine), self.options.deadline());
             let qualification = (wanted.models.clone(), wanted.kind, wanted.warm);
             if barren.contains(&qualification) {
                 continue;
@@ -125,11 +126,12 @@ impl Lessor {
             range_end: claim.size,
             done: claim.done.clone(),
             payload: Some(payload),
+            model_digest: Some(claim.digest.clone()),
         })
     }
 }
 
-fn wanted(open: &Open, deadline: store::Micros) -> Wanted {
+fn wanted(open: &Open, models: Vec<Offer>, deadline: store::Micros) -> Wanted {
     let credit = &open.credit;
     let warm = credit.warm_batch.parse().ok();
     Wanted {
@@ -137,7 +139,7 @@ fn wanted(open: &Open, deadline: store::Micros) -> Wanted {
         executor: open.executor,
         engine: credit.engine.clone(),
         lane: credit.lane,
-        models: models::names(&open.engine),
+        models,
         kind: kind_bit(open.engine.kind()),
         warm: warm.map(|batch| Warm { batch, group: credit.warm_group, share: credit.warm_share }),
         now: clock::now(),

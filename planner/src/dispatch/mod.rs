@@ -1,5 +1,6 @@
 //! Work for executors: sessions with them, their credits, and leases in answer.
 
+mod digests;
 mod fleet;
 mod lessor;
 mod outgoing;

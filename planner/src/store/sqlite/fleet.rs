@@ -75,6 +75,19 @@ pub(super) async fn profiles(store: &Sqlite) -> Result<Vec<Profile>, Error> {
     sqlx::query(ALL).fetch_all(&store.read).await?.iter().map(profile).collect()
 }
 
+pub(super) async fn put_import(store: &Sqlite, sha256: &str, digest: &str) -> Result<(), Error> {
+    const PUT: &str = "INSERT INTO imports (sha256, digest) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+
+    sqlx::query(PUT).bind(sha256).bind(digest).execute(&store.write).await?;
+    Ok(())
+}
+
+pub(super) async fn imports(store: &Sqlite, sha256: &str, limit: i64) -> Result<Vec<String>, Error> {
+    const OF: &str = "SELECT digest FROM imports WHERE sha256 = ?1 ORDER BY digest LIMIT ?2";
+
+    Ok(sqlx::query_scalar(OF).bind(sha256).bind(limit).fetch_all(&store.read).await?)
+}
+
 pub(super) async fn learn_answers(
     store: &Sqlite,
     model: &str,

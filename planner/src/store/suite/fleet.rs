@@ -39,6 +39,16 @@ pub(in crate::store) async fn the_newest_profile_stays(db: &impl Backend) {
     assert_eq!(store.profiles().await.unwrap(), [first, newest, other]);
 }
 
+pub(in crate::store) async fn what_a_file_became_is_remembered(db: &impl Backend) {
+    let store = db.open().await;
+    for (file, digest) in [("f", "2"), ("f", "1"), ("g", "3"), ("f", "2")] {
+        store.put_import(file, digest).await.unwrap();
+    }
+    assert_eq!(store.imports("f", 100).await.unwrap(), ["1", "2"]);
+    assert_eq!(store.imports("f", 1).await.unwrap(), ["1"]);
+    assert_eq!(store.imports("h", 100).await.unwrap(), [""; 0]);
+}
+
 pub(in crate::store) async fn the_latest_answers_weigh_most(db: &impl Backend) {
     let store = db.open().await;
     assert_eq!(store.answers("m", true).await.unwrap(), None);
