@@ -4,6 +4,7 @@
 //! another.
 
 mod backoff;
+pub mod calibrate;
 mod conversation;
 pub mod engine;
 mod gate;

@@ -139,7 +139,8 @@ impl Options {
 // === impl EngineOptions ===
 
 impl EngineOptions {
-    fn driver(&self, connection: engine::Options) -> Result<Arc<dyn Engine>, engine::Error> {
+    /// Its driver; touches no network.
+    pub(crate) fn driver(&self, connection: engine::Options) -> Result<Arc<dyn Engine>, engine::Error> {
         let url = self.url.as_ref().ok_or(engine::Error::NoUrl)?;
         let tokenizers = Tokenizers::new(self.tokenizers.clone());
         Ok(match self.kind {

@@ -210,7 +210,8 @@ async fn first_defect(drivers: &mut JoinSet<Result<(), Error>>, shutdown: &Shutd
     }
 }
 
-fn host_name() -> String {
+/// As the kernel has it.
+pub(crate) fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "localhost".into() } else { name.into() }
