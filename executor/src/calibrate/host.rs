@@ -40,9 +40,10 @@ pub(crate) struct Here {
 // === impl Here ===
 
 impl Here {
-    /// With the engine at `url`.
-    pub(crate) fn new(probe: Box<dyn Probe>, url: &Url) -> Self {
-        Self { probe: Arc::new(Mutex::new(probe)), port: url.port_or_known_default() }
+    /// With the engine at `url`, if it has an address.
+    pub(crate) fn new(probe: Box<dyn Probe>, url: Option<&Url>) -> Self {
+        let port = url.and_then(Url::port_or_known_default);
+        Self { probe: Arc::new(Mutex::new(probe)), port }
     }
 }
 

@@ -59,7 +59,7 @@ impl Subject {
             engine: options.driver(connection)?,
             model: model.to_owned(),
             slots: options.slots,
-            host: Box::new(Here::new(Box::new(Nvml::default()), &options.url)),
+            host: Box::new(Here::new(Box::new(Nvml::default()), options.url.as_ref())),
             host_name: host_name(),
         })
     }
