@@ -4,6 +4,7 @@
 //! another.
 
 mod backoff;
+pub mod calibrate;
 mod conversation;
 pub mod engine;
 mod gate;
@@ -12,7 +13,9 @@ mod health;
 mod lane;
 mod lease;
 mod ledger;
+mod manage;
 mod metrics;
+mod models;
 mod options;
 mod processes;
 mod service;
@@ -26,5 +29,6 @@ mod usage;
 mod vocabularies;
 mod vram;
 
+pub use manage::{Error as ManageError, Gpus, ManagedOptions};
 pub use options::{Ceiling, EngineOptions, Limits, Options, Slots};
 pub use service::{Error, Service};

@@ -27,6 +27,10 @@ const RESTARTS: Metric = Metric::new(
 );
 const CONNECTS: Metric =
     Metric::new("caravan.executor.connects", "{connect}", "streams to a planner that were opened");
+const ENGINE_STARTS: Metric =
+    Metric::new("caravan.executor.engine.starts", "{start}", "starts of managed engines, by `ok`");
+const ENGINE_ENDS: Metric =
+    Metric::new("caravan.executor.engine.ends", "{end}", "ends of managed engines, by `cause`");
 
 const VRAM_USED: Metric = Metric::new("caravan.executor.vram.used", "By", "VRAM in use, by `gpu`");
 const VRAM_TOTAL: Metric = Metric::new("caravan.executor.vram.total", "By", "VRAM in all, by `gpu`");
@@ -58,6 +62,8 @@ struct Instruments {
     vram_ceiling: Gauge<f64>,
     vram_taken: Gauge<f64>,
     vram_crossings: Counter<u64>,
+    engine_starts: Counter<u64>,
+    engine_ends: Counter<u64>,
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
@@ -75,6 +81,8 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
     vram_ceiling: VRAM_CEILING.gauge(),
     vram_taken: VRAM_TAKEN.gauge(),
     vram_crossings: VRAM_CROSSINGS.counter(),
+    engine_starts: ENGINE_STARTS.counter(),
+    engine_ends: ENGINE_ENDS.counter(),
 });
 
 /// A request ended as `outcome` after `elapsed`.
@@ -119,6 +127,16 @@ pub(crate) fn conversation_restarted() {
 /// A stream to a planner was opened.
 pub(crate) fn connected() {
     INSTRUMENTS.connects.add(1, &[]);
+}
+
+/// A managed engine was started and answers, or not.
+pub(crate) fn engine_started(ok: bool) {
+    INSTRUMENTS.engine_starts.add(1, &[KeyValue::new("ok", ok)]);
+}
+
+/// A managed engine ended, for this `cause`.
+pub(crate) fn engine_ended(cause: &'static str) {
+    INSTRUMENTS.engine_ends.add(1, &[KeyValue::new("cause", cause)]);
 }
 
 /// What is in use of a GPU, as far as it is known: what is not known is not exported.

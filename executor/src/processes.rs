@@ -59,7 +59,6 @@ pub(crate) fn is_seen(pid: i64) -> bool {
 /// Bytes of host memory that these processes have for themselves, in RAM (`RssAnon`) and swapped out
 /// (`VmSwap`): files that they map, such as weights, are not counted. Processes that have ended count as
 /// nothing; none if not one of them can be read.
-#[cfg_attr(not(test), expect(dead_code, reason = "read by calibration and by the watch of a runner"))]
 pub(crate) fn resident(pids: &[u32]) -> Option<u64> {
     let own = |pid: &u32| {
         let status = Process::new(i32::try_from(*pid).ok()?).ok()?.status().ok()?;

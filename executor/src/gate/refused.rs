@@ -50,6 +50,17 @@ impl Refusals {
         (!fits).then_some(&refusal.failure)
     }
 
+    /// Whether `model` does not run here with any context.
+    pub(super) fn is_whole(&self, model: &str) -> bool {
+        let refusal = self.0.get(bare(model));
+        refusal.is_some_and(|refusal| refusal.from == 0 && Instant::now() < refusal.until)
+    }
+
+    /// Forgets what is known of `model`.
+    pub(super) fn remove(&mut self, model: &str) {
+        self.0.remove(bare(model));
+    }
+
     /// Those that hold now.
     pub(super) fn all(&self) -> Vec<Refused> {
         let now = Instant::now();

@@ -77,11 +77,12 @@ impl Rig {
             },
             engines: vec![EngineOptions {
                 kind: EngineKind::Ollama,
-                url,
+                url: Some(url),
                 slots,
                 max_context: None,
                 gpus: Vec::new(),
                 tokenizers: Default::default(),
+                managed: None,
             }],
             ..Options::default()
         };

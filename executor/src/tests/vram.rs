@@ -31,7 +31,7 @@ impl Host {
         nvml.show(&[Card { used: GIB, total: TOTAL, compute: &[] }]).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let (rig, peer) = Rig::with(2, engine, |options| {
-            options.engines[0].url = url;
+            options.engines[0].url = Some(url);
             options.nvml_library = nvml.path().to_owned();
             options.vram_ceiling = "60GiB".parse().unwrap();
             options.limits.refresh_millis = 10;
@@ -61,6 +61,11 @@ impl Host {
     fn unloads(&self) -> usize {
         self.rig.engine.events().iter().filter(|event| matches!(event, Event::Unload { .. })).count()
     }
+}
+
+/// Why the engine takes no new work, if it takes none.
+fn waits(engine: &caravan_proto::v1::Engine) -> Option<&String> {
+    engine.notes.iter().find(|note| note.starts_with("it takes no new work"))
 }
 
 /// Waits for a heartbeat whose engine is as `holds` says, and gives that engine.
@@ -103,10 +108,10 @@ async fn an_engine_that_fills_too_much_ends_its_requests_and_is_loaded_with_less
     until("one is in flight", || host.rig.engine.in_flight() == 1).await;
     host.loaded(Some(1_000));
     host.takes(65, 5);
-    let waits = Lease { lane: 1, ..lease("b", &["three"]) };
+    let other = Lease { lane: 1, ..lease("b", &["three"]) };
     // It is full before the next chunk comes.
-    engine_when(&mut peer, "it takes no work", |engine| !engine.notes.is_empty()).await;
-    peer.lease(waits).await;
+    engine_when(&mut peer, "it takes no work", |engine| waits(engine).is_some()).await;
+    peer.lease(other).await;
     peer.wait("the unstarted chunk comes back", |peer| peer.handed_back().contains(&("b", REASON))).await;
     assert_eq!((host.rig.engine.in_flight(), host.unloads()), (1, 0), "what runs is finished");
 
@@ -145,7 +150,7 @@ async fn a_chunk_that_needs_the_context_that_was_too_much_goes_back() {
     host.loaded(None);
     host.takes(0, 0);
     engine_when(&mut peer, "a smaller context", |engine| {
-        engine.models[0].max_context == 1_024 && engine.notes.is_empty()
+        engine.models[0].max_context == 1_024 && waits(engine).is_none()
     })
     .await;
     peer.wait_credits(2).await;
@@ -165,8 +170,8 @@ async fn a_foreign_process_is_waited_for_then_the_engine_is_unfit_then_it_works_
     until("one is in flight", || host.rig.engine.in_flight() == 1).await;
     host.loaded(Some(1_000));
     host.takes(10, 60);
-    let waits = engine_when(&mut peer, "it takes no work", |engine| !engine.notes.is_empty()).await;
-    assert!(waits.notes[0].contains("GPU 0 has 70.0 GiB in use"), "{:?}", waits.notes);
+    let full = engine_when(&mut peer, "it takes no work", |engine| waits(engine).is_some()).await;
+    assert!(waits(&full).unwrap().contains("GPU 0 has 70.0 GiB in use"), "{:?}", full.notes);
     peer.lease(Lease { lane: 1, ..lease("b", &["three"]) }).await;
     peer.wait("the unstarted chunk comes back", |peer| peer.handed_back().contains(&("b", REASON))).await;
 

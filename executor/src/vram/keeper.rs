@@ -13,6 +13,7 @@ use super::{
 use crate::{
     engine::{Class, Failure, Model},
     ledger::{Finish, Ledger},
+    manage::Launch,
     metrics,
     unit::Unit,
 };
@@ -31,6 +32,8 @@ pub(super) struct Keeper {
     vram: Arc<Vram>,
     control: Control,
     order: Order,
+    /// The life of a managed engine in which it was asked to be started anew with less.
+    shrunk: Option<u64>,
 }
 
 // === impl Keeper ===
@@ -38,7 +41,7 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(place: usize, unit: Arc<Unit>, ledger: Arc<Ledger>, vram: Arc<Vram>) -> Self {
         let bounds = Bounds { readings: vram.limits.vram_readings, unfit_after: vram.limits.unfit() };
-        Self { place, unit, ledger, vram, control: Control::new(bounds), order: Order::Work }
+        Self { place, unit, ledger, vram, control: Control::new(bounds), order: Order::Work, shrunk: None }
     }
 
     /// Goes by every reading, for as long as it is polled.
@@ -56,8 +59,10 @@ impl Keeper {
             if order != self.order {
                 self.change(order, &share);
             }
-            if let (Order::Unload, Some(level)) = (&self.order, &share.level) {
-                self.shrink(level).await;
+            if let (Order::Unload, Some(level)) = (&self.order, &share.level)
+                && !self.start_with_less(level)
+            {
+                self.load_with_less(level).await;
             }
         }
     }
@@ -105,8 +110,24 @@ impl Keeper {
         self.order = order;
     }
 
-    /// Unloads the engine, and has what was loaded there loaded with less from now on.
-    async fn shrink(&self, level: &Level) {
+    /// Has a managed engine started anew with less, once in each of its lives; false if that cannot be.
+    fn start_with_less(&mut self, level: &Level) -> bool {
+        let Some(managed) = &self.unit.managed else { return false };
+        let Some(launch) = less(&managed.launch(), self.unit.engine.kind()) else { return false };
+        let life = managed.lives();
+        if self.shrunk.replace(life) != Some(life) {
+            let (used, ceiling) = (gib(level.used), gib(level.ceiling));
+            let why = format!(
+                "GPU {} had {used} in use, above the ceiling of {ceiling}: now with {} slots of {} tokens",
+                level.gpu, launch.slots, launch.context
+            );
+            managed.restart(launch, &why);
+        }
+        true
+    }
+
+    /// Unloads the engine, and has what was loaded there loaded with a smaller context from now on.
+    async fn load_with_less(&self, level: &Level) {
         // Others are loaded once, at their start.
         if self.unit.engine.kind() != EngineKind::Ollama {
             return;
@@ -120,7 +141,7 @@ impl Keeper {
     /// Half the context that was too much, if it can be halved.
     fn limit(&self, model: &Model, level: &Level) {
         let context = model.loaded.map_or(0, |loaded| loaded.context);
-        let smaller = context / 2 / STEP * STEP;
+        let smaller = half(context);
         let (used, ceiling) = (gib(level.used), gib(level.ceiling));
         let why = format!(
             "with a context of {context} GPU {} had {used} in use, above the ceiling of {ceiling}",
@@ -139,6 +160,19 @@ impl Keeper {
     }
 }
 
+/// Half the slots; of one slot, half the context where that is fixed at the engine's start.
+fn less(launch: &Launch, kind: EngineKind) -> Option<Launch> {
+    if launch.slots > 1 {
+        return Some(Launch { slots: launch.slots / 2, ..launch.clone() });
+    }
+    let context = half(launch.context);
+    (kind == EngineKind::OpenAi && context > 0).then(|| Launch { context, ..launch.clone() })
+}
+
+fn half(context: u64) -> u64 {
+    context / 2 / STEP * STEP
+}
+
 /// A sentence for a person.
 fn why_it_waits(share: &Share) -> String {
     let Some(Level { gpu, used, ceiling, .. }) = &share.level else {
@@ -146,4 +180,23 @@ fn why_it_waits(share: &Share) -> String {
     };
     let (used, ceiling) = (gib(*used), gib(*ceiling));
     format!("it takes no new work: GPU {gpu} has {used} in use, above the ceiling of {ceiling}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_managed_engine_gets_half_the_slots_and_then_half_the_context_until_there_is_no_less() {
+        let launch = toml::from_str("kind = 'openai'\nslots = 5\nmax_context = 1200\n[managed]").unwrap();
+        let mut launch = Launch::of(&launch);
+        let mut seen = Vec::new();
+        while let Some(next) = less(&launch, EngineKind::OpenAi) {
+            seen.push((next.slots, next.context));
+            launch = next;
+        }
+        assert_eq!(seen, [(2, 1_200), (1, 1_200), (1, 512), (1, 256)]);
+        // An Ollama is told its context with each request.
+        assert_eq!(less(&Launch { context: 8_192, ..launch }, EngineKind::Ollama), None);
+    }
 }

@@ -29,8 +29,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     gpu::{Probe, Sample},
     ledger::Ledger,
+    manage::{Gpus, ManagedOptions},
     metrics,
-    options::{Ceiling, Limits, Options},
+    options::{Ceiling, EngineOptions, Limits, Options},
     unit::Unit,
 };
 use keeper::Keeper;
@@ -46,8 +47,8 @@ const MISSED_READINGS: u32 = 10;
 #[derive(Debug)]
 pub(crate) struct Vram {
     units: Vec<Arc<Unit>>,
-    /// GPUs of each unit, where that is configured.
-    configured: Vec<Vec<i32>>,
+    /// GPUs of each unit, where that is configured, each by its index or UUID.
+    configured: Vec<Vec<String>>,
     ports: Vec<Option<u16>>,
     ceiling: Ceiling,
     limits: Limits,
@@ -72,8 +73,8 @@ impl Vram {
             Divided { gpus: Err("not read yet".into()), shares: vec![Share::default(); units.len()] };
         Self {
             units: units.to_vec(),
-            configured: options.engines.iter().map(|engine| indexes(&engine.gpus)).collect(),
-            ports: options.engines.iter().map(|engine| reading::port(&engine.url)).collect(),
+            configured: options.engines.iter().map(configured).collect(),
+            ports: options.engines.iter().map(|engine| reading::port(engine.url.as_ref()?)).collect(),
             ceiling: options.vram_ceiling,
             limits: options.limits.clone(),
             divided: watch::Sender::new(nothing),
@@ -142,9 +143,9 @@ impl Vram {
     /// The engines as they are now. A GPU that one has used is its own also while nothing is loaded.
     fn tenants(&self, reading: &Reading, known: &HashMap<usize, Vec<i32>>) -> Vec<Tenant> {
         let units = self.units.iter().zip(&self.configured).enumerate();
-        let tenant = |(place, (unit, configured)): (usize, (&Arc<Unit>, &Vec<i32>))| Tenant {
+        let tenant = |(place, (unit, configured)): (usize, (&Arc<Unit>, &Vec<String>))| Tenant {
             id: Arc::clone(&unit.id),
-            gpus: configured.clone(),
+            gpus: indexes(configured, &reading.gpus),
             used_before: known.get(&place).cloned().unwrap_or_default(),
             processes: reading.trees.get(place).cloned().flatten(),
             said: said(unit),
@@ -165,8 +166,24 @@ fn said(unit: &Unit) -> Option<u64> {
     tells.then(|| loaded.map(|loaded| loaded.size_vram).sum())
 }
 
-fn indexes(gpus: &[u32]) -> Vec<i32> {
-    gpus.iter().filter_map(|index| i32::try_from(*index).ok()).collect()
+fn configured(engine: &EngineOptions) -> Vec<String> {
+    match &engine.managed {
+        Some(ManagedOptions { gpus: Gpus::Each(gpus), .. }) if engine.gpus.is_empty() => {
+            gpus.iter().flat_map(|gpus| gpus.split(',')).map(|gpu| gpu.trim().to_owned()).collect()
+        }
+        _ => engine.gpus.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The indexes of GPUs that are named by index or UUID, of which the beginning will do.
+fn indexes(names: &[String], gpus: &Sample) -> Vec<i32> {
+    let is_named = |gpu: &&Gpu| {
+        names.iter().any(|name| {
+            *name == gpu.index.to_string()
+                || (name.starts_with("GPU-") && gpu.uuid.starts_with(name.as_str()))
+        })
+    };
+    gpus.iter().flatten().filter(is_named).map(|gpu| gpu.index).collect()
 }
 
 impl Reading {

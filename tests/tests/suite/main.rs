@@ -13,6 +13,7 @@ mod invalid;
 mod kills;
 mod planned;
 mod prefixes;
+mod profiles;
 mod servers;
 mod vram;
 mod whole_files;
