@@ -4,6 +4,7 @@
 //! another.
 
 mod backoff;
+pub mod calibrate;
 mod conversation;
 pub mod engine;
 mod gate;
@@ -12,12 +13,10 @@ mod health;
 mod lane;
 mod lease;
 mod ledger;
+mod manage;
 mod metrics;
+mod models;
 mod options;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "read by the control of VRAM, calibration and the watch of a runner")
-)]
 mod processes;
 mod service;
 mod session;
@@ -29,5 +28,6 @@ mod unit;
 mod usage;
 mod vocabularies;
 
+pub use manage::{Error as ManageError, Gpus, ManagedOptions};
 pub use options::{Ceiling, EngineOptions, Limits, Options, Slots};
 pub use service::{Error, Service};

@@ -1,5 +1,6 @@
 //! The command line: one module a command.
 
+mod calibrate;
 mod cancel;
 mod delete;
 mod fleet;
@@ -67,6 +68,8 @@ enum Command {
     Fleet(fleet::Args),
     /// Show what calibration measured, and for which engines it holds
     Profiles(profiles::Args),
+    /// Measure what a model takes and gives on an engine of this host
+    Calibrate(calibrate::Args),
 }
 
 // === impl Cli ===
@@ -108,6 +111,7 @@ impl Command {
             Self::Delete(args) => delete::run(args, context).await,
             Self::Fleet(args) => fleet::run(args, context).await,
             Self::Profiles(args) => profiles::run(args, context).await,
+            Self::Calibrate(args) => Box::pin(calibrate::run(args, context)).await,
         }
     }
 }

@@ -10,9 +10,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 
-use super::{page, status};
+use super::{Models, models, page, status};
 use crate::{
-    clock, dispatch, models,
+    clock, dispatch,
     profiles::{self, Refusal, Wrong},
     store::Store,
 };
@@ -25,6 +25,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct FleetApi {
     store: Arc<dyn Store>,
     lease: dispatch::Options,
+    models: Models,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -32,15 +33,16 @@ pub struct FleetApi {
 // === impl FleetApi ===
 
 impl FleetApi {
-    /// The fleet in `store`; an executor silent for a lease's time to live is offline.
+    /// The fleet in `store`, which gets its models by `models`; an executor silent for a lease's time to live is offline.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
         lease: dispatch::Options,
+        models: Models,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self { store, lease, tasks, stop }
+        Self { store, lease, models, tasks, stop }
     }
 
     async fn executors(&self, offline_too: bool) -> Result<Vec<v1::Executor>, Status> {
@@ -129,7 +131,7 @@ impl FleetService for FleetApi {
         let request = request.into_inner();
         let limit = page::size(request.page_size)?;
         let found = self.store.profiles().await.map_err(status)?;
-        let wanted = |known: &str| request.model.is_empty() || models::means(&request.model, known);
+        let wanted = |known: &str| request.model.is_empty() || crate::models::means(&request.model, known);
         let found = found.into_iter().filter(|profile| wanted(&profile.detail.model));
         let profiles: Vec<v1::Profile> = found.map(profiles::view).collect();
         let age = |profile: &v1::Profile| i64::MAX - profiles::measured(profile).max(0);
@@ -162,13 +164,13 @@ impl FleetService for FleetApi {
         Ok(Response::new(kept))
     }
 
-    type EnsureModelStream = Pin<Box<dyn Stream<Item = Result<v1::EnsureModelResponse, Status>> + Send>>;
+    type EnsureModelStream = models::Progress;
 
     async fn ensure_model(
         &self,
-        _request: Request<v1::EnsureModelRequest>,
+        request: Request<v1::EnsureModelRequest>,
     ) -> Result<Response<Self::EnsureModelStream>, Status> {
-        Err(Status::unimplemented("not yet"))
+        Ok(Response::new(self.models.ensure(request.into_inner()).await?))
     }
 }
 

@@ -8,7 +8,7 @@ use caravan_proto::{
     v1::{self, connect_response::Message},
 };
 
-use super::{Outgoing, digests::Digests};
+use super::{Outgoing, Target, digests::Digests};
 use crate::profiles;
 
 /// The executors that are connected to this replica. Cheap to clone.
@@ -107,6 +107,23 @@ impl Fleet {
             known.credits.clear();
             known.detail.state = v1::executor::State::Draining.into();
         }
+    }
+
+    /// Every engine, by host, for errands.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let connected = self.lock();
+        let each = connected.iter().flat_map(|(id, known)| {
+            known.detail.engines.iter().map(|engine| Target {
+                executor: *id,
+                host: known.detail.host.clone(),
+                engine: engine.id.clone(),
+                kind: engine.kind(),
+                outgoing: known.outgoing.clone(),
+            })
+        });
+        let mut targets: Vec<_> = each.collect();
+        targets.sort_by(|a, b| (&a.host, a.executor, &a.engine).cmp(&(&b.host, b.executor, &b.engine)));
+        targets
     }
 
     /// The digests that the engines that serve hold.

@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, Streaming};
 use tracing::Instrument as _;
 
-use super::{Fleet, Options, Outgoing};
+use super::{Errands, Fleet, Options, Outgoing};
 use crate::{
     clock,
     profiles::{self, Refusal},
@@ -31,6 +31,7 @@ pub struct Sessions {
     fleet: Fleet,
     gatherer: Arc<Gatherer>,
     vocabularies: Vocabularies,
+    errands: Errands,
     signals: Signals,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -57,7 +58,7 @@ enum Error {
 
 impl Sessions {
     /// Sessions for executors; `fleet` knows those that are connected, `vocabularies` takes what they
-    /// send of models.
+    /// send of models, `errands` how far they are with them.
     #[must_use]
     pub fn new(
         options: Options,
@@ -65,10 +66,11 @@ impl Sessions {
         fleet: Fleet,
         gatherer: Arc<Gatherer>,
         vocabularies: Vocabularies,
+        errands: Errands,
         signals: Signals,
     ) -> Self {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        Self { options, store, fleet, gatherer, vocabularies, signals, tasks, stop }
+        Self { options, store, fleet, gatherer, vocabularies, errands, signals, tasks, stop }
     }
 
     /// Takes an executor in: reads its hello, answers, and serves it until one side ends.
@@ -162,6 +164,7 @@ impl Session {
             }
         }
         self.shared.fleet.leave(self.id, &self.outgoing);
+        self.shared.errands.over(&self.outgoing);
         tracing::info!("executor disconnected");
     }
 
@@ -192,7 +195,9 @@ impl Session {
                 }
             }
             FromExecutor::Profile(profile) => self.keep(profile).await?,
-            FromExecutor::ModelProgress(_) => {}
+            FromExecutor::ModelProgress(progress) => {
+                shared.errands.progress(&self.outgoing, progress).await?;
+            }
         }
         Ok(())
     }
