@@ -5,6 +5,7 @@ mod delete;
 mod fleet;
 mod get;
 mod list;
+mod model;
 mod plan;
 mod results;
 mod submit;
@@ -64,6 +65,8 @@ enum Command {
     Delete(delete::Args),
     /// Show executors, engines, lanes and GPUs
     Fleet(fleet::Args),
+    /// Give models to engines, and list them
+    Model(model::Args),
 }
 
 // === impl Cli ===
@@ -104,6 +107,7 @@ impl Command {
             Self::Cancel(args) => cancel::run(args, context).await,
             Self::Delete(args) => delete::run(args, context).await,
             Self::Fleet(args) => fleet::run(args, context).await,
+            Self::Model(args) => model::run(args, context).await,
         }
     }
 }
