@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::answer;
 use crate::fault::{Fault, Faults};
+use crate::library::Library;
 use crate::options::Options;
 use crate::process::Process;
 use crate::schema;
@@ -26,6 +27,7 @@ const REPEATED: usize = 30;
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) options: Options,
+    pub(crate) library: Library,
     pub(crate) stats: Arc<Stats>,
     pub(crate) faults: Faults,
     pub(crate) scheduler: Arc<Scheduler>,

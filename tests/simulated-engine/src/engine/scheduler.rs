@@ -22,6 +22,8 @@ use super::slots::{Slots, Taken};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ReloadSet {
     pub(crate) model: String,
+    /// Of the model as it was when the request came.
+    pub(crate) digest: String,
     /// Runs an embedding model, or a chat model as one: such a runner has one slot.
     pub(crate) embedding: bool,
     /// Context of one slot, in tokens.
