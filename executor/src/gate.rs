@@ -44,6 +44,8 @@ struct State {
     loading: bool,
     queue: VecDeque<Ticket>,
     next_ticket: u64,
+    /// Loads that went well.
+    loads: u64,
     /// By bare name: all names of a model share its fate.
     refused: HashMap<String, (Instant, Failure)>,
 }
@@ -279,6 +281,16 @@ impl Gate {
         Ok(Flight::Alone(guard))
     }
 
+    /// Waits until no request is in flight, and keeps others from starting while it is held.
+    pub(crate) async fn quiet(&self) -> RwLockWriteGuard<'_, ()> {
+        self.requests.write().await
+    }
+
+    /// How often a model was loaded.
+    pub(crate) fn loads(&self) -> u64 {
+        self.state.borrow().loads
+    }
+
     /// The engine was away: what was loaded is gone.
     pub(crate) fn mark_stale(&self) {
         self.state.send_modify(|state| {
@@ -394,6 +406,7 @@ impl Gate {
         metrics::loaded(loaded.is_ok(), start.elapsed());
         match &loaded {
             Ok(()) => {
+                self.state.send_modify(|state| state.loads += 1);
                 tracing::info!(model, context = set.context, batch = set.batch, elapsed = ?start.elapsed(), "loaded")
             }
             Err(failure) => {

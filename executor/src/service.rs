@@ -17,6 +17,7 @@ use crate::{
     gpu,
     lane::Lane,
     ledger::{Bounds, Ledger},
+    manage::{self, Supervisor},
     models::{Errands, Getter, Planners},
     options::{Limits, Options},
     session::Session,
@@ -33,6 +34,9 @@ pub enum Error {
     /// An engine's address cannot be used.
     #[error("bad engine")]
     Engine(#[from] engine::Error),
+    /// A managed engine cannot be had as configured.
+    #[error("bad managed engine")]
+    Manage(#[from] manage::Error),
     /// The ready file cannot be written.
     #[error("ready file not written")]
     Ready(#[source] io::Error),
@@ -110,14 +114,14 @@ impl Service {
     }
 
     /// Works until `shutdown`, then drains: unstarted chunks go back at once, running
-    /// requests end within the drain limit, their chunks' rest goes back, and the last
-    /// results are acked within `limits.last_acks_millis`.
+    /// requests end within the drain limit, their chunks' rest goes back, the last results are
+    /// acked within `limits.last_acks_millis`, and managed engines are stopped.
     ///
     /// # Errors
     /// If the ready file cannot be written, or a task has a defect.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
         let Self { session, units, getters, ledger, limits, probe, gpus } = self;
-        let (lanes_ended, gpus_stop) = (CancellationToken::new(), CancellationToken::new());
+        let [lanes_ended, gpus_stop, engines_stop] = [(); 3].map(|()| CancellationToken::new());
         let mut sessions = JoinSet::new();
         sessions.spawn(session.run(lanes_ended.clone()));
         let mut gpu_reader = JoinSet::new();
@@ -126,6 +130,11 @@ impl Service {
         watchers.spawn(vocabularies::serve(units.clone(), Arc::clone(&ledger)));
         for getter in getters {
             watchers.spawn(getter.serve());
+        }
+        // Engines are started before anybody asks for them.
+        let mut supervisors = JoinSet::new();
+        for supervisor in units.iter().filter_map(|unit| Supervisor::new(unit, &ledger, &limits)) {
+            supervisors.spawn(supervisor.run(engines_stop.clone()));
         }
         for unit in units {
             watchers.spawn(watch(Arc::clone(&unit), Arc::clone(&ledger), limits.clone()));
@@ -136,6 +145,7 @@ impl Service {
             () = shutdown.cancelled() => {}
             Some(ended) = sessions.join_next() => return ended?,
             Some(panicked) = watchers.join_next() => return panicked.map_err(Into::into),
+            Some(panicked) = supervisors.join_next() => return panicked.map_err(Into::into),
             defect = first_defect(&mut drivers, &shutdown) => return Err(defect),
         }
         ledger.drain();
@@ -143,10 +153,14 @@ impl Service {
             ended??;
         }
         lanes_ended.cancel();
+        engines_stop.cancel();
         match timeout(limits.last_acks(), sessions.join_next()).await {
             Ok(Some(ended)) => ended??,
             Ok(None) => {}
             Err(_) => tracing::warn!(unacked = ledger.unacked(), "gave up waiting for the planner"),
+        }
+        while let Some(ended) = supervisors.join_next().await {
+            ended?;
         }
         gpus_stop.cancel();
         while gpu_reader.join_next().await.is_some() {}
@@ -196,7 +210,8 @@ async fn first_defect(drivers: &mut JoinSet<Result<(), Error>>, shutdown: &Shutd
     }
 }
 
-fn host_name() -> String {
+/// As the kernel has it.
+pub(crate) fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "localhost".into() } else { name.into() }

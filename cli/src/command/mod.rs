@@ -1,5 +1,6 @@
 //! The command line: one module a command.
 
+mod calibrate;
 mod cancel;
 mod delete;
 mod fleet;
@@ -7,6 +8,7 @@ mod get;
 mod list;
 mod model;
 mod plan;
+mod profiles;
 mod results;
 mod submit;
 mod up;
@@ -67,6 +69,10 @@ enum Command {
     Fleet(fleet::Args),
     /// Give models to engines, and list them
     Model(model::Args),
+    /// Show what calibration measured, and for which engines it holds
+    Profiles(profiles::Args),
+    /// Measure what a model takes and gives on an engine of this host
+    Calibrate(calibrate::Args),
 }
 
 // === impl Cli ===
@@ -108,6 +114,8 @@ impl Command {
             Self::Delete(args) => delete::run(args, context).await,
             Self::Fleet(args) => fleet::run(args, context).await,
             Self::Model(args) => model::run(args, context).await,
+            Self::Profiles(args) => profiles::run(args, context).await,
+            Self::Calibrate(args) => Box::pin(calibrate::run(args, context)).await,
         }
     }
 }

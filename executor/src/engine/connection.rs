@@ -38,6 +38,9 @@ pub enum Error {
     /// Engines are driven over plain HTTP, on their own host.
     #[error("engine URL {0} is not an http URL")]
     NotHttp(Url),
+    /// An engine that is not managed has to be somewhere.
+    #[error("engine has no URL")]
+    NoUrl,
     /// The HTTP client could not be set up.
     #[error("http client could not be set up")]
     Client(#[source] reqwest::Error),

@@ -5,6 +5,7 @@ use caravan_proto::{
     v1::{self, connect_response::Message},
 };
 use prost::Message as _;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -12,6 +13,7 @@ use super::{Fleet, Options, fleet::Open};
 use crate::{
     clock, metrics, models,
     objects::Objects,
+    profiles,
     signals::Signals,
     store::{self, Claim, Offer, Store, Wanted, Warm},
 };
@@ -49,7 +51,15 @@ impl Lessor {
 
     /// Leases until stopped.
     pub async fn run(self, stop: CancellationToken) {
+        let mut read = None::<Instant>;
         while !stop.is_cancelled() {
+            if read.is_none_or(|at| at.elapsed() >= Self::LOOK) {
+                // What was read before still holds if they cannot be read now.
+                if let Ok(found) = self.store.profiles().await {
+                    self.fleet.learn(found.into_iter().map(profiles::view).collect());
+                    read = Some(Instant::now());
+                }
+            }
             if let Err(error) = self.answer_credits().await {
                 tracing::error!(error = &error as &dyn std::error::Error, "chunks cannot be claimed");
             }

@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 use super::{Errands, Fleet, Options, Outgoing};
 use crate::{
     clock,
+    profiles::{self, Refusal},
     results::{Arrival, Gatherer},
     signals::Signals,
     store::{self, Held, Store},
@@ -123,10 +124,7 @@ impl Session {
         };
         self.remember(&detail).await?;
         for profile in hello.profiles {
-            let measured = profile.measure_time.map_or_else(clock::now, clock::micros);
-            let id = caravan_proto::name::ProfileId::now();
-            let profile = store::Profile { id, measured, detail: profile };
-            shared.store.put_profile(&profile).await?;
+            self.keep(profile).await?;
         }
         tracing::info!(executor = %self.id, host = detail.host, engines = detail.engines.len(), "executor connected");
         shared.fleet.join(self.id, self.outgoing.clone(), detail);
@@ -196,10 +194,10 @@ impl Session {
                     shared.vocabularies.arrived(vocabulary).await;
                 }
             }
+            FromExecutor::Profile(profile) => self.keep(profile).await?,
             FromExecutor::ModelProgress(progress) => {
                 shared.errands.progress(&self.outgoing, progress).await?;
             }
-            FromExecutor::Profile(_) => {}
         }
         Ok(())
     }
@@ -217,6 +215,20 @@ impl Session {
         });
         if let Some(detail) = detail {
             self.remember(&detail).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what was measured; what cannot be used or is known better is passed over.
+    async fn keep(&self, profile: v1::Profile) -> Result<(), store::Error> {
+        let model = profile.model.clone();
+        match profiles::keep(&*self.shared.store, profile).await {
+            Ok(kept) => tracing::info!(model, profile = kept.name, "profile kept"),
+            Err(Refusal::Store(error)) => return Err(error),
+            Err(Refusal::Older) => tracing::debug!(model, "an older profile is passed over"),
+            Err(Refusal::Wrong(wrong)) => {
+                tracing::warn!(model, error = &wrong as &dyn std::error::Error, "a profile cannot be used");
+            }
         }
         Ok(())
     }

@@ -151,21 +151,21 @@ impl Preparer {
         for model in models {
             let mut fleet = capacity.fleet(model, &self.options);
             let mut counter = capacity.counter(model, &self.options);
-            let mut note = None;
+            let (mut notes, needs) = (capacity.notes(model), capacity.needs(model));
             if capacity.serves(model) {
                 fleet.answer_share = self.share(model, true).await?;
                 fleet.reserve_share = self.share(model, false).await?;
                 let estimated =
                     |why: String| Some(format!("The tokens of model {model} are estimated: {why}."));
-                note = match known.remove(model) {
+                notes.extend(match known.remove(model) {
                     Some(Ok(known)) => counter.know(model, known),
                     Some(Err(why)) => estimated(why.to_string()),
                     None => {
                         estimated(format!("only those of {MOST_COUNTED} models are counted in one batch"))
                     }
-                };
+                });
             }
-            facts.push(Facts { fleet, counter, note });
+            facts.push(Facts { fleet, counter, notes, needs });
         }
         Ok(facts)
     }

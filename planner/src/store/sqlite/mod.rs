@@ -239,7 +239,7 @@ impl Store for Sqlite {
         fleet::executors(self, since).await
     }
 
-    async fn put_profile(&self, profile: &Profile) -> Result<(), Error> {
+    async fn put_profile(&self, profile: &Profile) -> Result<Profile, Error> {
         fleet::put_profile(self, profile).await
     }
 

@@ -47,7 +47,8 @@ macro_rules! laws {
                 results_count_in_the_states_that_take_them, an_empty_commit_registers_nothing,
                 cursors_have_no_gaps, racing_twins_count_once, usage_is_added_up, chunks_are_compacted_once,
                 everything_outlasts_the_process;
-            fleet: executors_are_remembered, what_a_file_became_is_remembered, the_newest_profile_stays, the_latest_answers_weigh_most;
+            fleet: executors_are_remembered, what_a_file_became_is_remembered, the_newest_profile_stays,
+                a_profile_is_of_one_engine_and_gpu, the_latest_answers_weigh_most;
             random: any_order_keeps_the_laws;
         }
     };
