@@ -19,6 +19,10 @@ use crate::{
 /// Code of a load that did not end in time.
 const LOAD_TIMEOUT: &str = "model_load_timeout";
 
+/// A model that is being replaced is refused for no longer, whatever becomes of that: no replacement
+/// takes a day.
+const REPLACING: Duration = Duration::from_secs(24 * 3600);
+
 /// Lets the chunks of one reload set in at a time, and one request alone where that is
 /// asked for. A chunk that fits the active set enters at once; another waits until all
 /// that are inside have left, then the engine is loaded once for all that wait for the
@@ -40,6 +44,8 @@ struct State {
     loading: bool,
     queue: VecDeque<Ticket>,
     next_ticket: u64,
+    /// Loads that went well.
+    loads: u64,
     /// By bare name: all names of a model share its fate.
     refused: HashMap<String, (Instant, Failure)>,
 }
@@ -81,6 +87,13 @@ pub(crate) struct Pass<'a> {
     pub(crate) set: ReloadSet,
 }
 
+/// Nobody uses a model; over when dropped. What made it unusable before may be mended then.
+#[derive(Debug)]
+pub(crate) struct KeptOff<'a> {
+    gate: &'a Gate,
+    model: String,
+}
+
 /// The right to have one request in flight; given up when dropped.
 #[derive(Debug)]
 pub(crate) enum Flight<'a> {
@@ -88,6 +101,29 @@ pub(crate) enum Flight<'a> {
     Shared(#[expect(dead_code, reason = "held for its drop")] RwLockReadGuard<'a, ()>),
     /// Alone on the engine.
     Alone(#[expect(dead_code, reason = "held for its drop")] RwLockWriteGuard<'a, ()>),
+}
+
+impl Drop for KeptOff<'_> {
+    fn drop(&mut self) {
+        self.gate.state.send_modify(|state| {
+            state.refused.remove(&self.model);
+            if let Some(active) =
+                state.active.as_mut().filter(|active| same_model(&active.model, &self.model))
+            {
+                active.stale = true;
+            }
+        });
+    }
+}
+
+impl KeptOff<'_> {
+    /// Waits until no request is in flight on the model; whoever comes then finds it refused.
+    pub(crate) async fn quiet(&self) {
+        let active = self.gate.state.borrow().active.as_ref().map(|active| active.model.clone());
+        if active.is_some_and(|active| same_model(&active, &self.model)) {
+            drop(self.gate.requests.write().await);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -245,6 +281,16 @@ impl Gate {
         Ok(Flight::Alone(guard))
     }
 
+    /// Waits until no request is in flight, and keeps others from starting while it is held.
+    pub(crate) async fn quiet(&self) -> RwLockWriteGuard<'_, ()> {
+        self.requests.write().await
+    }
+
+    /// How often a model was loaded.
+    pub(crate) fn loads(&self) -> u64 {
+        self.state.borrow().loads
+    }
+
     /// The engine was away: what was loaded is gone.
     pub(crate) fn mark_stale(&self) {
         self.state.send_modify(|state| {
@@ -261,6 +307,25 @@ impl Gate {
         self.state.send_modify(|state| {
             state.refused.insert(bare(model).to_owned(), (until, failure));
         });
+    }
+
+    /// Keeps everybody off `model` until what is given is dropped: what its name stands for is about to
+    /// change.
+    pub(crate) fn keep_off(&self, model: &str) -> KeptOff<'_> {
+        let kept_off = KeptOff { gate: self, model: bare(model).to_owned() };
+        let message = format!("model {model} is being replaced");
+        let failure =
+            Failure { class: Class::Model, code: "model_replaced", message, status: None, body: None };
+        self.state.send_modify(|state| {
+            state.refused.insert(kept_off.model.clone(), (Instant::now() + REPLACING, failure));
+        });
+        kept_off
+    }
+
+    /// Whether `model` is not asked for now.
+    pub(crate) fn refuses(&self, model: &str) -> bool {
+        let state = self.state.borrow();
+        state.refused.get(bare(model)).is_some_and(|(until, _)| Instant::now() < *until)
     }
 
     /// Models that are not asked for now, each with the reason.
@@ -341,6 +406,7 @@ impl Gate {
         metrics::loaded(loaded.is_ok(), start.elapsed());
         match &loaded {
             Ok(()) => {
+                self.state.send_modify(|state| state.loads += 1);
                 tracing::info!(model, context = set.context, batch = set.batch, elapsed = ?start.elapsed(), "loaded")
             }
             Err(failure) => {

@@ -7,14 +7,19 @@ use std::{
 
 use caravan_proto::v1;
 use caravan_request::EngineKind;
-use tokio::time::Instant;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 
 use crate::{
     backoff::Backoff,
-    engine::{Description, Engine, Model, same_model},
+    engine::{Description, Engine, Failure, Model, same_model},
     gate::Gate,
     health::{Health, Life},
+    lease::Lease,
     ledger::{AtWork, Ledger},
+    manage::{Launch, Managed, Program, Supervised},
     options::{EngineOptions, Limits, Slots},
     speed::Speed,
 };
@@ -26,6 +31,8 @@ pub(crate) struct Unit {
     /// `Engine.id`: its kind and place in the configuration.
     pub(crate) id: Arc<str>,
     pub(crate) engine: Arc<dyn Engine>,
+    /// The hold on its process, if that is the executor's own.
+    pub(crate) managed: Option<Arc<Managed>>,
     pub(crate) gate: Gate,
     pub(crate) health: Health,
     pub(crate) speed: Speed,
@@ -33,6 +40,8 @@ pub(crate) struct Unit {
     max_context: Option<u64>,
     /// Lanes, once known: fixed for the life of the process.
     lanes: OnceLock<u32>,
+    /// Told when it should answer again.
+    again: Notify,
 }
 
 // === impl Unit ===
@@ -49,8 +58,16 @@ impl Unit {
             EngineKind::Ollama => "ollama",
             EngineKind::OpenAi => "openai",
         };
+        let id: Arc<str> = format!("{name}-{place}").into();
+        let program = Program::new(&id, options, Arc::clone(&engine));
+        let managed = program.map(|program| Arc::new(Managed::new(program, Launch::of(options))));
+        let engine = match &managed {
+            Some(managed) => Arc::new(Supervised::new(engine, Arc::clone(managed))),
+            None => engine,
+        };
         Self {
-            id: format!("{name}-{place}").into(),
+            id,
+            managed,
             gate: Gate::new(Arc::clone(&engine), limits.refuse_model()),
             engine,
             health: Health::new(),
@@ -58,6 +75,7 @@ impl Unit {
             slots: options.slots,
             max_context: options.max_context,
             lanes: OnceLock::new(),
+            again: Notify::new(),
         }
     }
 
@@ -73,10 +91,37 @@ impl Unit {
                 }
                 Err(failure) => {
                     self.down(ledger, self.health.silent(&failure.message), &failure.message);
-                    tokio::time::sleep(probe.pause()).await;
+                    let _told = timeout(probe.pause(), self.again.notified()).await;
                 }
             }
         }
+    }
+
+    /// Asks the engine now what it has; lanes and heartbeat see the answer.
+    pub(crate) async fn look(&self, ledger: &Ledger) -> Result<Vec<Model>, Failure> {
+        let description = self.engine.describe().await?;
+        let models = description.models.clone();
+        self.answered(ledger, description);
+        Ok(models)
+    }
+
+    /// Whether requests of a lease may be run: none is once its model is not what its batch is held to.
+    pub(crate) fn serves(&self, lease: &Lease) -> bool {
+        let model = &lease.payload.model;
+        let held = |digest: &String| !self.gate.refuses(model) && self.health.has(model, digest);
+        lease.digest.as_ref().is_none_or(held)
+    }
+
+    /// It should answer again: no need to wait for the next probe.
+    pub(crate) fn look_again(&self) {
+        self.again.notify_one();
+    }
+
+    /// Its process has ended, or will.
+    pub(crate) fn gone(&self, ledger: &Ledger, why: &str) {
+        let news = self.health.silent(why);
+        self.gate.mark_stale();
+        self.down(ledger, news, why);
     }
 
     fn answered(&self, ledger: &Ledger, description: Description) {
@@ -119,7 +164,10 @@ impl Unit {
         let refused = self.gate.refused();
         let usable = |model: &&Model| refused.iter().all(|(name, _)| !same_model(name, &model.name));
         let state = if health.up { v1::engine::State::Ready } else { v1::engine::State::Down };
-        let mut message = health.message;
+        let managed = self.managed.as_deref();
+        let launch = managed.map(Managed::launch);
+        let doing = managed.filter(|_| !health.up).map(Managed::doing).unwrap_or_default();
+        let mut message = if doing.is_empty() { health.message } else { doing };
         for (model, why) in &refused {
             let separator = if message.is_empty() { "" } else { "; " };
             message.push_str(&format!("{separator}model {model} is not usable here: {why}"));
@@ -138,6 +186,10 @@ impl Unit {
             models: health.description.models.iter().filter(usable).map(|m| self.model(m)).collect(),
             lanes: at_work.iter().filter(|work| work.lane.engine == self.id).map(lane).collect(),
             tokens_per_second: self.speed.tokens_per_second(Instant::now()),
+            managed: managed.is_some(),
+            swa_full: launch.as_ref().is_some_and(|launch| launch.swa_full),
+            kv_type: launch.and_then(|launch| launch.kv_type).unwrap_or_default(),
+            notes: managed.and_then(Managed::note).into_iter().collect(),
             ..Default::default()
         }
     }

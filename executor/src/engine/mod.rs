@@ -3,6 +3,7 @@
 //! A driver has two pure halves, `request` (the client's body to the engine's) and `response`
 //! (the engine's answer, checked, to the form of the endpoint), and one that talks.
 
+pub mod acquire;
 mod answer;
 mod body;
 mod classify;
@@ -12,6 +13,7 @@ mod guard;
 #[cfg(test)]
 mod honoured;
 mod image;
+mod lines;
 pub mod ollama;
 pub mod openai;
 mod render;
@@ -24,6 +26,7 @@ pub use tokenizers::Tokenizers;
 
 use std::{fmt, time::Duration};
 
+use acquire::{ModelFile, Progress};
 use async_trait::async_trait;
 use caravan_request::{Endpoint, EngineKind};
 use caravan_tokenize::Metadata;
@@ -50,6 +53,23 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
 
     /// What the engine tells of a model without loading it.
     async fn facts(&self, model: &str) -> Result<Facts, Failure>;
+
+    /// Gets `model` from the engine's own registry, also where it has one of that name. Takes as long
+    /// as it makes progress. The failure's message is a sentence for an operator.
+    async fn pull(&self, _model: &str, _progress: Progress<'_>) -> Result<(), Failure> {
+        Err(Failure::fixed_model())
+    }
+
+    /// Makes `model` of a file, in place of what that name stands for. As `pull` else. The same file
+    /// gives the same digest on engines of the same version.
+    async fn import(
+        &self,
+        _model: &str,
+        _file: &dyn ModelFile,
+        _progress: Progress<'_>,
+    ) -> Result<(), Failure> {
+        Err(Failure::fixed_model())
+    }
 
     /// Runs one request to its end. Dropping the future cancels it at the engine.
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure>;

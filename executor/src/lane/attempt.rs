@@ -25,6 +25,10 @@ use crate::{
 /// Code of an answer that is not of the form that was asked for.
 const INVALID_OUTPUT: &str = "invalid_structured_output";
 
+/// A request that took so long until its prompt was evaluated had a model loaded for it: 1 ms without and
+/// 1.5 s with the smallest one, as measured.
+const LOADED: Duration = Duration::from_millis(100);
+
 /// What is asked of the engine.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -159,6 +163,9 @@ impl Lane {
             Ok(flight) => flight,
             Err(failure) => return Ok(Err(failure)),
         };
+        if !self.unit.serves(asked.lease) {
+            return Err(self.model_changed());
+        }
         if !self.ledger.start(asked.lease) {
             return Err(End::Dropped);
         }
@@ -169,6 +176,11 @@ impl Lane {
             () = self.shutdown.expired() => return Err(End::HandBack("drain")),
         };
         drop(flight);
+        if let Ok(response) = &answer
+            && !self.is_of_the_batch(asked.lease, response).await
+        {
+            return Err(self.model_changed());
+        }
         patience.ran(start.elapsed(), self.ledger.ttl());
         if answer
             .as_ref()
@@ -193,6 +205,21 @@ impl Lane {
     /// Until when a lease is held without progress: one life of it from the first wait on.
     fn deadline(&self, patience: &mut Patience) -> Instant {
         *patience.deadline.get_or_insert_with(|| Instant::now() + self.ledger.ttl())
+    }
+
+    /// Whether an answer came from the digest that the batch is held to. Somebody else may give a name to
+    /// another model at any time; then the engine loads it for the next request, and tells by the time
+    /// that this took.
+    async fn is_of_the_batch(&self, lease: &Lease, response: &Response) -> bool {
+        let loaded = response.timings.load.is_some_and(|load| load >= LOADED);
+        let held = lease.digest.is_some() && loaded;
+        !held || self.unit.look(&self.ledger).await.is_ok() && self.unit.serves(lease)
+    }
+
+    /// As `model_unusable`, for a model that is another now.
+    fn model_changed(&self) -> End {
+        self.ledger.report();
+        End::HandBack("model_changed")
     }
 
     /// The planner hears at once that the model is not to be had here, then gets its

@@ -6,6 +6,7 @@ mod engine;
 mod failures;
 mod gate;
 mod leases;
+pub(crate) mod nvml;
 mod planner;
 mod reload;
 mod streams;
@@ -76,10 +77,11 @@ impl Rig {
             },
             engines: vec![EngineOptions {
                 kind: EngineKind::Ollama,
-                url,
+                url: Some(url),
                 slots,
                 max_context: None,
                 tokenizers: Default::default(),
+                managed: None,
             }],
             ..Options::default()
         };

@@ -2,6 +2,7 @@
 //! `num_ctx` or `keep_alive`, and always truncates.
 
 mod chat;
+mod library;
 #[cfg(test)]
 mod recordings;
 pub(super) mod request;
@@ -22,6 +23,7 @@ use caravan_tokenize::{Definition, Metadata, Vocabulary};
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::acquire::{ModelFile, Progress};
 use super::answer::Stamp;
 use super::connection::{Connection, Error, Options};
 use super::tokenizers::{self, Tokenizers};
@@ -207,6 +209,14 @@ impl Engine for Ollama {
         let file_bytes = tags.iter().find(|tag| same_model(&tag.name, model)).map_or(0, |tag| tag.size);
         let Show { model_info, template, capabilities } = show;
         Ok(Facts { metadata: Metadata::from_model_info(&model_info), template, capabilities, file_bytes })
+    }
+
+    async fn pull(&self, model: &str, progress: Progress<'_>) -> Result<(), Failure> {
+        library::pull(&self.connection, model, progress).await
+    }
+
+    async fn import(&self, model: &str, file: &dyn ModelFile, progress: Progress<'_>) -> Result<(), Failure> {
+        library::import(&self.connection, model, file, progress).await
     }
 
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {
