@@ -45,12 +45,8 @@ impl Unit {
         options: &EngineOptions,
         limits: &Limits,
     ) -> Self {
-        let name = match engine.kind() {
-            EngineKind::Ollama => "ollama",
-            EngineKind::OpenAi => "openai",
-        };
         Self {
-            id: format!("{name}-{place}").into(),
+            id: id(engine.kind(), place).into(),
             gate: Gate::new(Arc::clone(&engine), limits.refuse_model()),
             engine,
             health: Health::new(),
@@ -165,6 +161,15 @@ impl Unit {
             sliding_window: model.sliding_window.map_or(0, int64),
         }
     }
+}
+
+/// `Engine.id` of the engine at `place` in the configuration.
+pub(crate) fn id(kind: EngineKind, place: usize) -> String {
+    let name = match kind {
+        EngineKind::Ollama => "ollama",
+        EngineKind::OpenAi => "openai",
+    };
+    format!("{name}-{place}")
 }
 
 fn lane(work: &AtWork) -> v1::Lane {

@@ -21,7 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use url::Url;
 
-use crate::{backoff::Backoff, gpu, ledger::Ledger, metrics, options::Limits, service::Error, unit::Unit};
+use crate::{
+    backoff::Backoff, calibrate::shelf::Shelf, gpu, ledger::Ledger, metrics, options::Limits, service::Error,
+    unit::Unit,
+};
 use dial::Stream;
 
 /// Speaks for this process with one planner at a time.
@@ -36,6 +39,8 @@ pub(crate) struct Session {
     pub(crate) units: Vec<Arc<Unit>>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) gpus: watch::Receiver<gpu::Sample>,
+    /// Profiles that were measured here.
+    pub(crate) shelf: Arc<Shelf>,
     /// Written once a planner has said welcome.
     pub(crate) ready_file: Option<PathBuf>,
 }

@@ -7,6 +7,7 @@ mod failures;
 mod gate;
 mod leases;
 mod planner;
+mod profiles;
 mod reload;
 mod streams;
 mod vocabularies;
@@ -20,6 +21,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     EngineOptions, Error, Limits, Options, Service, Slots,
+    calibrate::shelf::Shelf,
     engine::Engine,
     gpu::{Probe, Sample},
 };
@@ -84,8 +86,10 @@ impl Rig {
             ..Options::default()
         };
         adapt(&mut options);
+        let shelf = Shelf::open(options.profiles_dir.clone()).unwrap();
         let shutdown = Shutdown::new(Duration::from_secs(60));
-        let service = Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], Box::new(NoGpu));
+        let service =
+            Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], Box::new(NoGpu), shelf);
         let mut running = JoinSet::new();
         running.spawn(service.run(shutdown.clone()));
         Self { engine, planner, shutdown, running }
