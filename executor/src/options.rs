@@ -16,6 +16,7 @@ pub use limits::Limits;
 pub use slots::Slots;
 
 use crate::{
+    calibrate::{self, shelf::Shelf},
     engine::{self, Engine, Tokenizers, ollama::Ollama, openai::OpenAi, tokenizers},
     gpu::{Nvml, Probe as _},
     manage::{self, ManagedOptions},
@@ -47,6 +48,12 @@ pub struct Options {
     /// The VRAM of each GPU that may be in use. Above it what runs is finished, then an engine that is
     /// the cause gives some back, and a foreign process is waited for.
     pub vram_ceiling: Ceiling,
+    /// Where the profiles of this host are kept: those that `calibrate` measured, and those that are put there
+    /// by hand. Planners get the ones that hold for the engines as they are. Absent: none is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profiles_dir: Option<PathBuf>,
+    /// How models are calibrated.
+    pub calibration: calibrate::Options,
     /// The engines of this host; after a restart their order should be the same, their
     /// ids come from it.
     pub engines: Vec<EngineOptions>,
@@ -93,6 +100,8 @@ impl Default for Options {
             client: client::Options::default(),
             connection: engine::Options::default(),
             vram_ceiling: Ceiling::default(),
+            profiles_dir: None,
+            calibration: calibrate::Options::default(),
             engines: Vec::new(),
         }
     }
@@ -111,7 +120,9 @@ impl Options {
         self.engines = manage::expand(&self.engines, || gpus.sample())?;
         let engines = self.engines.iter().map(|engine| engine.driver(self.connection));
         let engines = engines.collect::<Result<Vec<_>, _>>()?;
-        Ok(Service::new(&self, engines, Box::new(gpus)))
+        let shelf = Shelf::open(self.profiles_dir.clone());
+        let shelf = shelf.map_err(|source| Error::Profiles { path: self.profiles_dir.clone(), source })?;
+        Ok(Service::new(&self, engines, Box::new(gpus), shelf))
     }
 
     /// What serde cannot check.

@@ -22,8 +22,8 @@ use tonic::{Status, Streaming};
 use url::Url;
 
 use crate::{
-    backoff::Backoff, gpu, ledger::Ledger, metrics, models::Errands, options::Limits, service::Error,
-    unit::Unit,
+    backoff::Backoff, calibrate::shelf::Shelf, gpu, ledger::Ledger, metrics, models::Errands,
+    options::Limits, service::Error, unit::Unit,
 };
 use dial::Stream;
 
@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) errands: Arc<Errands>,
     pub(crate) gpus: watch::Receiver<gpu::Sample>,
+    /// Profiles that were measured here.
+    pub(crate) shelf: Arc<Shelf>,
     /// Written once a planner has said welcome.
     pub(crate) ready_file: Option<PathBuf>,
 }

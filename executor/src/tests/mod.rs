@@ -8,6 +8,7 @@ mod gate;
 mod leases;
 pub(crate) mod nvml;
 mod planner;
+mod profiles;
 mod reload;
 mod streams;
 mod vocabularies;
@@ -21,6 +22,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     EngineOptions, Error, Limits, Options, Service, Slots,
+    calibrate::shelf::Shelf,
     engine::Engine,
     gpu::{Probe, Sample},
 };
@@ -86,8 +88,10 @@ impl Rig {
             ..Options::default()
         };
         adapt(&mut options);
+        let shelf = Shelf::open(options.profiles_dir.clone()).unwrap();
         let shutdown = Shutdown::new(Duration::from_secs(60));
-        let service = Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], Box::new(NoGpu));
+        let service =
+            Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], Box::new(NoGpu), shelf);
         let mut running = JoinSet::new();
         running.spawn(service.run(shutdown.clone()));
         Self { engine, planner, shutdown, running }
