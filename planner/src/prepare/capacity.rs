@@ -139,12 +139,12 @@ impl Capacity {
         reuse(&self.measured(&found)).map(|point| point.needs.clone()).collect()
     }
 
-    /// What a person should know of the profiles of a model: why they do not hold for engines, and for which
-    /// engines something is assumed.
+    /// What a person should know of a model: where its digests differ, why profiles do not hold for engines,
+    /// and for which engines something is assumed.
     #[must_use]
     pub(super) fn notes(&self, model: &str) -> Vec<String> {
         let found = self.found(model);
-        let mut notes = Vec::new();
+        let mut notes = Vec::from_iter(self.disagreement(model));
         let mut differing: BTreeMap<Difference, Vec<String>> = BTreeMap::new();
         for (engine, known) in &found {
             if let Some(difference) = profiles::closest(&self.profiles, engine, known) {
@@ -197,7 +197,7 @@ impl Capacity {
         }
     }
 
-    fn found(&self, model: &str) -> Vec<(&v1::Engine, &v1::Model)> {
+    pub(super) fn found(&self, model: &str) -> Vec<(&v1::Engine, &v1::Model)> {
         self.engines.iter().filter_map(|engine| Some((engine, has(engine, model)?))).collect()
     }
 
@@ -211,7 +211,7 @@ impl Capacity {
     }
 
     /// An engine as people know it.
-    fn name(&self, engine: &v1::Engine) -> String {
+    pub(super) fn name(&self, engine: &v1::Engine) -> String {
         let place = self.engines.iter().position(|known| std::ptr::eq(known, engine));
         match place.and_then(|place| self.hosts.get(place)).filter(|host| !host.host.is_empty()) {
             Some(host) => format!("{}/{}", host.host, engine.id),
@@ -247,7 +247,7 @@ fn slots(engine: &v1::Engine) -> u32 {
 }
 
 /// `a`, or `a and 3 more`.
-fn several(engines: &[String]) -> String {
+pub(super) fn several(engines: &[String]) -> String {
     match engines {
         [] => String::new(),
         [one] => one.clone(),

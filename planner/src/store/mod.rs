@@ -110,6 +110,8 @@ pub trait Store: Send + Sync + 'static {
     /// engine qualifies for, of batches that are queued or running; a queued batch becomes running. The
     /// first claim of a model pins the digest that it was offered with; no other is leased from then on.
     async fn claim(&self, wanted: &Wanted) -> Result<Option<Claim>, Error>;
+    /// The pins of models of which chunks are queued.
+    async fn waiting_pins(&self, id: BatchId) -> Result<Vec<Pin>, Error>;
     /// Renews leases of `executor`, and revives those that expired but that nobody claimed since.
     /// Never shortens one. Gives those that it holds no longer.
     async fn heartbeat(

@@ -11,6 +11,8 @@ use crate::{
     store::{self, Answers, OpenBatch, State, Store},
 };
 
+/// No engine has the digest any more that the batch is held to.
+const MODEL_CHANGED: &str = "MODEL_CHANGED";
 /// Chunk rows read at a time.
 const PAGE_ROWS: i64 = 500;
 
@@ -110,6 +112,20 @@ impl Steps {
             (None, None) => ("WAITING_FOR_LANE", "every lane is at work on other batches".to_owned()),
         };
         self.store.explain(batch.id, reason, &message).await
+    }
+
+    /// Says of a running batch that stands still if that is because its model is another now.
+    pub(super) async fn look_for_pinned(&self, batch: OpenBatch) -> Result<(), store::Error> {
+        let Some(row) = self.store.batch(batch.id).await? else { return Ok(()) };
+        if row.chunks.running > 0 {
+            return Ok(());
+        }
+        let Ok(capacity) = self.preparer.capacity().await else { return Ok(()) };
+        match capacity.changed(&self.store.waiting_pins(batch.id).await?) {
+            Some(message) => self.store.explain(batch.id, MODEL_CHANGED, &message).await,
+            None if row.reason == MODEL_CHANGED => self.store.explain(batch.id, "", "").await,
+            None => Ok(()),
+        }
     }
 }
 
