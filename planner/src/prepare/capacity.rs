@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
 
 use caravan_plan::{Fleet, Origin, ReusePoint, Tokens};
-use caravan_proto::v1::{self, engine};
+use caravan_proto::{
+    profile::Difference,
+    v1::{self, engine},
+};
 use caravan_request::{EngineKind, Kinds};
 
 use super::{Options, count::Counter};
 use crate::{
-    models,
-    profiles::{self, Difference},
+    models, profiles,
     store::{Executor, Profile},
 };
 
@@ -123,7 +125,7 @@ impl Capacity {
             context: Tokens(context.filter(|tokens| *tokens > 0).unwrap_or(options.default_context)),
             speeds: profiles::of_lanes(&by_slots, lanes),
             sliding_window: window.filter(|window| *window > 0).map(Tokens),
-            reuse: reuse(&measured).iter().map(reuse_point).collect(),
+            reuse: reuse(&measured).map(reuse_point).collect(),
             answer_share: None,
             reserve_share: None,
             origin,
@@ -134,7 +136,7 @@ impl Capacity {
     #[must_use]
     pub(super) fn needs(&self, model: &str) -> Vec<String> {
         let found = self.found(model);
-        reuse(&self.measured(&found)).iter().map(|point| point.needs.clone()).collect()
+        reuse(&self.measured(&found)).map(|point| point.needs.clone()).collect()
     }
 
     /// What a person should know of the profiles of a model: why they do not hold for engines, and for which
@@ -218,12 +220,16 @@ impl Capacity {
     }
 }
 
-/// What was measured of the reuse of prefixes: on an engine that runs as it did then, and that keeps no more than
-/// it must, if there is one.
-fn reuse<'c>(measured: &[(&v1::Engine, &'c v1::Profile)]) -> &'c [v1::ReusePoint] {
-    let alike = measured.iter().filter(|(engine, profile)| engine.swa_full == profile.swa_full);
-    let told = alike.filter(|(_, profile)| !profile.reuse.is_empty());
-    told.min_by_key(|(engine, _)| engine.swa_full).map_or(&[], |(_, profile)| &profile.reuse)
+/// What was measured of the reuse of prefixes: on an engine that keeps no more of a window than it must, if
+/// there is one.
+fn reuse<'c>(
+    measured: &[(&'c v1::Engine, &'c v1::Profile)],
+) -> impl Iterator<Item = &'c v1::ReusePoint> + use<'c> {
+    let told = measured.iter().filter(|(_, profile)| !profile.reuse.is_empty());
+    let points = told.min_by_key(|(engine, _)| engine.swa_full).map(|(_, profile)| &profile.reuse);
+    // Where an engine tells neither counts nor times, nothing is known.
+    let known = |point: &&v1::ReusePoint| point.reused || point.basis() != v1::Basis::Unspecified;
+    points.into_iter().flatten().filter(known)
 }
 
 fn reuse_point(point: &v1::ReusePoint) -> ReusePoint {

@@ -152,8 +152,8 @@ pub trait Store: Send + Sync + 'static {
     async fn put_executor(&self, executor: &Executor) -> Result<(), Error>;
     /// Executors seen at or after `since`.
     async fn executors(&self, since: Micros) -> Result<Vec<Executor>, Error>;
-    /// Remembers a profile under its key (model, digest, engine kind and version, gpu, driver, KV type): the
-    /// newest stays. Gives the one that stands there now.
+    /// Remembers a profile under what it holds for (`caravan_proto::profile`): the newest stays. Gives the one
+    /// that stands there now.
     async fn put_profile(&self, profile: &Profile) -> Result<Profile, Error>;
     /// Every profile, by model, newest first.
     async fn profiles(&self) -> Result<Vec<Profile>, Error>;
