@@ -7,6 +7,7 @@ mod failures;
 mod gate;
 mod leases;
 pub(crate) mod nvml;
+mod pains;
 mod planner;
 mod profiles;
 mod reload;
