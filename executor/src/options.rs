@@ -16,6 +16,7 @@ pub use limits::Limits;
 pub use slots::Slots;
 
 use crate::{
+    calibrate::{self, shelf::Shelf},
     engine::{self, Engine, Tokenizers, ollama::Ollama, openai::OpenAi, tokenizers},
     gpu::{LIBRARY, Nvml, Probe as _},
     manage::{self, ManagedOptions},
@@ -49,6 +50,12 @@ pub struct Options {
     pub vram_ceiling: Ceiling,
     /// NVIDIA's library, by path or as the loader finds it.
     pub nvml_library: PathBuf,
+    /// Where the profiles of this host are kept: those that `calibrate` measured, and those that are put there
+    /// by hand. Planners get the ones that hold for the engines as they are. Absent: none is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profiles_dir: Option<PathBuf>,
+    /// How models are calibrated.
+    pub calibration: calibrate::Options,
     /// The engines of this host; after a restart their order should be the same, their
     /// ids come from it.
     pub engines: Vec<EngineOptions>,
@@ -99,6 +106,8 @@ impl Default for Options {
             connection: engine::Options::default(),
             vram_ceiling: Ceiling::default(),
             nvml_library: PathBuf::from(LIBRARY),
+            profiles_dir: None,
+            calibration: calibrate::Options::default(),
             engines: Vec::new(),
         }
     }
@@ -117,7 +126,9 @@ impl Options {
         self.engines = manage::expand(&self.engines, || gpus.sample())?;
         let engines = self.engines.iter().map(|engine| engine.driver(self.connection));
         let engines = engines.collect::<Result<Vec<_>, _>>()?;
-        Ok(Service::new(&self, engines, Box::new(gpus)))
+        let shelf = Shelf::open(self.profiles_dir.clone());
+        let shelf = shelf.map_err(|source| Error::Profiles { path: self.profiles_dir.clone(), source })?;
+        Ok(Service::new(&self, engines, Box::new(gpus), shelf))
     }
 
     /// What serde cannot check.

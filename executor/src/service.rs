@@ -1,6 +1,10 @@
 //! The executor as a whole: built from options, run until it is asked to stop.
 
-use std::{fs, io, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use caravan_proto::name::ExecutorId;
 use caravan_service::{Shutdown, config};
@@ -12,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backoff::Backoff,
+    calibrate::shelf::Shelf,
     engine::{self, Engine},
     gpu,
     lane::Lane,
@@ -37,6 +42,15 @@ pub enum Error {
     /// A managed engine cannot be had as configured.
     #[error("bad managed engine")]
     Manage(#[from] manage::Error),
+    /// The directory of profiles cannot be used.
+    #[error("directory of profiles {} cannot be used", path.as_deref().unwrap_or(Path::new("")).display())]
+    Profiles {
+        /// Which.
+        path: Option<PathBuf>,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The ready file cannot be written.
     #[error("ready file not written")]
     Ready(#[source] io::Error),
@@ -61,7 +75,12 @@ pub struct Service {
 
 impl Service {
     /// An executor for `engines`, which are those of `options`, in order.
-    pub(crate) fn new(options: &Options, engines: Vec<Arc<dyn Engine>>, probe: Box<dyn gpu::Probe>) -> Self {
+    pub(crate) fn new(
+        options: &Options,
+        engines: Vec<Arc<dyn Engine>>,
+        probe: Box<dyn gpu::Probe>,
+        shelf: Shelf,
+    ) -> Self {
         let limits = options.limits.clone();
         let bounds = Bounds {
             results: limits.unacked_results,
@@ -102,6 +121,7 @@ impl Service {
             ledger: Arc::clone(&ledger),
             errands,
             vram: Arc::clone(&vram),
+            shelf: Arc::new(shelf),
             ready_file: options.ready_file.clone(),
         };
         Self { session, units, getters, ledger, limits, probe, vram }

@@ -54,11 +54,7 @@ impl Unit {
         options: &EngineOptions,
         limits: &Limits,
     ) -> Self {
-        let name = match engine.kind() {
-            EngineKind::Ollama => "ollama",
-            EngineKind::OpenAi => "openai",
-        };
-        let id: Arc<str> = format!("{name}-{place}").into();
+        let id: Arc<str> = id(engine.kind(), place).into();
         let program = Program::new(&id, options, Arc::clone(&engine));
         let managed = program.map(|program| Arc::new(Managed::new(program, Launch::of(options))));
         let engine = match &managed {
@@ -227,6 +223,15 @@ impl Unit {
             sliding_window: model.sliding_window.map_or(0, int64),
         })
     }
+}
+
+/// `Engine.id` of the engine at `place` in the configuration.
+pub(crate) fn id(kind: EngineKind, place: usize) -> String {
+    let name = match kind {
+        EngineKind::Ollama => "ollama",
+        EngineKind::OpenAi => "openai",
+    };
+    format!("{name}-{place}")
 }
 
 fn lane(work: &AtWork) -> v1::Lane {

@@ -10,6 +10,14 @@ pub enum Error {
     /// The engine's address cannot be used.
     #[error("bad engine")]
     Engine(#[from] engine::Error),
+    /// There is no such engine in the configuration, or more than one.
+    #[error("no engine {id} in the configuration; there are {}", known.join(", "))]
+    NoEngine {
+        /// What was asked for; empty for the only one.
+        id: String,
+        /// What there is.
+        known: Vec<String>,
+    },
     /// It does not answer.
     #[error("the engine does not answer: {0}")]
     Silent(String),

@@ -130,7 +130,7 @@ fn safe_context(log: &Log, slots: u32) -> Option<u64> {
 
 fn speeds(profile: &mut Profile, log: &Log) {
     let rates = rates::conclude(&log.bursts().collect::<Vec<_>>());
-    let own = rates.iter().filter(|rates| rates.point.slots <= profile.slots).next_back();
+    let own = rates.iter().rfind(|rates| rates.point.slots <= profile.slots);
     if let Some(rates) = own {
         let SpeedPoint { prefill_tokens_per_second, decode_tokens_per_second, request_seconds, .. } =
             rates.point;
@@ -146,14 +146,8 @@ fn speeds(profile: &mut Profile, log: &Log) {
                 rates.off * 100.0
             ));
         }
-        for (what, rate) in [("prompt's", prefill_tokens_per_second), ("answer's", decode_tokens_per_second)]
-        {
-            if rate == 0.0 {
-                profile.notes.push(format!("A {what} token took no time that could be told."));
-            }
-        }
     } else {
-        profile.notes.push("Speeds are not known.".to_owned());
+        profile.notes.push("Speeds are not known: what a token takes could not be told.".to_owned());
     }
     let knee = rates.iter().find(|rates| rates.point.knee).map(|rates| rates.point.slots);
     if let Some(knee) = knee.filter(|knee| *knee < profile.slots) {

@@ -17,14 +17,16 @@ use super::{
     profile::{self, Known},
     room::{self, Others},
     run::Run,
+    shelf::Shelf,
     stage::{Attached, Setting, Stage},
     words::Words,
 };
 use crate::{
     engine::{self as drivers, Class, Description, Engine, Facts, Failure, Model, same_model},
     gpu::{Nvml, Sample},
-    options::{EngineOptions, Slots},
+    options::{EngineOptions, Options as Configuration, Slots},
     service::host_name,
+    unit,
 };
 
 /// Context of the first load, before anything is known of the model's.
@@ -40,6 +42,43 @@ pub struct Subject {
     pub(crate) slots: Slots,
     pub(crate) host: Box<dyn Host>,
     pub(crate) host_name: String,
+}
+
+// === impl Configuration ===
+
+impl Configuration {
+    /// Calibrates `model` on one of the engines, and keeps the profile where profiles are kept. `engine` is the
+    /// id that it has in the fleet; none is the only one.
+    ///
+    /// # Errors
+    /// As [`super::calibrate`], and if there is no such engine.
+    pub async fn calibrate(
+        &self,
+        engine: Option<&str>,
+        model: &str,
+        progress: &dyn Progress,
+    ) -> Result<v1::Profile, Error> {
+        let ids = self.engines.iter().enumerate().map(|(place, engine)| unit::id(engine.kind, place));
+        let ids: Vec<String> = ids.collect();
+        let place = match (engine, self.engines.len()) {
+            (Some(engine), _) => ids.iter().position(|id| id == engine),
+            (None, 1) => Some(0),
+            (None, _) => None,
+        };
+        let missing = || Error::NoEngine { id: engine.unwrap_or_default().to_owned(), known: ids.clone() };
+        let engine = place.and_then(|place| self.engines.get(place)).ok_or_else(missing)?;
+        let directory = |source| Error::State { path: self.profiles_dir.clone().unwrap_or_default(), source };
+        let shelf = Shelf::open(self.profiles_dir.clone()).map_err(directory)?;
+        let mut subject = Subject::attached(engine, self.connection, model)?;
+        if let Some(host) = &self.host {
+            subject.host_name.clone_from(host);
+        }
+        let max_context = [self.calibration.max_context, engine.max_context].into_iter().flatten().min();
+        let options = Options { vram_ceiling: self.vram_ceiling, max_context, ..self.calibration.clone() };
+        let profile = super::calibrate(subject, &options, progress).await?;
+        shelf.keep(profile.clone()).map_err(directory)?;
+        Ok(profile)
+    }
 }
 
 // === impl Subject ===

@@ -216,6 +216,15 @@ impl Ledger {
         self.outgoing.notify_one();
     }
 
+    /// Has profiles sent. Dropped if the planner is gone: the next one gets them with the greeting.
+    pub(crate) fn give_profiles(&self, profiles: Vec<v1::Profile>) {
+        let mut state = self.lock();
+        if state.connected && !profiles.is_empty() {
+            state.errand.put_profiles(profiles);
+            self.outgoing.notify_one();
+        }
+    }
+
     /// Gives `lease` back with what is left of it.
     pub(crate) fn hand_back(&self, lease: &Lease, reason: &str) {
         self.lock().hand_back(&lease.id, reason);

@@ -163,7 +163,7 @@ impl State {
             || !self.hand_backs.is_empty()
             || self.sendable_credits().next().is_some()
             || self.outbox.has_unsent()
-            || self.errand.is_ready()
+            || self.errand.has_next()
     }
 
     pub(super) fn sendable_credits(&self) -> impl Iterator<Item = &LaneId> {
@@ -186,8 +186,8 @@ impl State {
         }
         // After the results, so that fewer of them run again elsewhere.
         let Some((_, reason)) = self.hand_backs.first().cloned() else {
-            // It is large, and only a plan waits for it.
-            return self.errand.take().map(Message::Vocabulary);
+            // Only plans wait for it.
+            return self.errand.take();
         };
         let told = self.hand_backs.extract_if(.., |(_, other)| *other == reason);
         Some(Message::HandBack(HandBack { leases: told.map(|(lease, _)| lease).collect(), reason }))

@@ -8,19 +8,16 @@ use crate::ledger::AtWork;
 // === impl Session ===
 
 impl Session {
-    /// Everything as it is now.
+    /// Everything as it is now. Profiles that hold for what is there now follow.
     pub(super) fn heartbeat(&self) -> WorkHeartbeat {
         let at_work = self.ledger.at_work();
         let (gpus, gpu_unavailable) = match self.vram.gpus() {
             Ok(gpus) => (gpus, String::new()),
             Err(why) => (Vec::new(), why),
         };
-        WorkHeartbeat {
-            leases: self.ledger.statuses(),
-            engines: self.engines(&at_work),
-            gpus,
-            gpu_unavailable,
-        }
+        let engines = self.engines(&at_work);
+        self.ledger.give_profiles(self.shelf.fresh(&engines));
+        WorkHeartbeat { leases: self.ledger.statuses(), engines, gpus, gpu_unavailable }
     }
 
     /// Every engine, with what it has of the VRAM.

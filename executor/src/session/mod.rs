@@ -22,8 +22,8 @@ use tonic::{Status, Streaming};
 use url::Url;
 
 use crate::{
-    backoff::Backoff, ledger::Ledger, metrics, models::Errands, options::Limits, service::Error, unit::Unit,
-    vram::Vram,
+    backoff::Backoff, calibrate::shelf::Shelf, ledger::Ledger, metrics, models::Errands, options::Limits,
+    service::Error, unit::Unit, vram::Vram,
 };
 use dial::Stream;
 
@@ -40,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) errands: Arc<Errands>,
     pub(crate) vram: Arc<Vram>,
+    /// Profiles that were measured here.
+    pub(crate) shelf: Arc<Shelf>,
     /// Written once a planner has said welcome.
     pub(crate) ready_file: Option<PathBuf>,
 }

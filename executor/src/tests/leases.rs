@@ -116,7 +116,12 @@ async fn the_drain_limit_cuts_off_what_runs() {
         }],
         ..Options::default()
     };
-    let service = Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], Box::new(NoGpu));
+    let service = Service::new(
+        &options,
+        vec![Arc::clone(&engine) as Arc<dyn Engine>],
+        Box::new(NoGpu),
+        Default::default(),
+    );
     let shutdown = Shutdown::new(Duration::ZERO);
     let mut running = JoinSet::new();
     running.spawn(service.run(shutdown.clone()));

@@ -6,7 +6,9 @@ mod engine;
 mod failures;
 mod gate;
 mod leases;
+mod pains;
 mod planner;
+mod profiles;
 mod reload;
 mod streams;
 mod vocabularies;
@@ -21,6 +23,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     EngineOptions, Error, Limits, Options, Service, Slots,
+    calibrate::shelf::Shelf,
     engine::Engine,
     gpu::{Nvml, Probe, Sample},
 };
@@ -87,13 +90,14 @@ impl Rig {
             ..Options::default()
         };
         adapt(&mut options);
+        let shelf = Shelf::open(options.profiles_dir.clone()).unwrap();
         let shutdown = Shutdown::new(Duration::from_secs(60));
         let probe: Box<dyn Probe> = if options.nvml_library == Options::default().nvml_library {
             Box::new(NoGpu)
         } else {
             Box::new(Nvml::new(&options.nvml_library))
         };
-        let service = Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], probe);
+        let service = Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], probe, shelf);
         let mut running = JoinSet::new();
         running.spawn(service.run(shutdown.clone()));
         Self { engine, planner, shutdown, running }

@@ -105,6 +105,28 @@ impl Running {
         self.engine.scheduler.crash();
     }
 
+    /// Stops the runner in the middle of whatever it does, as SIGSTOP would: the API still answers.
+    /// A runner that takes its place runs.
+    pub fn freeze(&self) {
+        self.engine.scheduler.freeze(true);
+    }
+
+    /// Lets a frozen runner go on.
+    pub fn thaw(&self) {
+        self.engine.scheduler.freeze(false);
+    }
+
+    /// An eviction that never ends: the runner goes when it is idle, and whoever comes waits for ever
+    /// for the next one, until `release` or another process. The API still answers.
+    pub fn deadlock(&self) {
+        self.engine.scheduler.deadlock(true);
+    }
+
+    /// Ends a deadlock.
+    pub fn release(&self) {
+        self.engine.scheduler.deadlock(false);
+    }
+
     /// Stops as a killed process does: connections are cut, nothing is answered.
     pub fn stop(&self) {
         self.engine.process.die();

@@ -53,6 +53,10 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route("/sim/stats", get(sim::stats))
         .route("/sim/reset", post(sim::reset))
         .route("/sim/crash", post(sim::crash))
+        .route("/sim/freeze", post(sim::freeze))
+        .route("/sim/thaw", post(sim::thaw))
+        .route("/sim/deadlock", post(sim::deadlock))
+        .route("/sim/release", post(sim::release))
         .route("/sim/exit", post(sim::exit))
         .method_not_allowed_fallback(|| async {
             plain(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")
