@@ -18,7 +18,7 @@ impl Failure {
     pub(crate) const TIMEOUT: &str = "engine_timeout";
 
     /// One that is not an engine's refusal.
-    pub(super) fn own(class: Class, code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn own(class: Class, code: &'static str, message: impl Into<String>) -> Self {
         Self { class, code, message: message.into(), status: None, body: None }
     }
 
