@@ -22,6 +22,7 @@ mod log;
 mod measurement;
 mod memory;
 mod options;
+mod owned;
 mod plot;
 mod profile;
 mod rates;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use caravan_proto::v1;
+use caravan_request::EngineKind;
 use tokio::time::Instant;
 
 use super::{
@@ -90,7 +91,15 @@ impl Run<'_> {
         let fixed =
             (!self.stage.sets_context()).then(|| self.model.loaded.map_or(0, |loaded| loaded.context));
         let fixed = fixed.filter(|context| *context > 0);
-        [self.model.max_context, self.options.max_context, fixed].into_iter().flatten().min()
+        [self.model_context(), self.options.max_context, fixed].into_iter().flatten().min()
+    }
+
+    /// The context that the model was made for.
+    pub(super) fn model_context(&self) -> Option<u64> {
+        let made_for = self.facts.metadata.context_length();
+        // A server whose models are fixed at its start tells what it was started with.
+        let is_told = self.engine().kind() == EngineKind::Ollama || !self.stage.sets_context();
+        made_for.or(self.model.max_context.filter(|_| is_told))
     }
 
     /// How requests are asked: the same for reuse and for speed.

@@ -13,7 +13,6 @@ use caravan_proto::{
 use sha2::{Digest as _, Sha256};
 
 use super::identity;
-use crate::engine::same_model;
 
 /// Files that are read at most: engines of a host have tens of models.
 const MOST: usize = 1_000;
@@ -106,13 +105,6 @@ impl Shelf {
         self.kept().iter_mut().for_each(|kept| kept.given = false);
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "asked where a model is calibrated at first use"))]
-    /// Whether one holds for `model` on `engine`.
-    pub(crate) fn holds(&self, engine: &Engine, model: &str) -> bool {
-        let of_model = |kept: &&Kept| same_model(&kept.profile.model, model);
-        self.kept().iter().filter(of_model).any(|kept| identity::mismatch(&kept.profile, engine).is_none())
-    }
-
     fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,7 +129,6 @@ fn file_name(profile: &Profile) -> String {
         hash.update([0]);
     }
     hash.update(profile.engine_kind.to_le_bytes());
-    hash.update([u8::from(profile.swa_full)]);
     let hex: String = hash.finalize().iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{hex}.json", readable.take(100).collect::<String>())
 }
@@ -168,7 +159,6 @@ mod tests {
         let at = || Some(directory.path().join("profiles"));
         let shelf = Shelf::open(at()).unwrap();
         shelf.keep(profile("1")).unwrap();
-        assert!(shelf.holds(&engine("1"), "m/x:1") && !shelf.holds(&engine("2"), "m/x:1"));
         let again = Shelf::open(at()).unwrap();
         assert_eq!(again.fresh(&[Engine::default()]), [], "an engine that has not answered");
         assert_eq!(again.fresh(&[engine("2")]), []);

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use caravan_proto::v1::{Basis, Gpu, GpuProcess, Profile, memory_fit::Source};
 use caravan_simulated_engine::{Fault, Options as Simulation, Rule, Running, SimulatedEngine};
 
-use super::{Error, Logged, Options, Subject, calibrate, host::Host};
+use super::{Error, Logged, Options, Subject, calibrate, host::Host, stage::Attached};
 use crate::{
     engine::{self, ollama::Ollama},
     gpu::Sample,
@@ -71,9 +71,8 @@ fn simulation() -> Simulation {
 fn subject(engine: &Running, slots: u32, gpu: Option<(i64, i64)>) -> Subject {
     let driver = Ollama::new(&engine.url().parse().unwrap(), engine::Options::default()).unwrap();
     Subject {
-        engine: Arc::new(driver),
+        stage: Box::new(Attached::new(Arc::new(driver), slots.to_string().parse().unwrap_or(Slots::Auto))),
         model: "simulated".into(),
-        slots: slots.to_string().parse().unwrap_or(Slots::Auto),
         host: Box::new(Simulated { gpu, url: engine.url() }),
         host_name: "test-host".into(),
     }
