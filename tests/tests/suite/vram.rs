@@ -20,14 +20,14 @@ async fn a_batch_says_that_its_engine_is_unfit_and_goes_on_when_it_is_not() -> a
         nvml.show(&[Card { used: (10 + foreign) * GIB, total: 80 * GIB, compute: &compute }])
     };
     taken(65)?;
-    let engine = SimulatedEngine::start(Options { answer_ms: 20, ..Options::default() })?;
+    let engine = SimulatedEngine::start(Options { answer_ms: 50, ..Options::default() })?;
     let config = format!(
         "[roles.executor]\nnvml_library = '{}'\nvram_ceiling = '60GiB'\n\
          [roles.executor.limits]\ngpu_millis = 20\nunfit_seconds = 1\n",
         nvml.path().display()
     );
     let up = Up::start(&[&engine.url()], 4, &config).await?;
-    let (api, input) = (up.api()?, Input::chats(400, "s"));
+    let (api, input) = (up.api()?, Input::chats(800, "s"));
     let caravan = up.caravan();
     let batch = api.create(&input, Batch::default()).await?.name;
     let unfit = |batch: &Batch| batch.state_reason == "ENGINE_UNFIT";
@@ -51,6 +51,6 @@ async fn a_batch_says_that_its_engine_is_unfit_and_goes_on_when_it_is_not() -> a
     taken(5)?;
     let ended = api.ended(&batch).await?;
     let audit = api.audit(&input, &ended).await?;
-    assert_eq!(audit.answered, 400);
+    assert_eq!(audit.answered, 800);
     Ok(())
 }

@@ -1,3 +1,5 @@
+use std::slice::from_ref;
+
 use super::*;
 
 const GIB: u64 = 1 << 30;
@@ -47,11 +49,11 @@ fn processes_are_told_apart_and_an_engine_is_where_its_processes_are() {
 #[test]
 fn an_engine_with_nothing_loaded_keeps_its_gpu_or_has_the_only_one() {
     let idle = tenant("a", &[4]);
-    assert_eq!(shares(&mut [gpu(0, 1, &[])], &[idle.clone()])[0].gpus, [0]);
+    assert_eq!(shares(&mut [gpu(0, 1, &[])], from_ref(&idle))[0].gpus, [0]);
     let two = || [gpu(0, 1, &[]), gpu(1, 1, &[])];
-    assert_eq!(shares(&mut two(), &[idle.clone()])[0], Share { bytes: None, ..Share::default() });
+    assert_eq!(shares(&mut two(), from_ref(&idle))[0], Share { bytes: None, ..Share::default() });
     let before = Tenant { used_before: vec![1], ..idle.clone() };
-    assert_eq!(shares(&mut two(), &[before.clone()])[0].gpus, [1]);
+    assert_eq!(shares(&mut two(), from_ref(&before))[0].gpus, [1]);
     let configured = Tenant { gpus: vec![0], ..before };
     let share = &shares(&mut two(), &[configured])[0];
     assert_eq!((share.gpus.as_slice(), share.bytes), (&[0][..], Some(0)));
@@ -104,7 +106,7 @@ fn processes_of_another_namespace_are_nobodys_and_the_engines_word_counts() {
     let said = Tenant { said: Some(64 * GIB), ..tenant("a", &[5]) };
     let unseen = HashSet::from([31_007]);
     let mut gpus = [gpu(0, 65, &[(31_007, 65)])];
-    let share = divide(&mut gpus, &[said.clone()], CEILING, &unseen).remove(0);
+    let share = divide(&mut gpus, from_ref(&said), CEILING, &unseen).remove(0);
     assert!(share.is_said && share.bytes == Some(64 * GIB));
     assert_eq!(gpus[0].processes, [], "it may be the engine's");
     assert!(gpus[0].unavailable.contains("another namespace"));
@@ -118,7 +120,7 @@ fn processes_of_another_namespace_are_nobodys_and_the_engines_word_counts() {
 fn what_cannot_be_known_is_not_guessed() {
     let silent = Tenant { said: None, ..tenant("a", &[5]) };
     let unseen = HashSet::from([31_007]);
-    let share = divide(&mut [gpu(0, 70, &[(31_007, 70)])], &[silent.clone()], CEILING, &unseen).remove(0);
+    let share = divide(&mut [gpu(0, 70, &[(31_007, 70)])], from_ref(&silent), CEILING, &unseen).remove(0);
     assert_eq!((share.bytes, level(&share).2), (None, Cause::Unknown));
     let anothers = Tenant { processes: None, ..silent };
     let share = shares(&mut [gpu(0, 70, &[])], &[anothers]).remove(0);
