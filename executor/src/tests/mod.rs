@@ -6,6 +6,7 @@ mod engine;
 mod failures;
 mod gate;
 mod leases;
+mod models;
 pub(crate) mod nvml;
 mod planner;
 mod reload;
