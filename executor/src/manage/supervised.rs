@@ -10,6 +10,7 @@ use super::{
     death::{Cause, out_of_memory_kills},
     managed::Life,
 };
+use crate::engine::acquire::{ModelFile, Progress};
 use crate::engine::{Call, Class, Description, Engine, Facts, Failure, ReloadSet, Response, Turn};
 
 /// From a connection that breaks until the end of the process is known, at most: the kernel tells
@@ -90,6 +91,14 @@ impl Engine for Supervised {
 
     async fn facts(&self, model: &str) -> Result<Facts, Failure> {
         self.engine.facts(model).await
+    }
+
+    async fn pull(&self, model: &str, progress: Progress<'_>) -> Result<(), Failure> {
+        self.engine.pull(model, progress).await
+    }
+
+    async fn import(&self, model: &str, file: &dyn ModelFile, progress: Progress<'_>) -> Result<(), Failure> {
+        self.engine.import(model, file, progress).await
     }
 
     /// Waits for a slot where it was started anew with fewer of them than it has lanes.

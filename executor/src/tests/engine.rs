@@ -13,6 +13,7 @@ use caravan_request::EngineKind;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use crate::engine::acquire::{ModelFile, Progress};
 use crate::engine::{Call, Class, Description, Engine, Facts, Failure, Model, ReloadSet, Response, Turn};
 
 /// How a request is answered, by its last message: scripted replies first, in order, then
@@ -211,6 +212,14 @@ impl Engine for Scripted {
 
     async fn facts(&self, _: &str) -> Result<Facts, Failure> {
         Ok(Facts::default())
+    }
+
+    async fn pull(&self, _: &str, _: Progress<'_>) -> Result<(), Failure> {
+        Err(Failure::fixed_model())
+    }
+
+    async fn import(&self, _: &str, _: &dyn ModelFile, _: Progress<'_>) -> Result<(), Failure> {
+        Err(Failure::fixed_model())
     }
 
     async fn vocabulary(&self, model: &str) -> Result<Vec<u8>, Failure> {

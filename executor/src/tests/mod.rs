@@ -6,6 +6,7 @@ mod engine;
 mod failures;
 mod gate;
 mod leases;
+mod models;
 mod pains;
 mod planner;
 mod profiles;

@@ -6,6 +6,7 @@
 
 mod accept;
 mod bits;
+mod fleet;
 mod row;
 mod sqlite;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod usage;
 
 use async_trait::async_trait;
 use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId};
+pub use fleet::*;
 pub use row::*;
 pub use sqlite::Sqlite;
 
