@@ -52,8 +52,9 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
 /// Every model on every engine: those of one name together.
 fn rows(executors: &[Executor]) -> Vec<Row<'_>> {
     let engines = executors.iter().flat_map(|executor| executor.engines.iter().map(move |e| (executor, e)));
-    let rows =
-        engines.flat_map(|(executor, engine)| engine.models.iter().map(move |model| Row { executor, engine, model }));
+    let rows = engines.flat_map(|(executor, engine)| {
+        engine.models.iter().map(move |model| Row { executor, engine, model })
+    });
     let mut rows: Vec<_> = rows.collect();
     rows.sort_by(|a, b| a.key().cmp(&b.key()));
     rows
