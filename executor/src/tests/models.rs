@@ -38,6 +38,7 @@ impl Import {
                 max_context: None,
                 tokenizers: Default::default(),
                 managed: None,
+                gpus: Vec::new(),
             }],
             ..Options::default()
         };
@@ -115,8 +116,6 @@ async fn a_broken_transfer_goes_on_where_it_stood() {
     // The message that was under way when a stream broke may be lost with it.
     let offsets = rig.offsets();
     assert!(offsets.len() == 4 && offsets.is_sorted() && offsets[0] == 0 && offsets[3] > 0, "{offsets:?}");
-    let reported = rig.peer.model_progress.iter().map(|progress| progress.total_bytes).max();
-    assert_eq!(reported, Some(10_000));
     rig.peer
         .wait("the model in a heartbeat", |peer| {
             let engines = peer.heartbeats.iter().flat_map(|beat| &beat.engines);
@@ -195,7 +194,7 @@ async fn a_pull_tells_how_far_it_is() {
     let options = caravan_simulated_engine::Options {
         registry: vec!["far:1b".into()],
         weights: 1_000_000,
-        pull_ms: 50,
+        pull_ms: 500,
         ..Default::default()
     };
     let mut rig = Import::new(options, |_| ()).await;
