@@ -1,23 +1,16 @@
 //! The gate of one engine: which model it is loaded with, and who may use it now.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+mod load;
+mod refused;
 
-use tokio::{
-    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch},
-    time::Instant,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use crate::{
-    engine::{Class, Engine, Failure, ReloadSet, bare, same_model},
-    metrics,
-};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 
-/// Code of a load that did not end in time.
-const LOAD_TIMEOUT: &str = "model_load_timeout";
+use crate::engine::{Engine, Failure, ReloadSet, same_model};
+use load::Loading;
+use refused::Refusals;
+pub(crate) use refused::Refused;
 
 /// Lets the chunks of one reload set in at a time, and one request alone where that is
 /// asked for. A chunk that fits the active set enters at once; another waits until all
@@ -31,6 +24,8 @@ pub(crate) struct Gate {
     requests: RwLock<()>,
     /// How long a model that the engine cannot run is not asked for again.
     refuse_for: Duration,
+    /// How long an unload may take.
+    unload_within: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -40,8 +35,10 @@ struct State {
     loading: bool,
     queue: VecDeque<Ticket>,
     next_ticket: u64,
-    /// By bare name: all names of a model share its fate.
-    refused: HashMap<String, (Instant, Failure)>,
+    refused: Refusals,
+    /// Loads that ended well, and the time of the last.
+    loads: u64,
+    load_time: Duration,
 }
 
 #[derive(Debug)]
@@ -50,6 +47,8 @@ struct Active {
     set: ReloadSet,
     /// The engine went away in between: load again before the next request.
     stale: bool,
+    /// And unload before that.
+    unload: bool,
 }
 
 /// What a chunk needs.
@@ -124,9 +123,7 @@ impl State {
             return Turn::Wait;
         };
         let need = &self.queue[place].need;
-        if let Some((until, failure)) = self.refused.get(bare(&need.model))
-            && Instant::now() < *until
-        {
+        if let Some(failure) = self.refused.of(need) {
             return Turn::Refused(failure.clone());
         }
         if self.loading {
@@ -138,12 +135,14 @@ impl State {
         if place == 0 && self.inside == 0 { Turn::Load } else { Turn::Wait }
     }
 
-    /// The smallest set that suits every chunk that waits for the same use of this model. Its batch
+    /// The smallest set that suits every chunk that waits for the same use of this model, and may. Its batch
     /// never shrinks while the model stays: of two needs, one could have the larger context and the
     /// other the larger batch, and they would take turns loading.
     fn wanted(&self, Need { model, embedding, .. }: &Need) -> ReloadSet {
         let waiting = self.queue.iter().map(|ticket| &ticket.need);
-        let same = waiting.filter(|need| same_model(&need.model, model) && need.embedding == *embedding);
+        let same = waiting
+            .filter(|need| same_model(&need.model, model) && need.embedding == *embedding)
+            .filter(|need| self.refused.of(need).is_none());
         let active = self
             .active
             .as_ref()
@@ -162,9 +161,10 @@ impl State {
 
 impl Gate {
     /// The gate of `engine`, with nothing loaded that is known. A model that it cannot
-    /// run is not asked for again for `refuse_for`.
-    pub(crate) fn new(engine: Arc<dyn Engine>, refuse_for: Duration) -> Self {
-        Self { engine, state: watch::Sender::new(State::default()), requests: RwLock::new(()), refuse_for }
+    /// run is not asked for again for `refuse_for`; an unload may take `unload_within`.
+    pub(crate) fn new(engine: Arc<dyn Engine>, refuse_for: Duration, unload_within: Duration) -> Self {
+        let state = watch::Sender::new(State::default());
+        Self { engine, state, requests: RwLock::new(()), refuse_for, unload_within }
     }
 
     /// Waits until the engine is loaded as the chunk needs it, and loads it if it is this
@@ -218,6 +218,28 @@ impl Gate {
         self.state.borrow().active.as_ref().is_some_and(|active| active.serves(model))
     }
 
+    /// What the engine was loaded with last, whether or not it still is; none while it is loaded.
+    pub(crate) fn active(&self) -> Option<(String, ReloadSet)> {
+        self.state.borrow().active.as_ref().map(|active| (active.model.clone(), active.set))
+    }
+
+    /// The same, if it should be there.
+    pub(crate) fn present(&self) -> Option<(String, ReloadSet)> {
+        let state = self.state.borrow();
+        let active = state.active.as_ref().filter(|active| !active.stale)?;
+        Some((active.model.clone(), active.set))
+    }
+
+    /// Loads that ended well so far.
+    pub(crate) fn loads(&self) -> u64 {
+        self.state.borrow().loads
+    }
+
+    /// How long the last load took; 0 before the first.
+    pub(crate) fn load_time(&self) -> Duration {
+        self.state.borrow().load_time
+    }
+
     /// Whether nothing was loaded that is still there, and nobody waits for it.
     pub(crate) fn is_untouched(&self) -> bool {
         let state = self.state.borrow();
@@ -229,7 +251,7 @@ impl Gate {
     /// again first if the engine was away.
     pub(crate) async fn shared(&self, pass: &Pass<'_>) -> Result<Flight<'_>, Failure> {
         let guard = self.requests.read().await;
-        if !self.is_stale() {
+        if self.is_stale().is_none() {
             return Ok(Flight::Shared(guard));
         }
         drop(guard);
@@ -254,21 +276,28 @@ impl Gate {
         });
     }
 
-    /// The engine cannot run `model`: all that wait for it are told, and nobody asks
-    /// again for a while.
-    pub(crate) fn refuse(&self, model: &str, failure: Failure) {
-        let until = Instant::now() + self.refuse_for;
+    /// What is loaded is to be unloaded and loaded anew before the next request.
+    pub(crate) fn recycle(&self) {
         self.state.send_modify(|state| {
-            state.refused.insert(bare(model).to_owned(), (until, failure));
+            if let Some(active) = &mut state.active {
+                (active.stale, active.unload) = (true, true);
+            }
         });
     }
 
-    /// Models that are not asked for now, each with the reason.
-    pub(crate) fn refused(&self) -> Vec<(String, String)> {
-        let now = Instant::now();
-        let state = self.state.borrow();
-        let refused = state.refused.iter().filter(|(_, (until, _))| now < *until);
-        refused.map(|(model, (_, failure))| (model.clone(), failure.message.clone())).collect()
+    /// The engine cannot run `model`: all that wait for it are told, and nobody asks
+    /// again for a while.
+    pub(crate) fn refuse(&self, model: &str, failure: Failure) {
+        self.refuse_from(model, 0, failure);
+    }
+
+    fn refuse_from(&self, model: &str, context: u64, failure: Failure) {
+        self.state.send_modify(|state| state.refused.insert(model, context, failure, self.refuse_for));
+    }
+
+    /// Models that are not asked for now.
+    pub(crate) fn refused(&self) -> Vec<Refused> {
+        self.state.borrow().refused.all()
     }
 
     fn queue(&self, need: Need) -> Queued<'_> {
@@ -276,7 +305,6 @@ impl Gate {
         self.state.send_modify(|state| {
             number = state.next_ticket;
             state.next_ticket += 1;
-            state.refused.retain(|_, (until, _)| Instant::now() < *until);
             state.queue.push_back(Ticket { number, need: need.clone() });
         });
         Queued { gate: self, number, need }
@@ -303,54 +331,10 @@ impl Gate {
         won.then_some(Loading { gate: self })
     }
 
-    fn is_stale(&self) -> bool {
-        self.state.borrow().active.as_ref().is_some_and(|active| active.stale)
-    }
-
-    /// Loads the active set again if the engine was away. The caller is alone.
-    async fn refresh(&self, pass: &Pass<'_>) -> Result<(), Failure> {
-        if !self.is_stale() {
-            return Ok(());
-        }
-        // No request is to blame, so none loses a try.
-        let waits = |failure: Failure| match failure.class {
-            Class::Retry => Failure { class: Class::Bystander, ..failure },
-            Class::Down if failure.code == Failure::TIMEOUT => Failure { code: LOAD_TIMEOUT, ..failure },
-            _ => failure,
-        };
-        self.load(&pass.model, pass.set).await.map_err(waits)?;
-        self.state.send_modify(|state| {
-            if let Some(active) = &mut state.active {
-                active.stale = false;
-            }
-        });
-        Ok(())
-    }
-
-    /// Loads. What would be a request's fault is the model's here, and a death is worth
-    /// another try; an engine that is too busy to load is waited for.
-    async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
-        let start = Instant::now();
-        let class = |class| match class {
-            Class::Request => Class::Model,
-            Class::Suspect => Class::Retry,
-            other => other,
-        };
-        let loaded = self.engine.load(model, set).await;
-        let loaded = loaded.map_err(|failure| Failure { class: class(failure.class), ..failure });
-        metrics::loaded(loaded.is_ok(), start.elapsed());
-        match &loaded {
-            Ok(()) => {
-                tracing::info!(model, context = set.context, batch = set.batch, elapsed = ?start.elapsed(), "loaded")
-            }
-            Err(failure) => {
-                tracing::warn!(model, context = set.context, class = ?failure.class, code = failure.code, "load failed");
-                if failure.class == Class::Model {
-                    self.refuse(model, failure.clone());
-                }
-            }
-        }
-        loaded
+    /// If what was loaded has to be loaded again: whether to unload it before.
+    fn is_stale(&self) -> Option<bool> {
+        let state = self.state.borrow();
+        state.active.as_ref().filter(|active| active.stale).map(|active| active.unload)
     }
 }
 
@@ -368,28 +352,6 @@ impl Drop for Queued<'_> {
             state.queue.retain(|ticket| ticket.number != self.number);
             state.queue.len() != before
         });
-    }
-}
-
-/// A load under way; others wait for it until it is dropped.
-struct Loading<'a> {
-    gate: &'a Gate,
-}
-
-impl Loading<'_> {
-    async fn run(self, need: &Need) -> Result<(), Failure> {
-        let set = self.gate.state.borrow().wanted(need);
-        self.gate.state.send_modify(|state| state.active = None);
-        self.gate.load(&need.model, set).await?;
-        let active = Active { model: need.model.clone(), set, stale: false };
-        self.gate.state.send_modify(|state| state.active = Some(active));
-        Ok(())
-    }
-}
-
-impl Drop for Loading<'_> {
-    fn drop(&mut self) {
-        self.gate.state.send_modify(|state| state.loading = false);
     }
 }
 

@@ -24,5 +24,5 @@ mod unit;
 mod usage;
 mod vocabularies;
 
-pub use options::{Ceiling, EngineOptions, Limits, Options, Slots};
+pub use options::{Ceiling, EngineOptions, Limits, Liveness, Options, Slots};
 pub use service::{Error, Service};

@@ -1,23 +1,46 @@
 //! One engine as this process drives it.
 
+mod affinity;
+mod ask;
+mod concurrency;
+mod discover;
+mod foreign;
+mod lanes;
+mod learn;
+mod notes;
+mod overlap;
+mod restart;
+mod snapshot;
+mod tempo;
+mod traffic;
+mod watch;
+
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use caravan_proto::v1;
 use caravan_request::EngineKind;
-use tokio::time::Instant;
+use tokio::{sync::watch as latest, time::Instant};
 
 use crate::{
-    backoff::Backoff,
-    engine::{Description, Engine, Model, same_model},
+    engine::{Engine, Failure, same_model},
     gate::Gate,
     health::{Health, Life},
-    ledger::{AtWork, Ledger},
-    options::{EngineOptions, Limits, Slots},
+    ledger::Ledger,
+    options::{EngineOptions, Limits, Liveness},
     speed::Speed,
 };
+use affinity::Affinity;
+use concurrency::Concurrency;
+pub(crate) use lanes::Lanes;
+pub(crate) use learn::Lesson;
+pub(crate) use notes::Notes;
+pub(crate) use restart::Restart;
+pub(crate) use tempo::{Expected, Tempo, Work};
+pub(crate) use traffic::{Blame, Traffic};
+use watch::Doubt;
 
 /// An engine with what is known of it: whether it answers, what it is loaded with, how
 /// many lanes drive it, how fast it is.
@@ -29,10 +52,22 @@ pub(crate) struct Unit {
     pub(crate) gate: Gate,
     pub(crate) health: Health,
     pub(crate) speed: Speed,
-    slots: Slots,
+    pub(crate) lanes: Lanes,
+    pub(crate) traffic: Traffic,
+    pub(crate) notes: Notes,
+    /// Where it is asked to be started again.
+    pub(crate) restart: Restart,
+    tempo: Tempo,
+    affinity: Affinity,
+    concurrency: Mutex<Concurrency>,
+    /// Loads that `affinity` and `concurrency` know of.
+    loads: Mutex<u64>,
+    /// Why it is doubted that requests are answered, if it is.
+    doubt: latest::Sender<Option<Doubt>>,
+    /// When its model was last loaded anew to mend it.
+    mended: Mutex<Option<Instant>>,
+    liveness: Liveness,
     max_context: Option<u64>,
-    /// Lanes, once known: fixed for the life of the process.
-    lanes: OnceLock<u32>,
 }
 
 // === impl Unit ===
@@ -44,6 +79,7 @@ impl Unit {
         engine: Arc<dyn Engine>,
         options: &EngineOptions,
         limits: &Limits,
+        liveness: Liveness,
     ) -> Self {
         let name = match engine.kind() {
             EngineKind::Ollama => "ollama",
@@ -51,138 +87,82 @@ impl Unit {
         };
         Self {
             id: format!("{name}-{place}").into(),
-            gate: Gate::new(Arc::clone(&engine), limits.refuse_model()),
+            gate: Gate::new(Arc::clone(&engine), limits.refuse_model(), liveness.unload()),
             engine,
             health: Health::new(),
             speed: Speed::default(),
-            slots: options.slots,
+            lanes: Lanes::new(options.slots),
+            traffic: Traffic::default(),
+            notes: Notes::default(),
+            restart: Restart::default(),
+            tempo: Tempo::default(),
+            affinity: Affinity::default(),
+            concurrency: Mutex::default(),
+            loads: Mutex::default(),
+            doubt: latest::Sender::new(None),
+            mended: Mutex::default(),
+            liveness,
             max_context: options.max_context,
-            lanes: OnceLock::new(),
         }
     }
 
-    /// Asks the engine how it is, again and again, for as long as it is polled; lanes and
-    /// heartbeat see the answers. `probe` paces it while the engine is silent.
-    pub(crate) async fn watch(&self, ledger: &Ledger, every: Duration, mut probe: Backoff) {
-        loop {
-            match self.engine.describe().await {
-                Ok(description) => {
-                    probe.reset();
-                    self.answered(ledger, description);
-                    self.health.down_within(every).await;
-                }
-                Err(failure) => {
-                    self.down(ledger, self.health.silent(&failure.message), &failure.message);
-                    tokio::time::sleep(probe.pause()).await;
-                }
-            }
+    /// A request of `life` found the engine down, or did not get an answer in time.
+    pub(crate) fn failed(&self, ledger: &Ledger, life: Life, failure: &Failure) {
+        match failure.code {
+            Failure::TIMEOUT => self.doubted(Doubt::Late),
+            Failure::LOAD_TIMEOUT => self.doubted(Doubt::Load),
+            _ => {}
         }
-    }
-
-    fn answered(&self, ledger: &Ledger, description: Description) {
-        self.lanes.get_or_init(|| self.slots.or(description.slots));
-        let was_up = self.health.now().up;
-        if self.health.answered(description) {
-            if !was_up {
-                tracing::info!(engine = &*self.id, "engine answers");
-            }
-            ledger.set_up(&self.id, true);
-        }
-    }
-
-    /// A request of `life` found the engine down.
-    pub(crate) fn failed(&self, ledger: &Ledger, life: Life, message: &str) {
-        self.down(ledger, self.health.failed(life, message), message);
+        self.down(ledger, self.health.failed(life, &failure.message), &failure.message);
     }
 
     fn down(&self, ledger: &Ledger, news: bool, message: &str) {
         if news {
             tracing::warn!(engine = &*self.id, message, "engine does not answer: waiting for it");
             self.gate.mark_stale();
+            // It may come back with other slots.
+            self.lanes.forget();
             ledger.set_up(&self.id, false);
         }
     }
 
-    /// How many lanes drive it: as configured, or as it said when it first answered.
-    pub(crate) async fn lanes(&self) -> u32 {
-        if let Slots::Fixed(slots) = self.slots {
-            return slots.get();
-        }
-        self.health.up().await;
-        // The watcher sets it just after the engine came up.
-        *self.lanes.get_or_init(|| self.slots.or(self.health.now().description.slots))
+    /// How long `work` may take on `model`; none while too little is known of its speed.
+    pub(crate) fn expected(&self, model: &str, work: Work) -> Option<Expected> {
+        let Expected { usual, longest } = self.tempo.expected(model, work)?;
+        // Whoever else uses the engine may make it load in between.
+        let allowed = |time| self.liveness.allowed(time, self.gate.load_time());
+        Some(Expected { usual: allowed(usual), longest: allowed(longest) })
     }
 
-    /// As the planner sees it. Models that it could not run lately are left out.
-    pub(crate) fn snapshot(&self, at_work: &[AtWork]) -> v1::Engine {
-        let health = self.health.now();
-        let refused = self.gate.refused();
-        let usable = |model: &&Model| refused.iter().all(|(name, _)| !same_model(name, &model.name));
-        let state = if health.up { v1::engine::State::Ready } else { v1::engine::State::Down };
-        let mut message = health.message;
-        for (model, why) in &refused {
-            let separator = if message.is_empty() { "" } else { "; " };
-            message.push_str(&format!("{separator}model {model} is not usable here: {why}"));
-        }
-        v1::Engine {
-            id: self.id.to_string(),
-            kind: match self.engine.kind() {
-                EngineKind::Ollama => v1::engine::Kind::Ollama,
-                EngineKind::OpenAi => v1::engine::Kind::Openai,
-            }
-            .into(),
-            version: health.description.version,
-            slots: int32(self.known_lanes()),
-            state: state.into(),
-            message,
-            models: health.description.models.iter().filter(usable).map(|m| self.model(m)).collect(),
-            lanes: at_work.iter().filter(|work| work.lane.engine == self.id).map(lane).collect(),
-            tokens_per_second: self.speed.tokens_per_second(Instant::now()),
-            ..Default::default()
+    /// What answers requests for `model` now.
+    pub(crate) fn provenance(&self, model: &str) -> v1::Provenance {
+        let described = self.health.now().description;
+        let known = described.models.into_iter().find(|known| same_model(&known.name, model));
+        v1::Provenance {
+            engine_version: described.version,
+            model_digest: known.map_or_else(String::new, |known| known.digest),
         }
     }
 
-    fn known_lanes(&self) -> u32 {
-        match self.slots {
-            Slots::Fixed(slots) => slots.get(),
-            Slots::Auto => self.lanes.get().copied().unwrap_or(0),
+    /// The context of one slot that `model` is loaded with, in tokens, as the engine says.
+    pub(crate) fn loaded_context(&self, model: &str) -> Option<u64> {
+        let models = self.health.now().description.models;
+        let known = models.into_iter().find(|known| same_model(&known.name, model))?;
+        known.loaded.map(|loaded| loaded.context).filter(|context| *context > 0)
+    }
+
+    /// Whether the model may be loaded anew now to mend its engine; from now on not for a while.
+    fn may_mend(&self) -> bool {
+        let mut mended = self.mended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let may = mended.is_none_or(|last| last.elapsed() >= self.liveness.mend());
+        if may {
+            *mended = Some(Instant::now());
         }
+        may
     }
 
-    fn model(&self, model: &Model) -> v1::Model {
-        let contexts = [model.max_context, self.max_context];
-        let loaded = model.loaded.unwrap_or_default();
-        v1::Model {
-            name: model.name.clone(),
-            digest: model.digest.clone(),
-            max_context: contexts.into_iter().flatten().min().map_or(0, int64),
-            chat: model.chat,
-            embedding: model.embedding,
-            loaded_context: int64(loaded.context),
-            size_bytes: int64(loaded.size),
-            size_vram_bytes: int64(loaded.size_vram),
-            vocabulary: model.vocabulary.clone(),
-            sliding_window: model.sliding_window.map_or(0, int64),
-        }
+    /// How long a functional probe may take.
+    fn probe_time(&self) -> Duration {
+        self.liveness.probe()
     }
-}
-
-fn lane(work: &AtWork) -> v1::Lane {
-    v1::Lane {
-        index: int32(work.lane.index),
-        batch: work.batch.clone(),
-        chunk: work.chunk,
-        done: int32(work.done),
-        total: int32(work.total),
-    }
-}
-
-/// A count as the contract has it.
-fn int32(count: impl TryInto<i32>) -> i32 {
-    count.try_into().unwrap_or(i32::MAX)
-}
-
-/// A size as the contract has it.
-fn int64(size: u64) -> i64 {
-    size.try_into().unwrap_or(i64::MAX)
 }

@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) lanes: BTreeMap<LaneId, Place>,
     pub(super) leases: HashMap<String, Held>,
     pub(super) down: Vec<Arc<str>>,
+    /// Lanes that take work, by engine; all of them where it is not said.
+    pub(super) open: HashMap<Arc<str>, u32>,
     pub(super) outbox: Outbox,
     pub(super) errand: Errand,
     pub(super) hand_backs: Vec<(LeaseStatus, String)>,
@@ -70,8 +72,9 @@ impl State {
 
     pub(super) fn has_room(&self, bounds: &Bounds) -> bool {
         let (results, bytes) = (self.outbox.len(), self.outbox.bytes());
+        let lanes = self.lanes.keys().filter(|lane| self.is_open(lane)).count();
         let late = self.connected
-            && results >= 2 * self.lanes.len()
+            && results >= 2 * lanes
             && self.outbox.oldest().is_some_and(|ended| ended.elapsed() > bounds.ack_within);
         results < bounds.results && bytes < bounds.bytes && !late
     }
@@ -80,9 +83,16 @@ impl State {
         if self.draining {
             return Err("drain".into());
         }
+        let open = self.is_open(&lease.lane);
         let place = self.lanes.get_mut(&lease.lane).ok_or("unknown_lane")?;
         if place.fetched.is_some() {
             return Err("no_credit".into());
+        }
+        if !open {
+            // Asked for before; what it asks for next is kept until it takes work again.
+            place.credit = None;
+            place.filled.notify_one();
+            return Err("lane_closed".into());
         }
         place.credit = None;
         place.fetched = Some(Arc::clone(&lease));
@@ -90,6 +100,19 @@ impl State {
         let held = Held { started: false, ended: false, unacked: 0, done: 0, lease };
         self.leases.insert(held.lease.id.clone(), held);
         Ok(())
+    }
+
+    pub(super) fn is_open(&self, lane: &LaneId) -> bool {
+        self.open.get(&lane.engine).is_none_or(|open| lane.index < *open)
+    }
+
+    pub(super) fn set_lanes(&mut self, engine: &Arc<str>, lanes: u32) {
+        self.open.insert(Arc::clone(engine), lanes);
+        let closed = self.lanes.iter().filter(|(lane, _)| !self.is_open(lane));
+        let fetched = closed.filter_map(|(_, place)| place.fetched.as_ref().map(|lease| lease.id.clone()));
+        for id in fetched.collect::<Vec<_>>() {
+            self.hand_back(&id, "lane_closed");
+        }
     }
 
     pub(super) fn remove(&mut self, id: &str) -> Option<Held> {
@@ -132,7 +155,8 @@ impl State {
 
     pub(super) fn sendable_credits(&self) -> impl Iterator<Item = &LaneId> {
         let open = self.lanes.iter().filter(|(_, place)| place.credit.as_ref().is_some_and(|c| !c.sent));
-        open.map(|(lane, _)| lane).filter(|lane| !self.down.contains(&lane.engine))
+        let lanes = open.map(|(lane, _)| lane).filter(|lane| self.is_open(lane));
+        lanes.filter(|lane| !self.down.contains(&lane.engine))
     }
 
     pub(super) fn next(&mut self, message_bytes: usize) -> Option<Message> {

@@ -26,7 +26,7 @@ use super::{
     Call, Class, Description, Engine, Facts, Failure, Loaded, Model, ReloadSet, Response, Turn, bare,
     same_model,
 };
-use wire::{Applied, Listed, Models, Props, Version};
+use wire::{Applied, Listed, Models, Props, Slot, Version};
 
 /// One OpenAI-compatible server.
 #[derive(Debug)]
@@ -123,7 +123,7 @@ impl Engine for OpenAi {
         let contexts =
             models.iter().filter_map(|model| Some((bare(&model.name).to_owned(), model.max_context?)));
         *self.contexts.lock().unwrap_or_else(PoisonError::into_inner) = contexts.collect();
-        Ok(Description { version, slots: props.total_slots, models })
+        Ok(Description { version, slots: props.total_slots, models, unfit: None })
     }
 
     async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
@@ -138,6 +138,16 @@ impl Engine for OpenAi {
             }
             _ => Ok(()),
         }
+    }
+
+    async fn slots(&self, _: &str) -> Option<u32> {
+        self.props().await.ok()?.total_slots
+    }
+
+    /// As llama-server's `/slots` says, which may be switched off; those that wait for a slot are not in it.
+    async fn requests(&self) -> Option<u32> {
+        let slots: Vec<Slot> = self.connection.get("/slots").await.ok()?.read().ok()?;
+        u32::try_from(slots.iter().filter(|slot| slot.is_processing).count()).ok()
     }
 
     /// Its model stays for as long as it runs.
@@ -174,7 +184,7 @@ impl Engine for OpenAi {
     async fn render(&self, model: &str, set: ReloadSet, chat: &[Turn]) -> Result<Option<String>, Failure> {
         let body = Map::from_iter([("messages".to_owned(), json!(chat))]);
         let endpoint = Endpoint::ChatCompletions;
-        let call = Call { endpoint, model, body: &body, set, prompt_tokens: 0, answer_tokens: 0 };
+        let call = Call::new(endpoint, model, &body, set);
         let request = request::translate(&call, set.context)?;
         let deadline = self.connection.options().probe_deadline();
         let reply = self.connection.post("/apply-template", &request.body, deadline).await?;
