@@ -1,5 +1,6 @@
 //! The gate of one engine: which model it is loaded with, and who may use it now.
 
+mod kept_off;
 mod load;
 mod refused;
 
@@ -230,11 +231,6 @@ impl Gate {
         Some((active.model.clone(), active.set))
     }
 
-    /// Loads that ended well so far.
-    pub(crate) fn loads(&self) -> u64 {
-        self.state.borrow().loads
-    }
-
     /// How long the last load took; 0 before the first.
     pub(crate) fn load_time(&self) -> Duration {
         self.state.borrow().load_time
@@ -267,6 +263,16 @@ impl Gate {
         Ok(Flight::Alone(guard))
     }
 
+    /// Waits until no request is in flight, and keeps others from starting while it is held.
+    pub(crate) async fn quiet(&self) -> RwLockWriteGuard<'_, ()> {
+        self.requests.write().await
+    }
+
+    /// How often a model was loaded.
+    pub(crate) fn loads(&self) -> u64 {
+        self.state.borrow().loads
+    }
+
     /// The engine was away: what was loaded is gone.
     pub(crate) fn mark_stale(&self) {
         self.state.send_modify(|state| {
@@ -293,6 +299,11 @@ impl Gate {
 
     fn refuse_from(&self, model: &str, context: u64, failure: Failure) {
         self.state.send_modify(|state| state.refused.insert(model, context, failure, self.refuse_for));
+    }
+
+    /// Whether `model` is not asked for now, whatever its context.
+    pub(crate) fn refuses(&self, model: &str) -> bool {
+        self.state.borrow().refused.has(model)
     }
 
     /// Models that are not asked for now.

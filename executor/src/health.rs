@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
 
-use crate::engine::Description;
+use crate::engine::{Description, same_model};
 
 /// The state of one engine, for lanes to wait on.
 #[derive(Debug)]
@@ -57,6 +57,12 @@ impl Health {
     pub(crate) fn is_up(&self) -> Option<Life> {
         let state = self.state.borrow();
         state.up.then_some(state.life)
+    }
+
+    /// Whether the engine has `model` with this digest, as it said last.
+    pub(crate) fn has(&self, model: &str, digest: &str) -> bool {
+        let models = &self.state.borrow().description.models;
+        models.iter().any(|known| same_model(&known.name, model) && known.digest == digest)
     }
 
     /// Waits until the engine answers.

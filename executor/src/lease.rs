@@ -26,6 +26,8 @@ pub(crate) struct Lease {
     pub(crate) lane: LaneId,
     pub(crate) endpoint: Endpoint,
     pub(crate) payload: ChunkPayload,
+    /// The digest that its batch is held to; none if any will do.
+    pub(crate) digest: Option<String>,
     /// Indexes to run, in order.
     pub(crate) open: Vec<i32>,
     /// Set when the lease is lost or revoked: whoever works on it stops.
@@ -65,6 +67,7 @@ impl Lease {
             lane: self.lane.clone(),
             endpoint: self.endpoint,
             payload: ChunkPayload::default(),
+            digest: None,
             open: Vec::new(),
             stopped: self.stopped.clone(),
         }
@@ -100,6 +103,7 @@ impl TryFrom<v1::Lease> for Lease {
             },
             endpoint,
             payload,
+            digest: lease.model_digest,
             open,
             stopped: CancellationToken::new(),
         })

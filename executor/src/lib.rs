@@ -4,6 +4,7 @@
 //! another.
 
 mod backoff;
+pub mod calibrate;
 mod conversation;
 pub mod engine;
 mod gate;
@@ -12,8 +13,11 @@ mod health;
 mod lane;
 mod lease;
 mod ledger;
+mod manage;
 mod metrics;
+mod models;
 mod options;
+mod processes;
 mod service;
 mod session;
 mod speed;
@@ -24,5 +28,6 @@ mod unit;
 mod usage;
 mod vocabularies;
 
+pub use manage::{Error as ManageError, Gpus, ManagedOptions};
 pub use options::{Ceiling, EngineOptions, Limits, Liveness, Options, Slots};
 pub use service::{Error, Service};

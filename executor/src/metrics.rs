@@ -47,6 +47,10 @@ const SLOTS_MISSING: Metric = Metric::new(
 );
 const CONNECTS: Metric =
     Metric::new("caravan.executor.connects", "{connect}", "streams to a planner that were opened");
+const ENGINE_STARTS: Metric =
+    Metric::new("caravan.executor.engine.starts", "{start}", "starts of managed engines, by `ok`");
+const ENGINE_ENDS: Metric =
+    Metric::new("caravan.executor.engine.ends", "{end}", "ends of managed engines, by `cause`");
 
 struct Instruments {
     requests: Counter<u64>,
@@ -62,6 +66,8 @@ struct Instruments {
     mended: Counter<u64>,
     slots_missing: Counter<u64>,
     connects: Counter<u64>,
+    engine_starts: Counter<u64>,
+    engine_ends: Counter<u64>,
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
@@ -78,6 +84,8 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
     mended: MENDED.counter(),
     slots_missing: SLOTS_MISSING.counter(),
     connects: CONNECTS.counter(),
+    engine_starts: ENGINE_STARTS.counter(),
+    engine_ends: ENGINE_ENDS.counter(),
 });
 
 /// A request ended as `outcome` after `elapsed`.
@@ -144,4 +152,14 @@ pub(crate) fn slots_missing(slots: u32) {
 /// A stream to a planner was opened.
 pub(crate) fn connected() {
     INSTRUMENTS.connects.add(1, &[]);
+}
+
+/// A managed engine was started and answers, or not.
+pub(crate) fn engine_started(ok: bool) {
+    INSTRUMENTS.engine_starts.add(1, &[KeyValue::new("ok", ok)]);
+}
+
+/// A managed engine ended, for this `cause`.
+pub(crate) fn engine_ended(cause: &'static str) {
+    INSTRUMENTS.engine_ends.add(1, &[KeyValue::new("cause", cause)]);
 }

@@ -19,7 +19,8 @@ pub use slots::Slots;
 
 use crate::{
     engine::{self, Engine, Tokenizers, ollama::Ollama, openai::OpenAi, tokenizers},
-    gpu::Nvml,
+    gpu::{Nvml, Probe as _},
+    manage::{self, ManagedOptions},
     service::{Error, Service},
 };
 
@@ -61,18 +62,25 @@ pub struct Options {
 pub struct EngineOptions {
     /// Which API it speaks: `ollama` or `openai`.
     pub kind: EngineKind,
-    /// Where it listens.
-    pub url: Url,
-    /// Requests it runs in parallel: a number, or `auto`.
+    /// Where it listens. A managed engine may leave it out and gets a free port of the loopback,
+    /// the same one for as long as the executor lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<Url>,
+    /// Requests it runs in parallel: a number, or `auto`. A managed engine is started with so many;
+    /// `auto` is what its profile says, else 4.
     #[serde(default)]
     pub slots: Slots,
-    /// Largest context of one slot to ask for, in tokens; absent: what its model can.
+    /// Largest context of one slot to ask for, in tokens; absent: what its model can. A managed
+    /// engine is started with so much; absent: what its profile says, else 8,192.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_context: Option<u64>,
     /// Files to count a model's prompts with, by the model's name: a `tokenizer.json` or a GGUF. One
     /// that is named here wins over what the engine itself tells of the model.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tokenizers: BTreeMap<String, PathBuf>,
+    /// Has the executor start and stop it; absent: it is there without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed: Option<ManagedOptions>,
 }
 
 // === impl Options ===
@@ -102,11 +110,13 @@ impl Options {
     /// # Errors
     /// If a value is out of its range, or an engine's URL cannot be used.
     #[expect(clippy::unused_async, reason = "every role is built the same way")]
-    pub async fn build(self) -> Result<Service, Error> {
+    pub async fn build(mut self) -> Result<Service, Error> {
         self.check()?;
+        let mut gpus = Nvml::default();
+        self.engines = manage::expand(&self.engines, || gpus.sample())?;
         let engines = self.engines.iter().map(|engine| engine.driver(self.connection));
         let engines = engines.collect::<Result<Vec<_>, _>>()?;
-        Ok(Service::new(&self, engines, Box::new(Nvml::default())))
+        Ok(Service::new(&self, engines, Box::new(gpus)))
     }
 
     /// What serde cannot check.
@@ -135,15 +145,24 @@ impl Options {
 // === impl EngineOptions ===
 
 impl EngineOptions {
-    fn driver(&self, connection: engine::Options) -> Result<Arc<dyn Engine>, engine::Error> {
+    /// Its driver; touches no network.
+    pub(crate) fn driver(&self, connection: engine::Options) -> Result<Arc<dyn Engine>, engine::Error> {
+        let url = self.url.as_ref().ok_or(engine::Error::NoUrl)?;
         let tokenizers = Tokenizers::new(self.tokenizers.clone());
         Ok(match self.kind {
-            EngineKind::Ollama => Arc::new(Ollama::new(&self.url, connection)?.with_tokenizers(tokenizers)),
-            EngineKind::OpenAi => Arc::new(OpenAi::new(&self.url, connection)?.with_tokenizers(tokenizers)),
+            EngineKind::Ollama => Arc::new(Ollama::new(url, connection)?.with_tokenizers(tokenizers)),
+            EngineKind::OpenAi => Arc::new(OpenAi::new(url, connection)?.with_tokenizers(tokenizers)),
         })
     }
 
     fn check(&self, place: usize) -> Result<(), config::Error> {
+        match &self.managed {
+            Some(managed) => {
+                let key = format!("engines[{place}].managed");
+                managed.check(&key, self.kind, self.url.as_ref())?;
+            }
+            None => config::check(self.url.is_some(), &format!("engines[{place}].url"), "stated")?,
+        }
         for (model, path) in &self.tokenizers {
             if let Err(error) = tokenizers::check(path) {
                 let key = format!("engines[{place}].tokenizers.\"{model}\"");

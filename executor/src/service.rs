@@ -17,6 +17,8 @@ use crate::{
     gpu,
     lane::Lane,
     ledger::{Bounds, Ledger},
+    manage::{self, Supervisor},
+    models::{Errands, Getter, Planners},
     options::{Limits, Options},
     session::Session,
     unit::Unit,
@@ -32,6 +34,9 @@ pub enum Error {
     /// An engine's address cannot be used.
     #[error("bad engine")]
     Engine(#[from] engine::Error),
+    /// A managed engine cannot be had as configured.
+    #[error("bad managed engine")]
+    Manage(#[from] manage::Error),
     /// The ready file cannot be written.
     #[error("ready file not written")]
     Ready(#[source] io::Error),
@@ -45,6 +50,7 @@ pub enum Error {
 pub struct Service {
     session: Session,
     units: Vec<Arc<Unit>>,
+    getters: Vec<Getter>,
     ledger: Arc<Ledger>,
     limits: Limits,
     probe: Box<dyn gpu::Probe>,
@@ -72,6 +78,21 @@ impl Service {
             .collect();
         // Until an engine has answered, its lanes ask for nothing.
         units.iter().for_each(|unit| ledger.set_up(&unit.id, false));
+        let errands = Arc::new(Errands::new(units.iter().map(|unit| Arc::clone(&unit.id))));
+        let getter = |unit: &Arc<Unit>| Getter {
+            unit: Arc::clone(unit),
+            errands: Arc::clone(&errands),
+            ledger: Arc::clone(&ledger),
+            planners: Planners {
+                urls: options.planner.clone(),
+                client: options.client.clone(),
+                first_pause: limits.first_pause(),
+                longest_pause: limits.longest_pause(),
+                patience: limits.fetch_patience(),
+            },
+            silence: limits.model_silence(),
+        };
+        let getters = units.iter().map(getter).collect();
         let gpus = Arc::new(watch::Sender::new(Err("not read yet".to_owned())));
         let session = Session {
             id: ExecutorId::now(),
@@ -81,10 +102,11 @@ impl Service {
             limits: limits.clone(),
             units: units.clone(),
             ledger: Arc::clone(&ledger),
+            errands,
             gpus: gpus.subscribe(),
             ready_file: options.ready_file.clone(),
         };
-        Self { session, units, ledger, limits, probe, gpus }
+        Self { session, units, getters, ledger, limits, probe, gpus }
     }
 
     /// The name of this process in the fleet.
@@ -94,20 +116,28 @@ impl Service {
     }
 
     /// Works until `shutdown`, then drains: unstarted chunks go back at once, running
-    /// requests end within the drain limit, their chunks' rest goes back, and the last
-    /// results are acked within `limits.last_acks_millis`.
+    /// requests end within the drain limit, their chunks' rest goes back, the last results are
+    /// acked within `limits.last_acks_millis`, and managed engines are stopped.
     ///
     /// # Errors
     /// If the ready file cannot be written, or a task has a defect.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
-        let Self { session, units, ledger, limits, probe, gpus } = self;
-        let (lanes_ended, gpus_stop) = (CancellationToken::new(), CancellationToken::new());
+        let Self { session, units, getters, ledger, limits, probe, gpus } = self;
+        let [lanes_ended, gpus_stop, engines_stop] = [(); 3].map(|()| CancellationToken::new());
         let mut sessions = JoinSet::new();
         sessions.spawn(session.run(lanes_ended.clone()));
         let mut gpu_reader = JoinSet::new();
         gpu_reader.spawn(gpu::run(probe, limits.gpu(), gpus, gpus_stop.clone()));
         let (mut watchers, mut drivers) = (JoinSet::new(), JoinSet::new());
         watchers.spawn(vocabularies::serve(units.clone(), Arc::clone(&ledger)));
+        for getter in getters {
+            watchers.spawn(getter.serve());
+        }
+        // Engines are started before anybody asks for them.
+        let mut supervisors = JoinSet::new();
+        for supervisor in units.iter().filter_map(|unit| Supervisor::new(unit, &ledger, &limits)) {
+            supervisors.spawn(supervisor.run(engines_stop.clone()));
+        }
         for unit in units {
             watchers.spawn(watch(Arc::clone(&unit), Arc::clone(&ledger), limits.clone()));
             drivers.spawn(drive(unit, Arc::clone(&ledger), limits.clone(), shutdown.clone()));
@@ -117,6 +147,7 @@ impl Service {
             () = shutdown.cancelled() => {}
             Some(ended) = sessions.join_next() => return ended?,
             Some(panicked) = watchers.join_next() => return panicked.map_err(Into::into),
+            Some(panicked) = supervisors.join_next() => return panicked.map_err(Into::into),
             defect = first_defect(&mut drivers, &shutdown) => return Err(defect),
         }
         ledger.drain();
@@ -124,10 +155,14 @@ impl Service {
             ended??;
         }
         lanes_ended.cancel();
+        engines_stop.cancel();
         match timeout(limits.last_acks(), sessions.join_next()).await {
             Ok(Some(ended)) => ended??,
             Ok(None) => {}
             Err(_) => tracing::warn!(unacked = ledger.unacked(), "gave up waiting for the planner"),
+        }
+        while let Some(ended) = supervisors.join_next().await {
+            ended?;
         }
         gpus_stop.cancel();
         while gpu_reader.join_next().await.is_some() {}
@@ -184,7 +219,8 @@ async fn first_defect(drivers: &mut JoinSet<Result<(), Error>>, shutdown: &Shutd
     }
 }
 
-fn host_name() -> String {
+/// As the kernel has it.
+pub(crate) fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "localhost".into() } else { name.into() }

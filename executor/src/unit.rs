@@ -9,7 +9,6 @@ mod lanes;
 mod learn;
 mod notes;
 mod overlap;
-mod restart;
 mod snapshot;
 mod tempo;
 mod traffic;
@@ -22,22 +21,28 @@ use std::{
 
 use caravan_proto::v1;
 use caravan_request::EngineKind;
-use tokio::{sync::watch as latest, time::Instant};
+use tokio::{
+    sync::{Notify, watch as latest},
+    time::Instant,
+};
 
 use crate::{
     engine::{Engine, Failure, same_model},
     gate::Gate,
     health::{Health, Life},
+    lease::Lease,
     ledger::Ledger,
+    manage::{Launch, Managed, Program, Supervised},
     options::{EngineOptions, Limits, Liveness},
     speed::Speed,
 };
 use affinity::Affinity;
+#[cfg(test)]
+pub(crate) use ask::PROBE;
 use concurrency::Concurrency;
 pub(crate) use lanes::Lanes;
 pub(crate) use learn::Lesson;
 pub(crate) use notes::Notes;
-pub(crate) use restart::Restart;
 pub(crate) use tempo::{Expected, Tempo, Work};
 pub(crate) use traffic::{Blame, Traffic};
 use watch::Doubt;
@@ -49,14 +54,14 @@ pub(crate) struct Unit {
     /// `Engine.id`: its kind and place in the configuration.
     pub(crate) id: Arc<str>,
     pub(crate) engine: Arc<dyn Engine>,
+    /// The hold on its process, if that is the executor's own.
+    pub(crate) managed: Option<Arc<Managed>>,
     pub(crate) gate: Gate,
     pub(crate) health: Health,
     pub(crate) speed: Speed,
     pub(crate) lanes: Lanes,
     pub(crate) traffic: Traffic,
     pub(crate) notes: Notes,
-    /// Where it is asked to be started again.
-    pub(crate) restart: Restart,
     tempo: Tempo,
     affinity: Affinity,
     concurrency: Mutex<Concurrency>,
@@ -64,6 +69,8 @@ pub(crate) struct Unit {
     loads: Mutex<u64>,
     /// Why it is doubted that requests are answered, if it is.
     doubt: latest::Sender<Option<Doubt>>,
+    /// Told when it should answer again.
+    again: Notify,
     /// When its model was last loaded anew to mend it.
     mended: Mutex<Option<Instant>>,
     liveness: Liveness,
@@ -85,8 +92,16 @@ impl Unit {
             EngineKind::Ollama => "ollama",
             EngineKind::OpenAi => "openai",
         };
+        let id: Arc<str> = format!("{name}-{place}").into();
+        let program = Program::new(&id, options, Arc::clone(&engine));
+        let managed = program.map(|program| Arc::new(Managed::new(program, Launch::of(options))));
+        let engine = match &managed {
+            Some(managed) => Arc::new(Supervised::new(engine, Arc::clone(managed))),
+            None => engine,
+        };
         Self {
-            id: format!("{name}-{place}").into(),
+            id,
+            managed,
             gate: Gate::new(Arc::clone(&engine), limits.refuse_model(), liveness.unload()),
             engine,
             health: Health::new(),
@@ -94,16 +109,35 @@ impl Unit {
             lanes: Lanes::new(options.slots),
             traffic: Traffic::default(),
             notes: Notes::default(),
-            restart: Restart::default(),
             tempo: Tempo::default(),
             affinity: Affinity::default(),
             concurrency: Mutex::default(),
             loads: Mutex::default(),
             doubt: latest::Sender::new(None),
+            again: Notify::new(),
             mended: Mutex::default(),
             liveness,
             max_context: options.max_context,
         }
+    }
+
+    /// Whether requests of a lease may be run: none is once its model is not what its batch is held to.
+    pub(crate) fn serves(&self, lease: &Lease) -> bool {
+        let model = &lease.payload.model;
+        let held = |digest: &String| !self.gate.refuses(model) && self.health.has(model, digest);
+        lease.digest.as_ref().is_none_or(held)
+    }
+
+    /// It should answer again: no need to wait for the next probe.
+    pub(crate) fn look_again(&self) {
+        self.again.notify_one();
+    }
+
+    /// Its process has ended, or will.
+    pub(crate) fn gone(&self, ledger: &Ledger, why: &str) {
+        let news = self.health.silent(why);
+        self.gate.mark_stale();
+        self.down(ledger, news, why);
     }
 
     /// A request of `life` found the engine down, or did not get an answer in time.

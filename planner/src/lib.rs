@@ -11,6 +11,7 @@ pub mod models;
 pub mod objects;
 mod options;
 pub mod prepare;
+pub mod profiles;
 pub mod results;
 mod service;
 pub mod signals;

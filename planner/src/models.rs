@@ -5,17 +5,13 @@ use caravan_proto::v1;
 /// Whether a request for `wanted` means the model that an engine lists as `known`.
 #[must_use]
 pub fn means(wanted: &str, known: &str) -> bool {
-    wanted == known || known.strip_suffix(":latest") == Some(wanted)
+    bare(wanted) == bare(known)
 }
 
-/// Every name under which requests may want a model of this engine, with its largest context.
+/// The one name of a model: without the tag that is taken for granted.
 #[must_use]
-pub fn names(engine: &v1::Engine) -> Vec<(String, i64)> {
-    let each = engine.models.iter().flat_map(|model| {
-        let short = model.name.strip_suffix(":latest").map(str::to_owned);
-        [Some(model.name.clone()), short].into_iter().flatten().map(|name| (name, model.max_context))
-    });
-    each.collect()
+pub fn bare(name: &str) -> &str {
+    name.strip_suffix(":latest").unwrap_or(name)
 }
 
 /// The largest context that an engine may be asked for with a model, if it is known.

@@ -17,8 +17,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Options,
-    api::{Batches, Files, FleetApi, Work},
-    dispatch::{Fleet, Lessor, Sessions},
+    api::{Batches, Files, FleetApi, Models, Work},
+    dispatch::{Errands, Fleet, Lessor, Sessions},
     objects::{self, Objects},
     prepare::Preparer,
     results::Gatherer,
@@ -133,12 +133,14 @@ impl Service {
         let gatherer =
             Arc::new(Gatherer::new(options.commit, Arc::clone(&store), objects.clone(), signals.clone()));
         let vocabularies = Vocabularies::new(options.vocabularies, objects.clone(), fleet.clone());
+        let errands = Errands::new(Arc::clone(&store));
         let sessions = Arc::new(Sessions::new(
             options.lease,
             Arc::clone(&store),
             fleet.clone(),
             Arc::clone(&gatherer),
             vocabularies.clone(),
+            errands.clone(),
             signals.clone(),
         ));
         let preparer = Arc::new(Preparer::new(
@@ -162,6 +164,9 @@ impl Service {
         tasks.spawn(upkeep.run(stop.clone()));
 
         let streams = shutdown.token();
+        let models =
+            Models { store: Arc::clone(&store), fleet: fleet.clone(), errands, stop: streams.clone() };
+        let work = Work::new(Arc::clone(&sessions), Arc::clone(&store), objects.clone());
         let batches = Batches {
             store: Arc::clone(&store),
             objects: objects.clone(),
@@ -172,7 +177,7 @@ impl Service {
             stop: streams.clone(),
         };
         let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes);
-        let fleet_api = FleetApi::new(store, options.lease, tasks.clone(), streams);
+        let fleet_api = FleetApi::new(store, options.lease, models, tasks.clone(), streams);
         let services = Services::new()
             .add(
                 FileServiceServer::new(files)
@@ -189,7 +194,7 @@ impl Service {
             )
             .add(FleetServiceServer::new(fleet_api))
             .add(
-                WorkServiceServer::new(Work::new(Arc::clone(&sessions)))
+                WorkServiceServer::new(work)
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)
                     .max_encoding_message_size(MAX_MESSAGE_BYTES),
             );

@@ -54,6 +54,10 @@ reasons! {
     UploadNotFound = "UPLOAD_NOT_FOUND", NotFound;
     /// Upload messages came in a wrong order.
     UploadOutOfOrder = "UPLOAD_OUT_OF_ORDER", InvalidArgument;
+    /// No such engine.
+    EngineNotFound = "ENGINE_NOT_FOUND", NotFound;
+    /// No engine was selected that can do it.
+    EngineUnable = "ENGINE_UNABLE", FailedPrecondition;
     /// The upload is complete already.
     UploadComplete = "UPLOAD_COMPLETE", AlreadyExists;
     /// The chunk does not start where the upload stands; metadata `expected_offset`.

@@ -18,6 +18,7 @@ fn generate(out: &Path) {
         .build_transport(false)
         .bytes(".caravan.v1.UploadChunk.data")
         .bytes(".caravan.v1.DownloadFileResponse.data")
+        .bytes(".caravan.v1.FetchModelResponse.data")
         .compile_fds_with_config(descriptors, config)
         .expect("code is generated");
 }

@@ -44,7 +44,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
-async fn list(server: &Server, show_offline: bool) -> Result<Vec<Executor>, Failure> {
+pub(super) async fn list(server: &Server, show_offline: bool) -> Result<Vec<Executor>, Failure> {
     let mut executors = Vec::new();
     let mut page_token = String::new();
     loop {

@@ -1,11 +1,13 @@
 //! The command line: one module a command.
 
+mod calibrate;
 mod cancel;
 mod delete;
 mod fleet;
 mod get;
 mod list;
 mod plan;
+mod profiles;
 mod results;
 mod submit;
 mod up;
@@ -64,6 +66,10 @@ enum Command {
     Delete(delete::Args),
     /// Show executors, engines, lanes and GPUs
     Fleet(fleet::Args),
+    /// Show what calibration measured, and for which engines it holds
+    Profiles(profiles::Args),
+    /// Measure what a model takes and gives on an engine of this host
+    Calibrate(calibrate::Args),
 }
 
 // === impl Cli ===
@@ -104,6 +110,8 @@ impl Command {
             Self::Cancel(args) => cancel::run(args, context).await,
             Self::Delete(args) => delete::run(args, context).await,
             Self::Fleet(args) => fleet::run(args, context).await,
+            Self::Profiles(args) => profiles::run(args, context).await,
+            Self::Calibrate(args) => Box::pin(calibrate::run(args, context)).await,
         }
     }
 }

@@ -101,6 +101,9 @@ fn options(args: &Args) -> Result<Options, Failure> {
 }
 
 fn engines(engines: &[EngineOptions]) -> String {
-    let urls: Vec<_> = engines.iter().map(|engine| engine.url.as_str()).collect();
+    let urls: Vec<_> = engines
+        .iter()
+        .map(|engine| engine.url.as_ref().map_or("started by the executor", |url| url.as_str()))
+        .collect();
     format!("{} {}", if urls.len() == 1 { "engine" } else { "engines" }, urls.join(", "))
 }

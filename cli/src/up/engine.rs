@@ -57,7 +57,14 @@ fn names_port(address: &str) -> bool {
 }
 
 fn engine(kind: EngineKind, url: Url) -> EngineOptions {
-    EngineOptions { kind, url, slots: Slots::Auto, max_context: None, tokenizers: BTreeMap::new() }
+    EngineOptions {
+        kind,
+        url: Some(url),
+        slots: Slots::Auto,
+        max_context: None,
+        tokenizers: BTreeMap::new(),
+        managed: None,
+    }
 }
 
 /// `address` as a URL: http unless it says otherwise, this machine if it begins with its
@@ -79,18 +86,22 @@ fn url(address: &str) -> Result<Url, String> {
 mod tests {
     use super::*;
 
+    fn url(engine: &EngineOptions) -> &str {
+        engine.url.as_ref().expect("a URL").as_str()
+    }
+
     #[test]
     fn an_engine_is_a_kind_and_a_url() {
         let engine = parse("openai=http://127.0.0.1:8080").expect("an engine");
-        assert_eq!((engine.kind, engine.url.as_str()), (EngineKind::OpenAi, "http://127.0.0.1:8080/"));
-        for (text, url) in [
+        assert_eq!((engine.kind, url(&engine)), (EngineKind::OpenAi, "http://127.0.0.1:8080/"));
+        for (text, expected) in [
             ("ollama=gpu-7", "http://gpu-7:11434/"),
             ("ollama=::1", "http://[::1]:11434/"),
             ("ollama=:9000", "http://127.0.0.1:9000/"),
             ("ollama=http://gpu-7", "http://gpu-7/"),
             ("openai=gpu-7:8080", "http://gpu-7:8080/"),
         ] {
-            assert_eq!(parse(text).expect("an engine").url.as_str(), url, "{text}");
+            assert_eq!(url(&parse(text).expect("an engine")), expected, "{text}");
         }
         for bad in ["ollama", "vllm=http://a", "http://a", "ollama="] {
             assert!(parse(bad).is_err(), "{bad}");
@@ -99,7 +110,7 @@ mod tests {
 
     #[test]
     fn ollama_host_is_read_as_ollama_reads_it() {
-        for (host, url) in [
+        for (host, expected) in [
             (None, "http://127.0.0.1:11434/"),
             (Some(""), "http://127.0.0.1:11434/"),
             (Some("0.0.0.0"), "http://127.0.0.1:11434/"),
@@ -113,7 +124,7 @@ mod tests {
             (Some("gpu-7"), "http://gpu-7:11434/"),
             (Some("http://gpu-7:80"), "http://gpu-7/"),
         ] {
-            assert_eq!(ollama(host).expect("an engine").url.as_str(), url, "{host:?}");
+            assert_eq!(url(&ollama(host).expect("an engine")), expected, "{host:?}");
         }
     }
 }

@@ -94,7 +94,7 @@ pub(crate) fn misconfigured(error: impl std::error::Error) -> Failure {
 }
 
 /// An error with its causes.
-fn explain(error: &dyn std::error::Error) -> String {
+pub(crate) fn explain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,12 +1,15 @@
 //! One engine's HTTP side: a pooled client, deadlines, and answers of bounded size.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
+use bytes::Bytes;
+use futures::Stream;
+use reqwest::{StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use super::{Class, Failure};
+use super::{Class, Failure, lines::Lines};
 
 /// Deadlines and bounds of one engine's connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +38,9 @@ pub enum Error {
     /// Engines are driven over plain HTTP, on their own host.
     #[error("engine URL {0} is not an http URL")]
     NotHttp(Url),
+    /// An engine that is not managed has to be somewhere.
+    #[error("engine has no URL")]
+    NoUrl,
     /// The HTTP client could not be set up.
     #[error("http client could not be set up")]
     Client(#[source] reqwest::Error),
@@ -99,6 +105,14 @@ impl Reply {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// Nothing, if it is a success: also one that says that something was made.
+    pub(super) fn success(&self) -> Result<(), Failure> {
+        match self.status {
+            200..300 => Ok(()),
+            status => Err(Failure::refused(status, &self.text(), None)),
+        }
+    }
+
     /// The body of a success as `T`; anything else is a failure.
     pub(super) fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, Failure> {
         if !self.is_success() {
@@ -139,8 +153,44 @@ impl Connection {
         self.send(request.timeout(deadline)).await
     }
 
+    /// Whether there is something at `path`.
+    pub(super) async fn has(&self, path: &str) -> Result<bool, Failure> {
+        let request = self.client.head(format!("{}{path}", self.base));
+        let reply = self.send(request.timeout(self.options.probe_deadline())).await?;
+        match reply.status {
+            404 => Ok(false),
+            _ => reply.success().map(|()| true),
+        }
+    }
+
+    /// Sends so many bytes as they come, for as long as they do. An error among them ends the call.
+    pub(super) async fn upload(
+        &self,
+        path: &str,
+        bytes: u64,
+        body: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    ) -> Result<(), Failure> {
+        let request = self.client.post(format!("{}{path}", self.base));
+        let request = request.header(header::CONTENT_LENGTH, bytes).body(reqwest::Body::wrap_stream(body));
+        self.send(request).await?.success()
+    }
+
+    /// Asks for an answer that comes line by line, for as long as it takes.
+    pub(super) async fn lines(&self, path: &str, body: &Value) -> Result<Lines, Failure> {
+        let request = self.client.post(format!("{}{path}", self.base)).json(body);
+        let response = request.send().await.map_err(|error| lost(&error))?;
+        if response.status() == StatusCode::OK {
+            return Ok(Lines::new(response));
+        }
+        let refused = self.read(response).await?;
+        Err(Failure::refused(refused.status, &refused.text(), None))
+    }
+
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Reply, Failure> {
-        let mut response = request.send().await.map_err(|error| lost(&error))?;
+        self.read(request.send().await.map_err(|error| lost(&error))?).await
+    }
+
+    async fn read(&self, mut response: reqwest::Response) -> Result<Reply, Failure> {
         let status = response.status().as_u16();
         let limit = self.options.max_body_bytes;
         let mut body = Vec::new();
@@ -156,7 +206,7 @@ impl Connection {
 }
 
 /// No answer, or only a part of one: the engine is down until a probe says otherwise.
-fn lost(error: &reqwest::Error) -> Failure {
+pub(super) fn lost(error: &reqwest::Error) -> Failure {
     let code =
         if error.is_timeout() && !error.is_connect() { Failure::TIMEOUT } else { "engine_unreachable" };
     let cause = std::iter::successors(std::error::Error::source(error), |error| error.source()).last();

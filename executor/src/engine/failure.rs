@@ -1,5 +1,7 @@
 //! How failures come about, and how a refusal is written in the form of an endpoint.
 
+use std::time::Duration;
+
 use caravan_request::{Dialect, Endpoint};
 use serde_json::{Value, json};
 
@@ -27,6 +29,17 @@ impl Failure {
     /// This kind of engine cannot honour `field`; the request was not sent.
     pub(super) fn unsupported(field: &str, why: &str) -> Self {
         Self::own(Class::Request, "unsupported_parameter", format!("{field}: {why}"))
+    }
+
+    /// This kind of engine gets no models.
+    pub(super) fn fixed_model() -> Self {
+        Self::own(Class::Model, "model_fixed", "its model is fixed at its start")
+    }
+
+    /// The engine, or the way to its file, made no progress for so long.
+    pub(crate) fn silent(limit: Duration) -> Self {
+        let message = format!("no progress for {} s: the engine may be stuck", limit.as_secs());
+        Self::own(Class::Down, Self::TIMEOUT, message)
     }
 
     /// `field` is not what the endpoint takes; the request was not sent.

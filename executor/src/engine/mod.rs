@@ -3,6 +3,7 @@
 //! A driver has two pure halves, `request` (the client's body to the engine's) and `response`
 //! (the engine's answer, checked, to the form of the endpoint), and one that talks.
 
+pub mod acquire;
 mod answer;
 mod body;
 mod classify;
@@ -12,6 +13,8 @@ mod guard;
 #[cfg(test)]
 mod honoured;
 mod image;
+mod lines;
+mod llama_server;
 pub mod ollama;
 pub mod openai;
 mod render;
@@ -24,6 +27,7 @@ pub use tokenizers::Tokenizers;
 
 use std::{fmt, time::Duration};
 
+use acquire::{ModelFile, Progress};
 use async_trait::async_trait;
 use caravan_request::{Endpoint, EngineKind};
 use caravan_tokenize::Metadata;
@@ -59,6 +63,23 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
     /// Requests that it has now, whoever sent them; none if it does not tell.
     async fn requests(&self) -> Option<u32> {
         None
+    }
+
+    /// Gets `model` from the engine's own registry, also where it has one of that name. Takes as long
+    /// as it makes progress. The failure's message is a sentence for an operator.
+    async fn pull(&self, _model: &str, _progress: Progress<'_>) -> Result<(), Failure> {
+        Err(Failure::fixed_model())
+    }
+
+    /// Makes `model` of a file, in place of what that name stands for. As `pull` else. The same file
+    /// gives the same digest on engines of the same version.
+    async fn import(
+        &self,
+        _model: &str,
+        _file: &dyn ModelFile,
+        _progress: Progress<'_>,
+    ) -> Result<(), Failure> {
+        Err(Failure::fixed_model())
     }
 
     /// Runs one request to its end. Dropping the future cancels it at the engine.

@@ -27,6 +27,10 @@ const INVALID_OUTPUT: &str = "invalid_structured_output";
 /// Code of a request that was stopped, as it appears if it is quarantined.
 const STOPPED: &str = "engine_stuck";
 
+/// A request that took so long until its prompt was evaluated had a model loaded for it: 1 ms without and
+/// 1.5 s with the smallest one, as measured.
+const LOADED: Duration = Duration::from_millis(100);
+
 /// What is asked of the engine.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
@@ -176,6 +180,9 @@ impl Lane {
             Ok(flight) => flight,
             Err(failure) => return Ok(Err(failure)),
         };
+        if !self.unit.serves(asked.lease) {
+            return Err(self.model_changed());
+        }
         if !self.ledger.start(asked.lease) {
             return Err(End::Dropped);
         }
@@ -186,8 +193,13 @@ impl Lane {
         };
         drop(flight);
         let took = answer.as_ref().map_or_else(|(_, took)| *took, |came| came.took);
-        patience.ran(took, self.ledger.ttl());
         let answer = answer.map_err(|(failure, _)| failure);
+        if let Ok(came) = &answer
+            && !self.is_of_the_batch(asked.lease, &came.response).await
+        {
+            return Err(self.model_changed());
+        }
+        patience.ran(took, self.ledger.ttl());
         if answer
             .as_ref()
             .is_err_and(|failure| matches!(failure.class, Class::Suspect | Class::Bystander | Class::Down))
@@ -245,6 +257,21 @@ impl Lane {
     /// Until when a lease is held without progress: one life of it from the first wait on.
     fn deadline(&self, patience: &mut Patience) -> Instant {
         *patience.deadline.get_or_insert_with(|| Instant::now() + self.ledger.ttl())
+    }
+
+    /// Whether an answer came from the digest that the batch is held to. Somebody else may give a name to
+    /// another model at any time; then the engine loads it for the next request, and tells by the time
+    /// that this took.
+    async fn is_of_the_batch(&self, lease: &Lease, response: &Response) -> bool {
+        let loaded = response.timings.load.is_some_and(|load| load >= LOADED);
+        let held = lease.digest.is_some() && loaded;
+        !held || self.unit.look(&self.ledger).await.is_ok() && self.unit.serves(lease)
+    }
+
+    /// As `model_unusable`, for a model that is another now.
+    fn model_changed(&self) -> End {
+        self.ledger.report();
+        End::HandBack("model_changed")
     }
 
     /// The planner hears at once that the model is not to be had here, then gets its

@@ -70,12 +70,18 @@ impl std::str::FromStr for Ceiling {
     }
 }
 
+impl std::fmt::Display for Ceiling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Share(share) => write!(f, "{}%", share * 100.0),
+            Self::Bytes(bytes) => write!(f, "{bytes}B"),
+        }
+    }
+}
+
 impl From<Ceiling> for String {
     fn from(ceiling: Ceiling) -> Self {
-        match ceiling {
-            Ceiling::Share(share) => format!("{}%", share * 100.0),
-            Ceiling::Bytes(bytes) => format!("{bytes}B"),
-        }
+        ceiling.to_string()
     }
 }
 

@@ -29,6 +29,12 @@ pub struct Limits {
     pub message_bytes: usize,
     /// A model that an engine could not run is not asked for again so long, in seconds.
     pub refuse_model_seconds: u64,
+    /// An engine that gets a model is given up when it made no progress for so long, in seconds: it says
+    /// nothing while it checks a file, which takes minutes for a large one on a slow disk.
+    pub model_silence_seconds: u64,
+    /// The fetching of a model's file from planners is given up when nothing came for so long, in
+    /// seconds: time for a planner to be started again.
+    pub fetch_patience_seconds: u64,
     /// Engines that answer are asked this often what they have, in milliseconds.
     pub refresh_millis: u64,
     /// GPUs are read this often, in milliseconds.
@@ -53,6 +59,8 @@ impl Default for Limits {
             ack_millis: 2_000,
             message_bytes: 1 << 20,
             refuse_model_seconds: 600,
+            model_silence_seconds: 900,
+            fetch_patience_seconds: 300,
             refresh_millis: 10_000,
             gpu_millis: 1_000,
             last_acks_millis: 1_500,
@@ -80,6 +88,14 @@ impl Limits {
 
     pub(crate) fn refuse_model(&self) -> Duration {
         Duration::from_secs(self.refuse_model_seconds)
+    }
+
+    pub(crate) fn model_silence(&self) -> Duration {
+        Duration::from_secs(self.model_silence_seconds)
+    }
+
+    pub(crate) fn fetch_patience(&self) -> Duration {
+        Duration::from_secs(self.fetch_patience_seconds)
     }
 
     pub(crate) fn refresh(&self) -> Duration {

@@ -29,9 +29,14 @@ enum SlotsText {
 impl Slots {
     /// The number, given what the engine says.
     pub(crate) fn or(self, said: Option<u32>) -> u32 {
+        self.known(said).unwrap_or(1)
+    }
+
+    /// The number, if anybody says it.
+    pub(crate) fn known(self, said: Option<u32>) -> Option<u32> {
         match self {
-            Self::Fixed(slots) => slots.get(),
-            Self::Auto => said.unwrap_or(1).clamp(1, MOST_SLOTS),
+            Self::Fixed(slots) => Some(slots.get()),
+            Self::Auto => said.map(|slots| slots.clamp(1, MOST_SLOTS)),
         }
     }
 

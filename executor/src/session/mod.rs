@@ -21,7 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use url::Url;
 
-use crate::{backoff::Backoff, gpu, ledger::Ledger, metrics, options::Limits, service::Error, unit::Unit};
+use crate::{
+    backoff::Backoff, gpu, ledger::Ledger, metrics, models::Errands, options::Limits, service::Error,
+    unit::Unit,
+};
 use dial::Stream;
 
 /// Speaks for this process with one planner at a time.
@@ -35,6 +38,7 @@ pub(crate) struct Session {
     pub(crate) limits: Limits,
     pub(crate) units: Vec<Arc<Unit>>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) errands: Arc<Errands>,
     pub(crate) gpus: watch::Receiver<gpu::Sample>,
     /// Written once a planner has said welcome.
     pub(crate) ready_file: Option<PathBuf>,
@@ -74,6 +78,7 @@ impl Session {
                     self.announce()?;
                     let broken = self.serve(stream, &lanes_ended).await;
                     self.ledger.disconnected();
+                    self.errands.disconnected();
                     broken
                 }
                 Err(broken) => Err(broken),
@@ -114,13 +119,14 @@ impl Session {
                     heard = Instant::now();
                     self.take(message.map_err(Broken::Refused)?.ok_or(Broken::Ended)?)?;
                 }
-                room = outgoing.reserve(), if self.ledger.has_next() => {
+                room = outgoing.reserve(), if self.ledger.has_next() || self.errands.has_report() => {
                     let room = room.map_err(|_| Broken::Ended)?;
                     if let Some(message) = self.next() {
                         room.send(ConnectRequest { message: Some(message) });
                     }
                 }
                 () = self.ledger.outgoing() => {}
+                () = self.errands.to_report() => {}
                 () = lanes_ended.cancelled(), if !lanes_ended.is_cancelled() => {}
                 _ = beat.tick() => self.ledger.report(),
                 () = sleep_until(heard + ttl) => return Err(Broken::Silent),
@@ -136,7 +142,8 @@ impl Session {
         if self.ledger.take_report() {
             return Some(connect_request::Message::Heartbeat(self.heartbeat()));
         }
-        self.ledger.next()
+        let report = || self.errands.next_report().map(connect_request::Message::ModelProgress);
+        self.ledger.next().or_else(report)
     }
 
     fn take(&self, response: ConnectResponse) -> Result<(), Broken> {
@@ -153,8 +160,9 @@ impl Session {
                 return Err(Broken::Drained(after.unwrap_or_default()));
             }
             Some(Message::WantVocabulary(want)) => self.ledger.want_vocabulary(want.vocabulary),
+            Some(Message::EnsureModel(errand)) => self.errands.accept(errand),
             // A second welcome says nothing new, and neither does what a newer planner may say.
-            Some(Message::Welcome(_) | Message::EnsureModel(_)) | None => {}
+            Some(Message::Welcome(_)) | None => {}
         }
         Ok(())
     }

@@ -107,10 +107,11 @@ async fn the_drain_limit_cuts_off_what_runs() {
         planner: vec![planner.url.clone()],
         engines: vec![EngineOptions {
             kind: EngineKind::Ollama,
-            url: "http://127.0.0.1:1".parse().unwrap(),
+            url: "http://127.0.0.1:1".parse().ok(),
             slots: "1".parse().unwrap(),
             max_context: None,
             tokenizers: Default::default(),
+            managed: None,
         }],
         ..Options::default()
     };

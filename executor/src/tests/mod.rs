@@ -6,8 +6,11 @@ mod engine;
 mod failures;
 mod gate;
 mod leases;
+mod liveness;
+pub(crate) mod nvml;
 mod planner;
 mod reload;
+mod slots;
 mod streams;
 mod vocabularies;
 
@@ -76,10 +79,11 @@ impl Rig {
             },
             engines: vec![EngineOptions {
                 kind: EngineKind::Ollama,
-                url,
+                url: Some(url),
                 slots,
                 max_context: None,
                 tokenizers: Default::default(),
+                managed: None,
             }],
             ..Options::default()
         };
@@ -115,6 +119,7 @@ fn lease(id: &str, texts: &[&str]) -> Lease {
         custom_id: format!("{id}-{text}"),
         body: format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}]}}"#),
         prompt_tokens: 12,
+        prompt_tokens_low: 12,
     });
     let payload = ChunkPayload {
         model: "m".into(),

@@ -52,7 +52,9 @@ impl Unit {
     }
 
     async fn find_slots(&self, pass: &Pass<'_>) -> Result<u32, Failure> {
-        let told = self.engine.slots(&pass.model).await;
+        let started_with = self.managed.as_ref().map(|managed| managed.launch().slots);
+        let told = self.engine.slots(&pass.model).await.or(started_with);
+        let told = told.or(self.health.now().description.slots);
         let slots = match (self.lanes.configured(), told) {
             (Slots::Fixed(slots), told) => {
                 let slots = slots.get();

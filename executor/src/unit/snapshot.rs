@@ -9,6 +9,7 @@ use crate::{
     engine::{Model, same_model},
     gate::Refused,
     ledger::AtWork,
+    manage::Managed,
 };
 
 // === impl Unit ===
@@ -24,6 +25,10 @@ impl Unit {
             (false, Some(_)) => v1::engine::State::Unfit,
             (false, None) => v1::engine::State::Down,
         };
+        let managed = self.managed.as_deref();
+        let launch = managed.map(Managed::launch);
+        let doing = managed.filter(|_| !health.up).map(Managed::doing).unwrap_or_default();
+        let message = if doing.is_empty() { health.message } else { doing };
         let models = health.description.models.iter().filter_map(|model| self.model(model, &refused));
         v1::Engine {
             id: self.id.to_string(),
@@ -36,10 +41,13 @@ impl Unit {
             version: health.description.version,
             slots: int32(self.lanes.now()),
             state: state.into(),
-            message: refused.iter().fold(health.message, with_refused),
+            message: refused.iter().fold(message, with_refused),
             lanes: at_work.iter().filter(|work| work.lane.engine == self.id).map(lane).collect(),
             tokens_per_second: self.speed.tokens_per_second(Instant::now()),
-            notes: self.notes.all(),
+            managed: managed.is_some(),
+            swa_full: launch.as_ref().is_some_and(|launch| launch.swa_full),
+            kv_type: launch.and_then(|launch| launch.kv_type).unwrap_or_default(),
+            notes: managed.and_then(Managed::note).into_iter().chain(self.notes.all()).collect(),
             ..Default::default()
         }
     }

@@ -10,7 +10,7 @@ use crate::engine::{Timings, bare};
 
 /// Samples of one figure that are kept: the last minutes of a busy engine.
 const KEPT: usize = 64;
-/// Fewer samples than these say nothing yet: of ten, one is the tail.
+/// Fewer answers than these say nothing yet: of ten, one is the tail.
 const ENOUGH: usize = 10;
 /// The share of samples that a figure covers: the slowest tenth is what other slots' prompts do to a
 /// request, which the factor of a deadline is for.
@@ -122,7 +122,11 @@ impl Measured {
     }
 
     fn expected(&self, work: Work) -> Option<Expected> {
+        if self.length.0.len() < ENOUGH {
+            return None;
+        }
         let beside = self.beside.quantile(SHARE)?;
+        // Cold prompts are rare where prefixes are shared, and each is an average over its tokens.
         let prompt = self.prompt.quantile(SHARE)? * tokens(work.prompt);
         // Answers that are all too short to tell take no time worth counting.
         let each = self.answer.quantile(SHARE).unwrap_or_default();
@@ -148,9 +152,6 @@ impl Samples {
 
     /// What this share of the samples does not exceed.
     fn quantile(&self, share: f64) -> Option<f64> {
-        if self.0.len() < ENOUGH {
-            return None;
-        }
         let mut sorted: Vec<f64> = self.0.iter().copied().collect();
         sorted.sort_by(f64::total_cmp);
         #[expect(
@@ -159,7 +160,7 @@ impl Samples {
             clippy::cast_sign_loss,
             reason = "an index below KEPT"
         )]
-        let place = ((sorted.len() - 1) as f64 * share).ceil() as usize;
+        let place = (sorted.len().saturating_sub(1) as f64 * share).ceil() as usize;
         sorted.get(place).copied()
     }
 }

@@ -136,15 +136,18 @@ impl Traffic {
             tokio::pin!(changed);
             changed.as_mut().enable();
             let at = at(&self.lock());
+            if at.is_some_and(|at| at <= Instant::now()) {
+                return;
+            }
             let over = async {
                 match at {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
+            // Whichever it was, what holds now is looked at again.
             tokio::select! {
-                biased;
-                () = over => return,
+                () = over => {}
                 () = changed => {}
             }
         }

@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 use super::Unit;
 use crate::{
     backoff::Backoff,
-    engine::{Class, Description, Failure, ReloadSet, same_model},
+    engine::{Class, Description, Failure, Model, ReloadSet, same_model},
     ledger::Ledger,
     metrics,
 };
@@ -33,7 +33,7 @@ impl Unit {
     /// heartbeat see the answers. `pauses` paces it while the engine is silent.
     pub(crate) async fn watch(&self, ledger: &Ledger, every: Duration, mut pauses: Backoff) {
         loop {
-            match self.look(ledger).await {
+            match self.inquire(ledger).await {
                 Ok(description) => {
                     pauses.reset();
                     self.look_for_others(&description).await;
@@ -42,14 +42,22 @@ impl Unit {
                 }
                 Err(failure) => {
                     self.down(ledger, self.health.silent(&failure.message), &failure.message);
-                    sleep(pauses.pause()).await;
+                    let _told = timeout(pauses.pause(), self.again.notified()).await;
                 }
             }
         }
     }
 
+    /// Asks the engine now what it has; lanes and heartbeat see the answer.
+    pub(crate) async fn look(&self, ledger: &Ledger) -> Result<Vec<Model>, Failure> {
+        let description = self.engine.describe().await?;
+        let models = description.models.clone();
+        self.answered(ledger, description);
+        Ok(models)
+    }
+
     /// What it says of itself, and whether it answers requests where that is in doubt.
-    async fn look(&self, ledger: &Ledger) -> Result<Description, Failure> {
+    async fn inquire(&self, ledger: &Ledger) -> Result<Description, Failure> {
         let description = self.engine.describe().await?;
         let doubt = *self.doubt.borrow();
         if let Some(doubt) = doubt {
@@ -59,7 +67,8 @@ impl Unit {
     }
 
     fn answered(&self, ledger: &Ledger, description: Description) {
-        let lanes = self.lanes.begin(description.slots);
+        let started_with = self.managed.as_ref().map(|managed| managed.launch().slots);
+        let lanes = self.lanes.begin(started_with.or(description.slots));
         let was_up = self.health.now().up;
         if self.health.answered(description) {
             let crate::health::State { up, message, .. } = self.health.now();
@@ -185,10 +194,12 @@ impl Unit {
             metrics::mended("stuck");
             return Ok(());
         }
-        let what = if self.restart.want(why) {
-            "it is started again".to_owned()
-        } else {
-            "loading its model anew does not help: restart it (it is tried again until then)".to_owned()
+        let what = match &self.managed {
+            Some(managed) => {
+                managed.restart_at_once("it answered no request");
+                "it is started again"
+            }
+            None => "loading its model anew does not help: restart it (it is tried again until then)",
         };
         Err(Failure::own(Class::Down, "engine_stuck", format!("stuck: {why}; {what}")))
     }

@@ -1,8 +1,10 @@
+use std::collections::HashMap;
+
 use crate::{
-    Error, Group, Input, Limits, Micros, Plan, Policy, Strategy, Tokens, conversation,
+    Chunk, Error, Group, Input, Limits, Micros, Plan, Policy, Strategy, Tokens, conversation,
     draft::{Bounds, Draft},
     independent, reuse,
-    schedule::makespan,
+    schedule::{Task, makespan},
     size::Sizer,
     spread::{Load, spread},
     summarize::summarize,
@@ -21,7 +23,10 @@ pub fn plan(input: Input<'_>) -> Result<Plan, Error> {
     let limits = &input.policy.limits;
     limits.check()?;
     let sizer = Sizer::new(&input);
-    let paces: Vec<_> = input.fleets.iter().map(|fleet| Pace::of(fleet, limits)).collect();
+    let paces: Vec<_> = (0u32..)
+        .zip(input.fleets)
+        .map(|(model, fleet)| Pace::of(fleet, input.lanes(model), limits))
+        .collect();
     let mut tally = Tally::take(&input, &sizer, &paces)?;
 
     let mut draft = Draft::new(input, sizer, tally.ordinals.len());
@@ -42,7 +47,7 @@ pub fn plan(input: Input<'_>) -> Result<Plan, Error> {
         contexts.push(needed.map_or(Tokens(0), |needed| {
             tier(with_headroom(needed, estimated, limits), input.context(model), &limits.tiers)
         }));
-        let span = makespan(chunks.iter().map(|chunk| chunk.estimated), lanes);
+        let span = span(&input, model, (loads, chunks));
         duration = duration.zip(span).map(|(sum, span)| Micros(sum.0.saturating_add(span.0)));
     }
     let summary = summarize(&input, &draft, &tally, &paces, duration);
@@ -121,6 +126,32 @@ fn cut(
         group.shares = chunks.iter().map(|chunk| chunk.share + 1).max().unwrap_or(0);
         group.reuse = load.reuse;
     }
+}
+
+/// How long the chunks of one model take. `None` if its speed is not known.
+fn span(input: &Input<'_>, model: u32, (loads, chunks): (&[Load], &[Chunk])) -> Option<Micros> {
+    let (limits, lanes) = (&input.policy.limits, input.lanes(model));
+    let prefixes: HashMap<u32, Option<Micros>> =
+        loads.iter().map(|load| (load.group, load.pace.time_of(load.prefix()))).collect();
+    let task = |chunk: &Chunk| {
+        let prefix = prefixes.get(&chunk.group).copied().flatten()?;
+        let (prefix, own) = match input.policy.strategy {
+            Strategy::Independent if chunk.position > 0 => (prefix, chunk.estimated?),
+            Strategy::Independent => (prefix, Micros(chunk.estimated?.0.saturating_sub(prefix.0))),
+            // Every conversation begins with its prefix, and its time holds that.
+            Strategy::Conversation => (Micros(0), chunk.estimated?),
+        };
+        let (group, share, worth_stealing) = (chunk.group, chunk.share, chunk.worth_stealing);
+        Some(Task { group, share, worth_stealing, own, prefix })
+    };
+    let tasks: Vec<Task> = chunks.iter().map(task).collect::<Option<_>>()?;
+    let fleet = input.fleets.get(model as usize)?;
+    let work = |busy| {
+        let pace = Pace::of(fleet, busy, limits);
+        loads.iter().map(|load| load.work_at(&pace)).fold(0, u64::saturating_add) as f64
+    };
+    let all = work(lanes);
+    Some(makespan(&tasks, lanes, |busy| all / work(busy)))
 }
 
 fn empty_groups(input: &Input<'_>, sizer: &Sizer<'_>) -> Vec<Group> {

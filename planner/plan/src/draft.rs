@@ -111,7 +111,7 @@ impl<'a> Draft<'a> {
         let request = self.input.requests.get(ordinal as usize)?;
         let size = self.sizer.of(request, head);
         let evaluated = load.evaluated(size);
-        let work = load.pace.work(evaluated, size.output);
+        let work = load.pace.work(1, evaluated, size.output);
         // Whatever is kept, an engine evaluates the last token of a prompt.
         let evaluated = evaluated.max(1);
         Some(Item { ordinal, size, work, evaluated, bytes: request.bytes.into() })

@@ -44,7 +44,7 @@ pub struct Head {
 }
 
 /// What is known of the lanes that serve one model.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Fleet {
     /// Lanes that serve the model; 0 counts as 1.
     pub lanes: u32,
@@ -52,18 +52,46 @@ pub struct Fleet {
     pub lanes_known: bool,
     /// Largest context of one slot.
     pub context: Tokens,
-    /// Prompt tokens a second of one lane with all slots busy, if measured.
-    pub prefill_tokens_per_second: Option<f64>,
-    /// Answer tokens a second of one lane with all slots busy, if measured.
-    pub decode_tokens_per_second: Option<f64>,
-    /// Window of the model's sliding-window attention, if it has one.
+    /// What one lane does, by the lanes at work, the fewest first; the last holds for more. Empty if that
+    /// was not measured.
+    pub speeds: Vec<Speed>,
+    /// Window of the model's sliding-window attention, if it has one and the engines do not keep the whole
+    /// cache of its layers.
     pub sliding_window: Option<Tokens>,
+    /// Whether prefixes were kept when that was measured. It wins over what the window tells.
+    pub reuse: Vec<ReusePoint>,
     /// Part of their `max_tokens` that answers took so far, if that was learned.
     pub answer_share: Option<Ratio>,
     /// Part of the reserve that answers took where requests stated nothing, if that was learned.
     pub reserve_share: Option<Ratio>,
     /// Where these numbers came from.
     pub origin: Origin,
+}
+
+/// What one lane does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speed {
+    /// While so many lanes are at work, or fewer.
+    pub lanes: u32,
+    /// Prompt tokens a second.
+    pub prefill_tokens_per_second: f64,
+    /// Answer tokens a second.
+    pub decode_tokens_per_second: f64,
+    /// Time of a request beyond its tokens, in seconds.
+    pub request_seconds: f64,
+}
+
+/// Whether a shared prefix was evaluated once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReusePoint {
+    /// Tokens of the prefix.
+    pub prefix: Tokens,
+    /// Tokens that followed it in each request.
+    pub own: Tokens,
+    /// The batch of tokens (`num_batch`) that the model was loaded with; 0: the engine's own choice.
+    pub batch: Tokens,
+    /// Whether it was.
+    pub kept: bool,
 }
 
 /// Where limits came from, the best known first.

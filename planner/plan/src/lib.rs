@@ -33,7 +33,7 @@ pub use assemble::plan;
 pub use budget::Budget;
 pub use error::Error;
 pub use estimate::{BytesPerToken, Estimate, estimate};
-pub use input::{Fleet, Head, Input, Origin, Request};
+pub use input::{Fleet, Head, Input, Origin, Request, ReusePoint, Speed};
 pub use plan::{Chunk, Group, Plan, Rejected};
 pub use policy::{Limits, Policy, StatedTokens, Strategy};
 pub use reuse::Reuse;

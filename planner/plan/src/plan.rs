@@ -26,8 +26,8 @@ pub struct Plan {
 /// Requests of one group, in order, for one lane.
 ///
 /// Whoever gives chunks to lanes goes on with the share that the lane is warm for, by `position`;
-/// a lane without one takes the free chunk with the lowest (`position`, number). So every share's
-/// head is taken before any lane helps another.
+/// a lane without one takes the first share that nobody has begun. Once all are begun it helps another lane: it
+/// takes the last chunk that is worth stealing, or whose share no lane is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunk {
     /// Index into `Plan::groups`.

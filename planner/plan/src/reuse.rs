@@ -1,10 +1,10 @@
-use crate::{Fleet, Tokens, spread::Load};
+use crate::{Fleet, ReusePoint, Tokens, spread::Load};
 
 /// Whether an engine keeps a shared prefix from one request to the next.
 ///
-/// Engines with full attention always do. One with sliding-window attention keeps a prefix only if it is
-/// longer than the window, and if what follows it is evaluated at once: both read from llama.cpp's
-/// server and measured on it.
+/// What was measured on the model decides. Where nothing was: engines with full attention always do. One with
+/// sliding-window attention keeps a prefix only if it is longer than the window, and if what follows it
+/// is evaluated at once: both read from llama.cpp's server and measured on it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Reuse {
     /// It does.
@@ -19,6 +19,11 @@ pub enum Reuse {
     BeyondBatch {
         /// The largest batch.
         largest: Tokens,
+    },
+    /// It was measured not to, with a prefix about as long.
+    Refuted {
+        /// Index into `Fleet::reuse`.
+        point: u32,
     },
 }
 
@@ -44,28 +49,69 @@ impl OwnParts {
         }
     }
 
-    /// The smallest batch that all but the outliers fit, if there is one.
-    fn batch(&self) -> Option<Tokens> {
+    /// How long they are, but for the outliers: `BATCHES` bounds it, and beyond them there is no bound.
+    fn most(&self) -> u64 {
         let all: u32 = self.counts.iter().sum();
         let mut fitting = 0;
-        BATCHES.iter().zip(self.counts).find_map(|(&batch, count)| {
+        let bound = BATCHES.into_iter().zip(self.counts).find_map(|(batch, count)| {
             fitting += count;
-            (fitting >= all - all / OUTLIER).then_some(Tokens(batch))
-        })
+            (fitting >= all - all / OUTLIER).then_some(batch)
+        });
+        bound.unwrap_or(u64::MAX)
+    }
+}
+
+// === impl ReusePoint ===
+
+impl ReusePoint {
+    /// The longest own part for which it holds: what it was measured with, or what is evaluated at once.
+    fn reach(&self) -> u64 {
+        let batch = if self.batch.0 > 0 { self.batch.0 } else { BATCHES[0] };
+        batch.max(self.own.0)
     }
 }
 
 /// Decides for the groups of one model. Gives the batch of tokens to load it with: the smallest that
 /// keeps every prefix that can be kept, 0 to leave it to the engine.
 pub(crate) fn decide(fleet: &Fleet, loads: &mut [Load]) -> Tokens {
-    let Some(window) = fleet.sliding_window else { return Tokens(0) };
     let mut largest = Tokens(0);
     for load in loads.iter_mut().filter(|load| load.prefix_tokens > 0) {
-        match load.own_parts.batch() {
-            _ if load.prefix_tokens <= window.0 => load.reuse = Reuse::WithinWindow { window },
-            Some(batch) => largest = largest.max(batch),
-            None => load.reuse = Reuse::BeyondBatch { largest: Tokens(BATCHES[BATCHES.len() - 1]) },
+        match measured(fleet, load).unwrap_or_else(|| by_window(fleet, load)) {
+            Ok(batch) => largest = largest.max(batch),
+            Err(reuse) => load.reuse = reuse,
         }
     }
     largest
+}
+
+/// What the points with the longest prefix that is no longer than the group's tell, or with the shortest of all:
+/// the batch with which it is kept, or why it is not.
+fn measured(fleet: &Fleet, load: &Load) -> Option<Result<Tokens, Reuse>> {
+    let lengths = || fleet.reuse.iter().map(|point| point.prefix);
+    let at = lengths().filter(|prefix| prefix.0 <= load.prefix_tokens).max().or(lengths().min())?;
+    let points = || (0u32..).zip(&fleet.reuse).filter(|(_, point)| point.prefix == at);
+    let kept = || points().map(|(_, point)| point).filter(|point| point.kept);
+    let Some(largest) = kept().map(ReusePoint::reach).max() else {
+        return points().map(|(point, _)| Err(Reuse::Refuted { point })).next();
+    };
+    let most = if has_window(fleet) { load.own_parts.most() } else { 0 };
+    let batch = kept().filter(|point| most <= point.reach()).map(|point| point.batch).min();
+    Some(batch.ok_or(Reuse::BeyondBatch { largest: Tokens(largest) }))
+}
+
+/// Whether it matters how long the parts are that follow a prefix: not with full attention, nor where a prefix
+/// within the window was kept, because the engine then holds more than the window.
+fn has_window(fleet: &Fleet) -> bool {
+    let beyond = |window| fleet.reuse.iter().all(|point| !point.kept || point.prefix > window);
+    fleet.sliding_window.is_some_and(beyond)
+}
+
+fn by_window(fleet: &Fleet, load: &Load) -> Result<Tokens, Reuse> {
+    let largest = Tokens(BATCHES[BATCHES.len() - 1]);
+    match (fleet.sliding_window, load.own_parts.most()) {
+        (None, _) => Ok(Tokens(0)),
+        (Some(window), _) if load.prefix_tokens <= window.0 => Err(Reuse::WithinWindow { window }),
+        (Some(_), most) if most > largest.0 => Err(Reuse::BeyondBatch { largest }),
+        (Some(_), most) => Ok(Tokens(most)),
+    }
 }

@@ -16,8 +16,10 @@ pub(crate) struct Load {
     pub(crate) reuse: Reuse,
     pub(crate) own_parts: OwnParts,
     pub(crate) pace: Pace,
-    /// Of all requests, without a prefix that is kept.
-    pub(crate) work: u64,
+    /// Prompt tokens of all requests, without a prefix that is kept.
+    prompt_tokens: u64,
+    /// Answer tokens of all requests.
+    answer_tokens: u64,
     /// Lanes that the group is spread over, at least 1.
     pub(crate) lanes: u32,
 }
@@ -26,8 +28,20 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn empty(group: u32, model: u32, prefix_tokens: u64, pace: Pace) -> Self {
-        let (reuse, own_parts) = Default::default();
-        Self { group, model, requests: 0, start: 0, prefix_tokens, reuse, own_parts, pace, work: 0, lanes: 1 }
+        let (requests, start, reuse, own_parts, prompt_tokens, answer_tokens) = Default::default();
+        Self {
+            group,
+            model,
+            requests,
+            start,
+            prefix_tokens,
+            reuse,
+            own_parts,
+            pace,
+            prompt_tokens,
+            answer_tokens,
+            lanes: 1,
+        }
     }
 
     /// Tokens that a lane evaluates once for all of its requests.
@@ -42,25 +56,38 @@ impl Load {
 
     /// Work of reading what is kept.
     pub(crate) fn prefix(&self) -> u64 {
-        self.pace.work(self.kept_tokens(), 0)
+        self.pace.work(0, self.kept_tokens(), 0)
+    }
+
+    /// Work of all requests, without a prefix that is kept.
+    pub(crate) fn work(&self) -> u64 {
+        self.pace.work(self.requests.into(), self.prompt_tokens, self.answer_tokens)
+    }
+
+    /// Work of the whole group at another pace, each of its lanes reading what is kept.
+    pub(crate) fn work_at(&self, pace: &Pace) -> u64 {
+        let prefixes = self.kept_tokens().saturating_mul(self.lanes.into());
+        let prompts = self.prompt_tokens.saturating_add(prefixes);
+        pace.work(self.requests.into(), prompts, self.answer_tokens)
     }
 
     /// Takes a request in, while it is not known yet whether prefixes are kept.
     pub(crate) fn add(&mut self, size: Size) {
         self.requests += 1;
         self.own_parts.add(size.own);
-        self.work = self.work.saturating_add(self.pace.work(size.own, size.output));
+        self.prompt_tokens = self.prompt_tokens.saturating_add(size.own);
+        self.answer_tokens = self.answer_tokens.saturating_add(size.output);
     }
 
     /// It is known now: a prefix that is not kept is part of every request's work.
     pub(crate) fn settle(&mut self) {
-        let again = self.pace.work(self.prefix_tokens - self.kept_tokens(), 0);
-        self.work = self.work.saturating_add(again.saturating_mul(self.requests.into()));
+        let again = (self.prefix_tokens - self.kept_tokens()).saturating_mul(self.requests.into());
+        self.prompt_tokens = self.prompt_tokens.saturating_add(again);
     }
 
     /// Work of each of its lanes.
     pub(crate) fn share(&self) -> u64 {
-        (self.work / u64::from(self.lanes)).saturating_add(self.prefix())
+        (self.work() / u64::from(self.lanes)).saturating_add(self.prefix())
     }
 
     /// Its ordinals, in input order.
@@ -77,7 +104,7 @@ impl Load {
 /// prefix once more. If every lane has a share already, that only evens things out, and it must
 /// leave each share `warm` times the prefix. At most one step a group and one a lane: O((g + l) log g).
 pub(crate) fn spread(loads: &mut [Load], lanes: u32, warm: Ratio) -> u64 {
-    let alone = loads.iter().map(|load| load.work.saturating_add(load.prefix()));
+    let alone = loads.iter().map(|load| load.work().saturating_add(load.prefix()));
     let mut total = alone.fold(0, u64::saturating_add);
     let mut shares = loads.len();
     let mut longest: BinaryHeap<_> =
@@ -87,7 +114,7 @@ pub(crate) fn spread(loads: &mut [Load], lanes: u32, warm: Ratio) -> u64 {
             break;
         }
         let idle = shares < lanes as usize;
-        let narrower = load.work / u64::from(load.lanes + 1);
+        let narrower = load.work() / u64::from(load.lanes + 1);
         let worth = idle || narrower >= warm.of(load.prefix());
         if worth && load.lanes < lanes.min(load.requests) {
             load.lanes += 1;

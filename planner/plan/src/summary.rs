@@ -139,9 +139,7 @@ impl fmt::Display for Warning {
             Self::PrefixesNotKept { groups, requests } => {
                 write!(
                     f,
-                    "The model's sliding window keeps {groups} shared prefixes from being reused: \
-                     {requests} requests evaluate theirs anew. Starting the engine with \
-                     LLAMA_ARG_SWA_FULL=1 reuses them, for more memory."
+                    "{groups} shared prefixes are not reused: {requests} requests evaluate theirs anew."
                 )
             }
             Self::ConversationsOfOne { requests } => {

@@ -1,11 +1,13 @@
-use crate::{Fleet, Limits, Micros};
+use crate::{Fleet, Limits, Micros, Speed};
 
-/// What a token costs one lane: nanoseconds where the speeds are known, else thousandths of a
-/// prompt token. Integers, so that sums do not depend on their order; sums saturate at 584 years.
+/// What a token and a request cost one lane: nanoseconds where the speeds are known, else thousandths
+/// of a prompt token. Integers, so that sums do not depend on their order; sums saturate at 584 years.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pace {
     prompt: u64,
     answer: u64,
+    /// Of a request beyond its tokens.
+    request: u64,
     known: bool,
 }
 
@@ -15,15 +17,21 @@ const NANOS_PER_MICRO: u64 = 1_000;
 const PROMPT_WEIGHT: u64 = 1_000;
 
 impl Pace {
-    pub(crate) fn of(fleet: &Fleet, limits: &Limits) -> Self {
-        let speeds = (fleet.prefill_tokens_per_second, fleet.decode_tokens_per_second);
-        match speeds {
-            (Some(prefill), Some(decode)) if is_speed(prefill) && is_speed(decode) => {
-                Self { prompt: nanos(prefill), answer: nanos(decode), known: true }
-            }
-            _ => {
+    /// Of one lane while `busy` lanes are at work.
+    pub(crate) fn of(fleet: &Fleet, busy: u32, limits: &Limits) -> Self {
+        let speeds = &fleet.speeds;
+        let speed = speeds.iter().find(|speed| busy <= speed.lanes).or(speeds.last());
+        match speed.filter(|speed| is_known(speed)) {
+            Some(speed) => Self {
+                // No token is free.
+                prompt: nanos(1.0 / speed.prefill_tokens_per_second).max(1),
+                answer: nanos(1.0 / speed.decode_tokens_per_second).max(1),
+                request: nanos(speed.request_seconds),
+                known: true,
+            },
+            None => {
                 let answer = limits.answer_weight.of(PROMPT_WEIGHT).max(1);
-                Self { prompt: PROMPT_WEIGHT, answer, known: false }
+                Self { prompt: PROMPT_WEIGHT, answer, request: 0, known: false }
             }
         }
     }
@@ -32,9 +40,11 @@ impl Pace {
         self.known
     }
 
-    pub(crate) fn work(&self, prompt_tokens: u64, answer_tokens: u64) -> u64 {
+    /// Of so many requests with so many tokens in all.
+    pub(crate) fn work(&self, requests: u64, prompt_tokens: u64, answer_tokens: u64) -> u64 {
+        let request = self.request.saturating_mul(requests);
         let prompt = self.prompt.saturating_mul(prompt_tokens);
-        prompt.saturating_add(self.answer.saturating_mul(answer_tokens))
+        request.saturating_add(prompt).saturating_add(self.answer.saturating_mul(answer_tokens))
     }
 
     /// Work that a lane does in `time`, if its speed is known.
@@ -48,11 +58,12 @@ impl Pace {
     }
 }
 
-fn is_speed(tokens_per_second: f64) -> bool {
-    tokens_per_second.is_finite() && tokens_per_second > 0.0
+fn is_known(speed: &Speed) -> bool {
+    let is_speed = |tokens_per_second: f64| tokens_per_second.is_finite() && tokens_per_second > 0.0;
+    is_speed(speed.prefill_tokens_per_second) && is_speed(speed.decode_tokens_per_second)
 }
 
-fn nanos(tokens_per_second: f64) -> u64 {
-    // The cast saturates; no token is free.
-    ((NANOS_PER_SECOND / tokens_per_second).round() as u64).max(1)
+/// The cast saturates; what is negative or no number is nothing.
+fn nanos(seconds: f64) -> u64 {
+    (seconds * NANOS_PER_SECOND).round() as u64
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use caravan_proto::{
     error::Reason,
     name::FileId,
-    v1::{self, file_service_server::FileService, upload_file_request::Part},
+    v1::{self, file::Purpose, file_service_server::FileService, upload_file_request::Part},
 };
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
@@ -49,11 +49,15 @@ impl Files {
             return Err(Reason::UploadOutOfOrder.field("part", "the first message must be start"));
         };
         check_start(&start)?;
+        let purpose = match start.purpose() {
+            Purpose::Unspecified => Purpose::Batch,
+            stated => stated,
+        };
         let new = NewFile {
             id: FileId::now(),
             upload_id: Some(start.upload_id),
             filename: start.filename,
-            purpose: v1::file::Purpose::Batch,
+            purpose,
             created: clock::now(),
         };
         let file = self.store.open_file(&new).await.map_err(status)?;
@@ -212,15 +216,15 @@ fn check_start(start: &v1::UploadStart) -> Result<(), Status> {
         return wrong("start.filename", "filename must have at most 255 bytes, none a control character");
     }
     match start.purpose() {
-        v1::file::Purpose::Unspecified | v1::file::Purpose::Batch | v1::file::Purpose::Model => Ok(()),
-        v1::file::Purpose::BatchOutput => {
+        Purpose::Unspecified | Purpose::Batch | Purpose::Model => Ok(()),
+        Purpose::BatchOutput => {
             wrong("start.purpose", "only files of purpose batch or model may be uploaded")
         }
     }
 }
 
 /// A block of the store in messages of bounded size.
-fn pieces(block: Result<Bytes, files::Error>) -> Vec<Result<Bytes, files::Error>> {
+pub(super) fn pieces(block: Result<Bytes, files::Error>) -> Vec<Result<Bytes, files::Error>> {
     match block {
         Ok(block) => {
             let starts = (0..block.len()).step_by(DOWNLOAD_BYTES);
@@ -230,7 +234,7 @@ fn pieces(block: Result<Bytes, files::Error>) -> Vec<Result<Bytes, files::Error>
     }
 }
 
-fn failed(error: files::Error) -> Status {
+pub(super) fn failed(error: files::Error) -> Status {
     match error {
         files::Error::Superseded => Reason::Unavailable
             .status("another stream of this upload is under way: ask QueryUpload, then resume"),

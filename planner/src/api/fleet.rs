@@ -10,8 +10,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 
-use super::{page, status};
-use crate::{clock, dispatch, store::Store};
+use super::{Models, models, page, status};
+use crate::{
+    clock, dispatch,
+    profiles::{self, Refusal, Wrong},
+    store::Store,
+};
 
 /// How often the fleet is looked at for those who watch it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -21,6 +25,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub struct FleetApi {
     store: Arc<dyn Store>,
     lease: dispatch::Options,
+    models: Models,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -28,15 +33,16 @@ pub struct FleetApi {
 // === impl FleetApi ===
 
 impl FleetApi {
-    /// The fleet in `store`; an executor silent for a lease's time to live is offline.
+    /// The fleet in `store`, which gets its models by `models`; an executor silent for a lease's time to live is offline.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
         lease: dispatch::Options,
+        models: Models,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self { store, lease, tasks, stop }
+        Self { store, lease, models, tasks, stop }
     }
 
     async fn executors(&self, offline_too: bool) -> Result<Vec<v1::Executor>, Status> {
@@ -125,33 +131,46 @@ impl FleetService for FleetApi {
         let request = request.into_inner();
         let limit = page::size(request.page_size)?;
         let found = self.store.profiles().await.map_err(status)?;
-        let mut profiles = Vec::new();
-        for profile in found {
-            if request.model.is_empty() || request.model == profile.detail.model {
-                let name = profile.id.name();
-                let measure_time = Some(clock::timestamp(profile.measured));
-                profiles.push(v1::Profile { name, measure_time, ..profile.detail });
-            }
-        }
-        let key = |profile: &v1::Profile| format!("{}\n{}", profile.model, profile.name);
+        let wanted = |known: &str| request.model.is_empty() || crate::models::means(&request.model, known);
+        let found = found.into_iter().filter(|profile| wanted(&profile.detail.model));
+        let profiles: Vec<v1::Profile> = found.map(profiles::view).collect();
+        let age = |profile: &v1::Profile| i64::MAX - profiles::measured(profile).max(0);
+        let key =
+            |profile: &v1::Profile| format!("{}\n{:019}\n{}", profile.model, age(profile), profile.name);
         let (profiles, next_page_token) = paged(profiles, key, &request.page_token, limit);
         Ok(Response::new(v1::ListProfilesResponse { profiles, next_page_token }))
     }
 
     async fn create_profile(
         &self,
-        _request: Request<v1::CreateProfileRequest>,
+        request: Request<v1::CreateProfileRequest>,
     ) -> Result<Response<v1::Profile>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let profile = request.into_inner().profile;
+        let profile =
+            profile.ok_or_else(|| Reason::InvalidArgument.field("profile", "profile must be set"))?;
+        let model = profile.model.clone();
+        let kept = profiles::keep(&*self.store, profile).await.map_err(|refusal| match refusal {
+            Refusal::Wrong(Wrong { field, wanted }) => {
+                Reason::InvalidArgument.field(format!("profile.{field}"), format!("{field} must be {wanted}"))
+            }
+            Refusal::Older => {
+                let message = "the same engine, GPU and model were measured later: leave measure_time out to \
+                               replace that profile";
+                Reason::InvalidArgument.field("profile.measure_time", message)
+            }
+            Refusal::Store(error) => status(error),
+        })?;
+        tracing::info!(model, profile = kept.name, "profile created");
+        Ok(Response::new(kept))
     }
 
-    type EnsureModelStream = Pin<Box<dyn Stream<Item = Result<v1::EnsureModelResponse, Status>> + Send>>;
+    type EnsureModelStream = models::Progress;
 
     async fn ensure_model(
         &self,
-        _request: Request<v1::EnsureModelRequest>,
+        request: Request<v1::EnsureModelRequest>,
     ) -> Result<Response<Self::EnsureModelStream>, Status> {
-        Err(Status::unimplemented("not yet"))
+        Ok(Response::new(self.models.ensure(request.into_inner()).await?))
     }
 }
 

@@ -4,6 +4,7 @@
 mod batches;
 mod files;
 mod fleet;
+mod models;
 mod page;
 mod status;
 mod view;
@@ -13,5 +14,6 @@ mod work;
 pub use batches::Batches;
 pub use files::Files;
 pub use fleet::FleetApi;
+pub use models::Models;
 pub use status::status;
 pub use work::Work;

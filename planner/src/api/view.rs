@@ -5,7 +5,7 @@ use caravan_proto::v1;
 use crate::{
     clock::timestamp,
     results,
-    store::{Batch, File, State},
+    store::{Batch, File, Pin, State},
 };
 
 pub(super) fn file(file: &File) -> v1::File {
@@ -34,6 +34,7 @@ pub(super) fn batch(batch: Batch) -> v1::Batch {
         chunks: Some(batch.chunks),
         usage: Some(batch.usage),
         plan,
+        pinned_models: batch.pins.into_iter().map(pinned).collect(),
         output_file: batch.outputs.output.map(|id| id.name()).unwrap_or_default(),
         error_file: batch.outputs.error.map(|id| id.name()).unwrap_or_default(),
         line_errors,
@@ -47,6 +48,10 @@ pub(super) fn batch(batch: Batch) -> v1::Batch {
         report,
         ..spec
     }
+}
+
+fn pinned(Pin { model, digest }: Pin) -> v1::PinnedModel {
+    v1::PinnedModel { model, digest }
 }
 
 /// A batch for a list: without what can be long.

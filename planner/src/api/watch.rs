@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{status, view};
-use crate::{signals::Signals, store::Store};
+use crate::{clock, signals::Signals, store::Store};
 
 /// State is published at most this often, but for a change of `state`.
 const PUBLISH: Duration = Duration::from_millis(500);
@@ -70,7 +70,7 @@ impl Watch {
         loop {
             let mut now = self.load().await?;
             let ended = view::ended(now.state());
-            now.progress = speed.sample(&now).filter(|_| !ended);
+            now.progress = speed.sample(&now).or_else(|| planned(&now)).filter(|_| !ended);
             let due =
                 last.is_none() || ended || published.elapsed() >= PUBLISH || changed(last.as_ref(), &now);
             if due {
@@ -137,6 +137,15 @@ fn leaving() -> Status {
     Reason::Unavailable.retry_after(message, Duration::from_secs(1))
 }
 
+/// What is left by the plan, before any result tells.
+fn planned(batch: &v1::Batch) -> Option<v1::Progress> {
+    let estimated = Duration::try_from(batch.plan.as_ref()?.estimated_duration?).ok()?;
+    let since = clock::now().saturating_sub(clock::micros(batch.start_time?));
+    let running = Duration::from_micros(u64::try_from(since).unwrap_or_default());
+    let left = estimated.checked_sub(running).filter(|_| batch.state() == v1::batch::State::Running)?;
+    Some(v1::Progress { remaining: prost_types::Duration::try_from(left).ok(), ..v1::Progress::default() })
+}
+
 fn changed(last: Option<&v1::Batch>, now: &v1::Batch) -> bool {
     last.is_some_and(|last| last.state != now.state)
 }
@@ -163,7 +172,7 @@ impl Speed {
         }
         let (since, done_then, tokens_then) = *self.samples.front()?;
         let seconds = (now - since).as_secs_f64();
-        if seconds < PUBLISH.as_secs_f64() {
+        if seconds < PUBLISH.as_secs_f64() || done == done_then {
             return None;
         }
         let requests_per_second = per_second(done - done_then, seconds);
@@ -171,9 +180,8 @@ impl Speed {
         Some(v1::Progress {
             requests_per_second,
             tokens_per_second: per_second(tokens - tokens_then, seconds),
-            remaining: (requests_per_second > 0.0)
-                .then(|| Duration::try_from_secs_f64(left).ok())
-                .flatten()
+            remaining: Duration::try_from_secs_f64(left)
+                .ok()
                 .and_then(|left| prost_types::Duration::try_from(left).ok()),
         })
     }

@@ -8,13 +8,15 @@ use caravan_proto::{
     v1::{self, connect_response::Message},
 };
 
-use super::Outgoing;
+use super::{Outgoing, Target, digests::Digests};
+use crate::profiles;
 
 /// The executors that are connected to this replica. Cheap to clone.
-/// Memory: one entry an executor, one credit a lane.
+/// Memory: one entry an executor, one credit a lane, and every profile once.
 #[derive(Debug, Clone, Default)]
 pub struct Fleet {
     connected: Arc<Mutex<HashMap<ExecutorId, Connected>>>,
+    profiles: Arc<Mutex<Vec<v1::Profile>>>,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,8 @@ impl Connected {
 
 impl Fleet {
     /// Takes a session in. One that the same executor had before is over.
-    pub(crate) fn join(&self, id: ExecutorId, outgoing: Outgoing, detail: v1::Executor) {
+    pub(crate) fn join(&self, id: ExecutorId, outgoing: Outgoing, mut detail: v1::Executor) {
+        self.cap(&mut detail);
         let before = self.lock().insert(id, Connected { outgoing, detail, credits: Vec::new() });
         if let Some(before) = before {
             before.outgoing.close(tonic::Status::aborted("the executor has dialled again"));
@@ -72,7 +75,19 @@ impl Fleet {
         let mut connected = self.lock();
         let known = connected.get_mut(&id).filter(|known| known.outgoing.is(outgoing))?;
         change(&mut known.detail);
+        self.cap(&mut known.detail);
         Some(known.detail.clone())
+    }
+
+    /// Takes note of what was measured: engines that speak from now on are asked for no larger contexts than are
+    /// safe on them.
+    pub(super) fn learn(&self, profiles: Vec<v1::Profile>) {
+        *self.profiles.lock().unwrap_or_else(PoisonError::into_inner) = profiles;
+    }
+
+    fn cap(&self, executor: &mut v1::Executor) {
+        let profiles = self.profiles.lock().unwrap_or_else(PoisonError::into_inner);
+        executor.engines.iter_mut().for_each(|engine| profiles::cap(engine, &profiles));
     }
 
     /// Takes credits; a lane has one at most.
@@ -92,6 +107,30 @@ impl Fleet {
             known.credits.clear();
             known.detail.state = v1::executor::State::Draining.into();
         }
+    }
+
+    /// Every engine, by host, for errands.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let connected = self.lock();
+        let each = connected.iter().flat_map(|(id, known)| {
+            known.detail.engines.iter().map(|engine| Target {
+                executor: *id,
+                host: known.detail.host.clone(),
+                engine: engine.id.clone(),
+                kind: engine.kind(),
+                outgoing: known.outgoing.clone(),
+            })
+        });
+        let mut targets: Vec<_> = each.collect();
+        targets.sort_by(|a, b| (&a.host, a.executor, &a.engine).cmp(&(&b.host, b.executor, &b.engine)));
+        targets
+    }
+
+    /// The digests that the engines that serve hold.
+    pub(super) fn digests(&self) -> Digests {
+        let connected = self.lock();
+        let engines = connected.values().flat_map(|known| &known.detail.engines);
+        engines.filter(|engine| engine.state() == v1::engine::State::Ready).collect()
     }
 
     /// Every open credit of an engine that serves.

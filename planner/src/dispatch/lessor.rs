@@ -5,6 +5,7 @@ use caravan_proto::{
     v1::{self, connect_response::Message},
 };
 use prost::Message as _;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -12,8 +13,9 @@ use super::{Fleet, Options, fleet::Open};
 use crate::{
     clock, metrics, models,
     objects::Objects,
+    profiles,
     signals::Signals,
-    store::{self, Claim, Store, Wanted, Warm},
+    store::{self, Claim, Offer, Store, Wanted, Warm},
 };
 
 /// Answers credits with leases.
@@ -27,7 +29,7 @@ pub struct Lessor {
 
 /// Lanes of engines with the same models and kind find the same chunks, but for the share that they
 /// are warm for.
-type Qualification = (Vec<(String, i64)>, i64, Option<Warm>);
+type Qualification = (Vec<Offer>, i64, Option<Warm>);
 
 // === impl Lessor ===
 
@@ -49,7 +51,15 @@ impl Lessor {
 
     /// Leases until stopped.
     pub async fn run(self, stop: CancellationToken) {
+        let mut read = None::<Instant>;
         while !stop.is_cancelled() {
+            if read.is_none_or(|at| at.elapsed() >= Self::LOOK) {
+                // What was read before still holds if they cannot be read now.
+                if let Ok(found) = self.store.profiles().await {
+                    self.fleet.learn(found.into_iter().map(profiles::view).collect());
+                    read = Some(Instant::now());
+                }
+            }
             if let Err(error) = self.answer_credits().await {
                 tracing::error!(error = &error as &dyn std::error::Error, "chunks cannot be claimed");
             }
@@ -62,8 +72,9 @@ impl Lessor {
 
     async fn answer_credits(&self) -> Result<(), store::Error> {
         let mut barren: HashSet<Qualification> = HashSet::new();
+        let digests = self.fleet.digests();
         for open in self.fleet.open_credits() {
-            let wanted = wanted(&open, self.options.deadline());
+            let wanted = wanted(&open, digests.offers(&open.engine), self.options.deadline());
             let qualification = (wanted.models.clone(), wanted.kind, wanted.warm);
             if barren.contains(&qualification) {
                 continue;
@@ -125,11 +136,12 @@ impl Lessor {
             range_end: claim.size,
             done: claim.done.clone(),
             payload: Some(payload),
+            model_digest: Some(claim.digest.clone()),
         })
     }
 }
 
-fn wanted(open: &Open, deadline: store::Micros) -> Wanted {
+fn wanted(open: &Open, models: Vec<Offer>, deadline: store::Micros) -> Wanted {
     let credit = &open.credit;
     let warm = credit.warm_batch.parse().ok();
     Wanted {
@@ -137,7 +149,7 @@ fn wanted(open: &Open, deadline: store::Micros) -> Wanted {
         executor: open.executor,
         engine: credit.engine.clone(),
         lane: credit.lane,
-        models: models::names(&open.engine),
+        models,
         kind: kind_bit(open.engine.kind()),
         warm: warm.map(|batch| Warm { batch, group: credit.warm_group, share: credit.warm_share }),
         now: clock::now(),

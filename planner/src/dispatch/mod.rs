@@ -1,14 +1,19 @@
 //! Work for executors: sessions with them, their credits, and leases in answer.
 
+mod digests;
+mod errands;
 mod fleet;
 mod lessor;
 mod outgoing;
 mod session;
+mod target;
 
+pub use errands::Errands;
 pub use fleet::Fleet;
 pub use lessor::Lessor;
 pub use outgoing::Outgoing;
 pub use session::Sessions;
+pub use target::{Target, Unselected};
 
 use std::time::Duration;
 

@@ -11,9 +11,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, Streaming};
 use tracing::Instrument as _;
 
-use super::{Fleet, Options, Outgoing};
+use super::{Errands, Fleet, Options, Outgoing};
 use crate::{
     clock,
+    profiles::{self, Refusal},
     results::{Arrival, Gatherer},
     signals::Signals,
     store::{self, Held, Store},
@@ -30,6 +31,7 @@ pub struct Sessions {
     fleet: Fleet,
     gatherer: Arc<Gatherer>,
     vocabularies: Vocabularies,
+    errands: Errands,
     signals: Signals,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -56,7 +58,7 @@ enum Error {
 
 impl Sessions {
     /// Sessions for executors; `fleet` knows those that are connected, `vocabularies` takes what they
-    /// send of models.
+    /// send of models, `errands` how far they are with them.
     #[must_use]
     pub fn new(
         options: Options,
@@ -64,10 +66,11 @@ impl Sessions {
         fleet: Fleet,
         gatherer: Arc<Gatherer>,
         vocabularies: Vocabularies,
+        errands: Errands,
         signals: Signals,
     ) -> Self {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        Self { options, store, fleet, gatherer, vocabularies, signals, tasks, stop }
+        Self { options, store, fleet, gatherer, vocabularies, errands, signals, tasks, stop }
     }
 
     /// Takes an executor in: reads its hello, answers, and serves it until one side ends.
@@ -121,10 +124,7 @@ impl Session {
         };
         self.remember(&detail).await?;
         for profile in hello.profiles {
-            let measured = profile.measure_time.map_or_else(clock::now, clock::micros);
-            let id = caravan_proto::name::ProfileId::now();
-            let profile = store::Profile { id, measured, detail: profile };
-            shared.store.put_profile(&profile).await?;
+            self.keep(profile).await?;
         }
         tracing::info!(executor = %self.id, host = detail.host, engines = detail.engines.len(), "executor connected");
         shared.fleet.join(self.id, self.outgoing.clone(), detail);
@@ -164,6 +164,7 @@ impl Session {
             }
         }
         self.shared.fleet.leave(self.id, &self.outgoing);
+        self.shared.errands.over(&self.outgoing);
         tracing::info!("executor disconnected");
     }
 
@@ -193,7 +194,10 @@ impl Session {
                     shared.vocabularies.arrived(vocabulary).await;
                 }
             }
-            FromExecutor::Profile(_) | FromExecutor::ModelProgress(_) => {}
+            FromExecutor::Profile(profile) => self.keep(profile).await?,
+            FromExecutor::ModelProgress(progress) => {
+                shared.errands.progress(&self.outgoing, progress).await?;
+            }
         }
         Ok(())
     }
@@ -211,6 +215,20 @@ impl Session {
         });
         if let Some(detail) = detail {
             self.remember(&detail).await?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what was measured; what cannot be used or is known better is passed over.
+    async fn keep(&self, profile: v1::Profile) -> Result<(), store::Error> {
+        let model = profile.model.clone();
+        match profiles::keep(&*self.shared.store, profile).await {
+            Ok(kept) => tracing::info!(model, profile = kept.name, "profile kept"),
+            Err(Refusal::Store(error)) => return Err(error),
+            Err(Refusal::Older) => tracing::debug!(model, "an older profile is passed over"),
+            Err(Refusal::Wrong(wrong)) => {
+                tracing::warn!(model, error = &wrong as &dyn std::error::Error, "a profile cannot be used");
+            }
         }
         Ok(())
     }

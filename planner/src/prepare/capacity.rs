@@ -1,12 +1,18 @@
-use caravan_plan::{Fleet, Origin, Tokens};
+use std::collections::BTreeMap;
+
+use caravan_plan::{Fleet, Origin, ReusePoint, Tokens};
 use caravan_proto::v1::{self, engine};
 use caravan_request::{EngineKind, Kinds};
 
 use super::{Options, count::Counter};
 use crate::{
     models,
+    profiles::{self, Difference},
     store::{Executor, Profile},
 };
+
+/// Differences between engines and profiles that a plan names.
+const SENTENCES: usize = 10;
 
 /// What the fleet can do now, for planning.
 #[derive(Debug, Default)]
@@ -26,7 +32,7 @@ struct Host {
 // === impl Capacity ===
 
 impl Capacity {
-    /// The engines that serve on these executors, and what was calibrated.
+    /// The engines that serve on these executors, with no larger contexts than were measured to be safe.
     #[must_use]
     pub fn of(executors: Vec<Executor>, profiles: Vec<Profile>) -> Self {
         let online = executors.into_iter().filter(|e| e.detail.state() == v1::executor::State::Online);
@@ -34,8 +40,11 @@ impl Capacity {
             let host = Host { executor: executor.id.name(), host: executor.detail.host };
             executor.detail.engines.into_iter().map(move |engine| (engine, host.clone()))
         });
-        let (engines, hosts) = ready.filter(|(engine, _)| engine.state() == engine::State::Ready).unzip();
-        Self { engines, hosts, profiles: profiles.into_iter().map(|profile| profile.detail).collect() }
+        let (mut engines, hosts): (Vec<_>, Vec<_>) =
+            ready.filter(|(engine, _)| engine.state() == engine::State::Ready).unzip();
+        let profiles: Vec<_> = profiles.into_iter().map(profiles::view).collect();
+        engines.iter_mut().for_each(|engine| profiles::cap(engine, &profiles));
+        Self { engines, hosts, profiles }
     }
 
     /// One engine of nobody's, and what was calibrated on it.
@@ -96,41 +105,90 @@ impl Capacity {
     #[must_use]
     pub fn fleet(&self, model: &str, options: &Options) -> Fleet {
         let found = self.found(model);
-        let lanes: u32 =
-            found.iter().map(|(engine, _)| u32::try_from(engine.slots).unwrap_or_default()).sum();
+        let lanes = found.iter().map(|(engine, _)| slots(engine)).fold(0, u32::saturating_add);
         let context = found.iter().filter_map(|(_, model)| u64::try_from(model.max_context).ok()).max();
-        let window = found.iter().filter_map(|(_, model)| u64::try_from(model.sliding_window).ok()).max();
-        let profile = self.profile(&found);
-        let origin = match (found.is_empty(), profile) {
-            (true, _) => Origin::Configured,
-            (false, Some(_)) => Origin::Profile,
-            (false, None) => Origin::Reported,
+        let measured = self.measured(&found);
+        let origin = match (found.len(), measured.len()) {
+            (0, _) => Origin::Configured,
+            (all, known) if all == known => Origin::Profile,
+            _ => Origin::Reported,
         };
-        let speed = |of: fn(&v1::Profile) -> f64| profile.map(of).filter(|speed| *speed > 0.0);
+        let by_slots: Vec<_> = measured.iter().map(|(engine, profile)| (slots(engine), *profile)).collect();
+        // An engine that keeps the whole cache of such layers behaves as if it had no window.
+        let windows = found.iter().filter(|(engine, _)| !engine.swa_full);
+        let window = windows.filter_map(|(_, model)| u64::try_from(model.sliding_window).ok()).max();
         Fleet {
             lanes: if found.is_empty() { options.default_lanes } else { lanes },
             lanes_known: !found.is_empty(),
             context: Tokens(context.filter(|tokens| *tokens > 0).unwrap_or(options.default_context)),
-            prefill_tokens_per_second: speed(|profile| profile.prefill_tokens_per_second),
-            decode_tokens_per_second: speed(|profile| profile.decode_tokens_per_second),
+            speeds: profiles::of_lanes(&by_slots, lanes),
             sliding_window: window.filter(|window| *window > 0).map(Tokens),
+            reuse: reuse(&measured).iter().map(reuse_point).collect(),
             answer_share: None,
             reserve_share: None,
             origin,
         }
     }
 
+    /// What each of `Fleet::reuse` needs, or why a prefix is not kept there, as calibration found.
+    #[must_use]
+    pub(super) fn needs(&self, model: &str) -> Vec<String> {
+        let found = self.found(model);
+        reuse(&self.measured(&found)).iter().map(|point| point.needs.clone()).collect()
+    }
+
+    /// What a person should know of the profiles of a model: why they do not hold for engines, and for which
+    /// engines something is assumed.
+    #[must_use]
+    pub(super) fn notes(&self, model: &str) -> Vec<String> {
+        let found = self.found(model);
+        let mut notes = Vec::new();
+        let mut differing: BTreeMap<Difference, Vec<String>> = BTreeMap::new();
+        for (engine, known) in &found {
+            if let Some(difference) = profiles::closest(&self.profiles, engine, known) {
+                differing.entry(difference).or_default().push(self.name(engine));
+            }
+        }
+        for (difference, engines) in differing.iter().take(SENTENCES) {
+            let engines = several(engines);
+            notes.push(format!(
+                "The profile of model {model} was measured {difference} on {engines}: it is not used there. \
+                 Calibrate again."
+            ));
+        }
+        let measured = self.measured(&found);
+        let (all, known) = (found.len(), measured.len());
+        if (1..all).contains(&known) {
+            notes.push(format!(
+                "{known} of {all} engines are measured for model {model}: the others are taken to be as fast."
+            ));
+        }
+        let beyond = measured.iter().filter_map(|(engine, profile)| {
+            let most = profile.speeds.last().map(|point| point.slots)?;
+            (engine.slots > most).then_some((most, engine))
+        });
+        if let Some((most, engine)) = beyond.min_by_key(|(most, _)| *most) {
+            notes.push(format!(
+                "Model {model} was measured with up to {most} slots, and {} has {}: it is taken to do no more \
+                 in all than with {most}.",
+                self.name(engine),
+                engine.slots
+            ));
+        }
+        notes
+    }
+
     /// How the prompts of a model are counted, as far as profiles tell.
     #[must_use]
     pub(super) fn counter(&self, model: &str, options: &Options) -> Counter {
         let found = self.found(model);
-        let profile = self.profile(&found);
-        let image_tokens = profile.and_then(|profile| u64::try_from(profile.image_tokens).ok());
-        let image_tokens = image_tokens.filter(|tokens| *tokens > 0);
+        let measured = self.measured(&found);
+        let images = measured.iter().filter_map(|(_, profile)| u64::try_from(profile.image_tokens).ok());
+        let image_tokens = images.into_iter().find(|tokens| *tokens > 0);
         Counter {
             tokenizer: None,
             begin_tokens: 0,
-            template: profile.and_then(|profile| profile.template),
+            template: measured.iter().find_map(|(_, profile)| profile.template),
             bytes_per_token: options.bytes_per_token(),
             image_tokens: image_tokens.unwrap_or(options.image_tokens),
             image_known: image_tokens.is_some(),
@@ -141,15 +199,53 @@ impl Capacity {
         self.engines.iter().filter_map(|engine| Some((engine, has(engine, model)?))).collect()
     }
 
-    /// The newest profile of one of these models.
-    fn profile(&self, found: &[(&v1::Engine, &v1::Model)]) -> Option<&v1::Profile> {
-        self.profiles.iter().find(|profile| {
-            found.iter().any(|(engine, model)| {
-                profile.model == model.name
-                    && profile.model_digest == model.digest
-                    && profile.engine_kind == engine.kind
-            })
-        })
+    /// Those of these engines that a profile holds for, with it.
+    fn measured<'c>(
+        &'c self,
+        found: &[(&'c v1::Engine, &v1::Model)],
+    ) -> Vec<(&'c v1::Engine, &'c v1::Profile)> {
+        let profile = |engine, model| profiles::valid(&self.profiles, engine, model);
+        found.iter().filter_map(|&(engine, model)| Some((engine, profile(engine, model)?))).collect()
+    }
+
+    /// An engine as people know it.
+    fn name(&self, engine: &v1::Engine) -> String {
+        let place = self.engines.iter().position(|known| std::ptr::eq(known, engine));
+        match place.and_then(|place| self.hosts.get(place)).filter(|host| !host.host.is_empty()) {
+            Some(host) => format!("{}/{}", host.host, engine.id),
+            None => engine.id.clone(),
+        }
+    }
+}
+
+/// What was measured of the reuse of prefixes: on an engine that runs as it did then, and that keeps no more than
+/// it must, if there is one.
+fn reuse<'c>(measured: &[(&v1::Engine, &'c v1::Profile)]) -> &'c [v1::ReusePoint] {
+    let alike = measured.iter().filter(|(engine, profile)| engine.swa_full == profile.swa_full);
+    let told = alike.filter(|(_, profile)| !profile.reuse.is_empty());
+    told.min_by_key(|(engine, _)| engine.swa_full).map_or(&[], |(_, profile)| &profile.reuse)
+}
+
+fn reuse_point(point: &v1::ReusePoint) -> ReusePoint {
+    let tokens = |count: i64| Tokens(u64::try_from(count).unwrap_or_default());
+    ReusePoint {
+        prefix: tokens(point.prefix_tokens),
+        own: tokens(point.own_tokens),
+        batch: tokens(point.batch_tokens),
+        kept: point.reused,
+    }
+}
+
+fn slots(engine: &v1::Engine) -> u32 {
+    u32::try_from(engine.slots).unwrap_or_default()
+}
+
+/// `a`, or `a and 3 more`.
+fn several(engines: &[String]) -> String {
+    match engines {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first, more @ ..] => format!("{first} and {} more", more.len()),
     }
 }
 

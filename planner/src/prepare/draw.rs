@@ -32,6 +32,8 @@ pub(super) struct Drawn {
     pub(super) engines: Vec<v1::QualifiedEngine>,
     /// What a person should know beside the plan's own warnings.
     pub(super) notes: Vec<String>,
+    /// By model: what each of `Fleet::reuse` needs.
+    pub(super) needs: Vec<Vec<String>>,
 }
 
 /// What became of drawing up a plan.
@@ -53,7 +55,9 @@ pub(super) struct Facts {
     pub(super) fleet: Fleet,
     pub(super) counter: Counter,
     /// What a person should know of it.
-    pub(super) note: Option<String>,
+    pub(super) notes: Vec<String>,
+    /// What each of `Fleet::reuse` needs.
+    pub(super) needs: Vec<String>,
 }
 
 /// What is drawn up, and by which rules.
@@ -83,11 +87,13 @@ impl Task<'_> {
         }
         let total = scanned.total;
         let facts = know(&scanned.models).await?;
-        let (mut fleets, mut counters, mut notes) = (Vec::new(), Vec::new(), Vec::new());
-        for Facts { fleet, counter, note } in facts {
-            fleets.push(fleet);
-            counters.push(counter);
-            notes.extend(note);
+        let (mut fleets, mut counters) = (Vec::new(), Vec::new());
+        let (mut notes, mut needs) = (Vec::new(), Vec::new());
+        for facts in facts {
+            fleets.push(facts.fleet);
+            counters.push(facts.counter);
+            notes.extend(facts.notes);
+            needs.push(facts.needs);
         }
         let defaults = rules.defaults.clone();
         let bytes = spec.defaults.len();
@@ -104,6 +110,7 @@ impl Task<'_> {
             fleets,
             engines: Vec::new(),
             notes,
+            needs,
         };
         let drawn = plan(drawing).await?;
         reject_too_long(&drawn, rejects).await?;

@@ -117,14 +117,26 @@ fn volatile_prefix(finding: &volatile::Finding) -> v1::VolatilePrefix {
     }
 }
 
-fn not_reused(reuse: Reuse) -> String {
+/// Why engines do not reuse the prefix of a group of this model.
+fn not_reused(drawn: &Drawn, model: usize, reuse: Reuse) -> String {
+    const WAY_OUT: &str = "LLAMA_ARG_SWA_FULL=1 reuses it, for more memory";
     match reuse {
         Reuse::Kept => String::new(),
         Reuse::WithinWindow { window } => {
-            format!("the prefix is not longer than the model's sliding window of {window} tokens")
+            format!("the prefix is not longer than the model's sliding window of {window} tokens: {WAY_OUT}")
         }
         Reuse::BeyondBatch { largest } => {
-            format!("what follows the prefix is longer than {largest} tokens, the largest num_batch")
+            format!(
+                "what follows the prefix is longer than {largest} tokens, the largest num_batch: {WAY_OUT}"
+            )
+        }
+        Reuse::Refuted { point } => {
+            let point = point as usize;
+            let length = drawn.fleets.get(model).and_then(|fleet| fleet.reuse.get(point));
+            let length = length.map_or(0, |point| point.prefix.0);
+            let needs = drawn.needs.get(model).and_then(|needs| needs.get(point));
+            let needs = needs.filter(|needs| !needs.is_empty()).map_or(String::new(), |n| format!(": {n}"));
+            format!("calibration saw a prefix of {length} tokens evaluated anew with every request{needs}")
         }
     }
 }
@@ -169,7 +181,7 @@ fn groups(drawn: &Drawn) -> Vec<v1::PlanGroup> {
             prefix_tokens: signed(group.prefix_tokens.0),
             lanes: i32::try_from(group.shares).unwrap_or(i32::MAX),
             shared_messages: i32::try_from(known.shared_messages).unwrap_or(i32::MAX),
-            not_reused: not_reused(group.reuse),
+            not_reused: not_reused(drawn, known.class.model as usize, group.reuse),
         })
     });
     shown.collect()

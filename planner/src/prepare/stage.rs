@@ -20,6 +20,7 @@ use crate::{
     clock, dispatch,
     files::Reader,
     intake::Scanned,
+    models,
     objects::Objects,
     store::{Batch, File, NewChunk, Planned, Rejected, State, Store},
     vocabularies::Vocabularies,
@@ -150,21 +151,21 @@ impl Preparer {
         for model in models {
             let mut fleet = capacity.fleet(model, &self.options);
             let mut counter = capacity.counter(model, &self.options);
-            let mut note = None;
+            let (mut notes, needs) = (capacity.notes(model), capacity.needs(model));
             if capacity.serves(model) {
                 fleet.answer_share = self.share(model, true).await?;
                 fleet.reserve_share = self.share(model, false).await?;
                 let estimated =
                     |why: String| Some(format!("The tokens of model {model} are estimated: {why}."));
-                note = match known.remove(model) {
+                notes.extend(match known.remove(model) {
                     Some(Ok(known)) => counter.know(model, known),
                     Some(Err(why)) => estimated(why.to_string()),
                     None => {
                         estimated(format!("only those of {MOST_COUNTED} models are counted in one batch"))
                     }
-                };
+                });
             }
-            facts.push(Facts { fleet, counter, note });
+            facts.push(Facts { fleet, counter, notes, needs });
         }
         Ok(facts)
     }
@@ -274,7 +275,7 @@ fn row(frame: &Frame<'_>, number: i32, chunk: &Chunk) -> NewChunk {
         share: i32::try_from(chunk.share).unwrap_or(i32::MAX),
         share_head: chunk.position == 0,
         stealable: chunk.worth_stealing,
-        model: model.cloned().unwrap_or_default(),
+        model: model.map(|model| models::bare(model).to_owned()).unwrap_or_default(),
         kinds: class.map_or(0, |class| capacity::kind_bits(class.kinds)),
         context: signed(chunk.context_needed.0),
         size: i32::try_from(chunk.requests()).unwrap_or(i32::MAX),

@@ -107,7 +107,8 @@ pub trait Store: Send + Sync + 'static {
     /// Leases the best queued chunk for one lane. Of the highest priority that has any: the next of the
     /// warm share, else the first of a share that nobody has begun, else the last of any (a theft
     /// from the tail); among those of older batches first, then by chunk number. Only chunks that the
-    /// engine qualifies for, of batches that are queued or running; a queued batch becomes running.
+    /// engine qualifies for, of batches that are queued or running; a queued batch becomes running. The
+    /// first claim of a model pins the digest that it was offered with; no other is leased from then on.
     async fn claim(&self, wanted: &Wanted) -> Result<Option<Claim>, Error>;
     /// Renews leases of `executor`, and revives those that expired but that nobody claimed since.
     /// Never shortens one. Gives those that it holds no longer.
@@ -151,10 +152,15 @@ pub trait Store: Send + Sync + 'static {
     async fn put_executor(&self, executor: &Executor) -> Result<(), Error>;
     /// Executors seen at or after `since`.
     async fn executors(&self, since: Micros) -> Result<Vec<Executor>, Error>;
-    /// Remembers a profile under its key (model, digest, engine kind and version, gpu): the newest stays.
-    async fn put_profile(&self, profile: &Profile) -> Result<(), Error>;
+    /// Remembers a profile under its key (model, digest, engine kind and version, gpu, driver, KV type): the
+    /// newest stays. Gives the one that stands there now.
+    async fn put_profile(&self, profile: &Profile) -> Result<Profile, Error>;
     /// Every profile, by model, newest first.
     async fn profiles(&self) -> Result<Vec<Profile>, Error>;
+    /// Remembers that an engine made a model of this digest of the file with this SHA-256.
+    async fn put_import(&self, sha256: &str, digest: &str) -> Result<(), Error>;
+    /// Up to `limit` digests that engines made of a file.
+    async fn imports(&self, sha256: &str, limit: i64) -> Result<Vec<String>, Error>;
     /// Remembers how many answer tokens came of those that a batch allowed; each batch counts as much
     /// as all before it. Apart for requests that `stated` what they allow.
     async fn learn_answers(&self, model: &str, stated: bool, answers: Answers) -> Result<(), Error>;

@@ -111,6 +111,8 @@ pub struct Batch {
     pub usage: v1::Usage,
     /// The plan, once planned.
     pub plan: Option<v1::Plan>,
+    /// The digests that its models are held to, from the first lease of each on; by model.
+    pub pins: Vec<Pin>,
     /// The cursor number that the next segment gets.
     pub next_segment: i64,
     /// Planned from configured defaults: to be planned anew when an engine comes, if nothing was leased.
@@ -133,6 +135,15 @@ pub struct Batch {
     pub ended: Option<Micros>,
     /// Grows with every change.
     pub revision: i64,
+}
+
+/// A model of a batch, held to one digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pin {
+    /// Its name, without `:latest`.
+    pub model: String,
+    /// Its digest; empty if the engines tell none.
+    pub digest: String,
 }
 
 /// What a replica has to look after.
@@ -170,7 +181,7 @@ pub struct NewChunk {
     pub share_head: bool,
     /// Worth taking from a lane that is warm for it, for one that is not.
     pub stealable: bool,
-    /// The model.
+    /// The model, without `:latest`.
     pub model: String,
     /// Bit `1 << EngineKind` for every kind of engine that honours all its fields.
     pub kinds: i64,
@@ -297,8 +308,8 @@ pub struct Wanted {
     pub engine: String,
     /// For which lane.
     pub lane: i32,
-    /// Models of the engine with the largest context of one slot; 0 if not known.
-    pub models: Vec<(String, i64)>,
+    /// Models of the engine.
+    pub models: Vec<Offer>,
     /// Bit of the engine's kind, as in `NewChunk::kinds`.
     pub kind: i64,
     /// What the lane is warm for.
@@ -307,6 +318,19 @@ pub struct Wanted {
     pub now: Micros,
     /// Until when the lease lives.
     pub deadline: Micros,
+}
+
+/// A model that an engine offers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Offer {
+    /// Its name, without `:latest`.
+    pub model: String,
+    /// The largest context of one slot, in tokens; 0 if not known.
+    pub context: i64,
+    /// Its digest; empty if the engine tells none.
+    pub digest: String,
+    /// Whether it may pin its digest for a batch, or only serve one that has it pinned.
+    pub pins: bool,
 }
 
 /// The prefix that a lane holds.
@@ -331,6 +355,10 @@ pub struct Claim {
     pub group: i32,
     /// Its share.
     pub share: i32,
+    /// Its model.
+    pub model: String,
+    /// The digest that the batch holds the model to.
+    pub digest: String,
     /// Fences the holder.
     pub epoch: i64,
     /// Requests of the chunk.

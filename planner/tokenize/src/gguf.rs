@@ -2,7 +2,7 @@ use std::io::{self, Read};
 
 use crate::Error;
 use crate::column::Column;
-use crate::metadata::{Described, Scalar};
+use crate::metadata::{Described, Metadata, Scalar};
 
 /// Bytes of metadata that are read at most: the largest known vocabulary has 16 MB.
 const MAX_BYTES: u64 = 256 << 20;
@@ -120,10 +120,14 @@ impl<R: Read> Input<R> {
         let kind = self.u32()?;
         let length = limited("the length of an array", self.u64()?, MAX_ELEMENTS)?;
         let wanted = wanted(&key);
-        let (mut texts, mut numbers) = (Column::default(), Vec::new());
+        let (mut texts, mut numbers, mut list) = (Column::default(), Vec::new(), Vec::new());
         for _ in 0..length {
             match self.scalar(kind)? {
-                _ if !wanted => {}
+                scalar if !wanted => {
+                    if kind != kind::TEXT && Metadata::keeps(length) {
+                        list.push(Some(scalar));
+                    }
+                }
                 Scalar::Text(text) => texts.push(&text),
                 Scalar::Float(number) => numbers.push(number),
                 #[expect(
@@ -138,6 +142,8 @@ impl<R: Read> Input<R> {
             into.texts.insert(key, texts);
         } else if wanted {
             into.numbers.insert(key, numbers);
+        } else if !list.is_empty() {
+            into.metadata.insert_list(key, list.into_iter());
         }
         Ok(())
     }

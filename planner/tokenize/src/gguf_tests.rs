@@ -43,6 +43,27 @@ fn a_vocabulary_and_metadata_are_read() {
 }
 
 #[test]
+fn short_arrays_of_whole_numbers_are_kept() {
+    let numbers = |count: u64| {
+        let head = [&kind::U32.to_le_bytes()[..], &count.to_le_bytes()].concat();
+        (0..count).fold(head, |bytes, number| [&bytes[..], &(number as u32).to_le_bytes()].concat())
+    };
+    let model = file(
+        3,
+        &[
+            entry("general.architecture", kind::TEXT, &text("jamba")),
+            entry("jamba.attention.head_count_kv", kind::ARRAY, &numbers(3)),
+            entry("jamba.tokens", kind::ARRAY, &numbers(2_000)),
+            entry("jamba.names", kind::ARRAY, &texts(&["a"])),
+        ],
+    );
+    let metadata = Metadata::read(&model[..]).unwrap();
+    assert_eq!(metadata.dimensions("attention.head_count_kv"), Some(&[0, 1, 2][..]));
+    assert_eq!(metadata.dimensions("tokens"), None, "one of a vocabulary is not kept");
+    assert_eq!(metadata.dimensions("names"), None);
+}
+
+#[test]
 fn a_file_that_ends_early_is_refused_wherever_it_ends() {
     let model = model();
     for end in 0..model.len() {

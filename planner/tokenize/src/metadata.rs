@@ -8,10 +8,15 @@ use serde_json::Value;
 use crate::column::Column;
 use crate::{Error, gguf};
 
-/// What a model says of itself in single values: GGUF's metadata without its arrays.
+/// Elements of an array that is kept: one a layer, of which the deepest models have some 130.
+const MAX_SHORT: usize = 1_024;
+
+/// What a model says of itself: GGUF's metadata without its long arrays and those of texts.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Metadata {
     scalars: BTreeMap<String, Scalar>,
+    /// Arrays of whole numbers and of truth values (1 is true), mostly one a layer.
+    lists: BTreeMap<String, Vec<u64>>,
 }
 
 /// A single value. Integers are whole numbers of at most 64 bits, of either sign.
@@ -50,11 +55,19 @@ impl Metadata {
         gguf::read(reader, |_| false).map(|described| described.metadata)
     }
 
-    /// Read from `model_info` of Ollama's `POST /api/show`, verbose or not.
+    /// Read from `model_info` of Ollama's `POST /api/show`. Only a verbose one has arrays of more than
+    /// five elements.
     #[must_use]
     pub fn from_model_info(info: &serde_json::Map<String, Value>) -> Self {
-        let scalars = info.iter().filter_map(|(key, value)| Some((key.clone(), Scalar::from_json(value)?)));
-        Self { scalars: scalars.collect() }
+        let mut metadata = Self::default();
+        for (key, value) in info {
+            if let Some(scalar) = Scalar::from_json(value) {
+                metadata.insert(key.clone(), scalar);
+            } else if let Some(values) = value.as_array().filter(|values| values.len() <= MAX_SHORT) {
+                metadata.insert_list(key.clone(), values.iter().map(Scalar::from_json));
+            }
+        }
+        metadata
     }
 
     /// A text, e.g. `tokenizer.chat_template`.
@@ -108,12 +121,37 @@ impl Metadata {
         self.text("tokenizer.chat_template")
     }
 
+    /// A number of the architecture's, e.g. `attention.head_count` for `llama.attention.head_count`.
+    #[must_use]
+    pub fn dimension(&self, name: &str) -> Option<u64> {
+        self.number(&format!("{}.{name}", self.architecture()?))
+    }
+
+    /// The same of each layer, where the model has an array of it: truth values are 0 and 1.
+    #[must_use]
+    pub fn dimensions(&self, name: &str) -> Option<&[u64]> {
+        self.lists.get(&format!("{}.{name}", self.architecture()?)).map(Vec::as_slice)
+    }
+
     pub(crate) fn insert(&mut self, key: String, value: Scalar) {
         self.scalars.insert(key, value);
     }
 
-    fn dimension(&self, name: &str) -> Option<u64> {
-        self.number(&format!("{}.{name}", self.architecture()?))
+    /// Keeps an array, if it is short and holds nothing but whole numbers and truth values.
+    pub(crate) fn insert_list(&mut self, key: String, values: impl Iterator<Item = Option<Scalar>>) {
+        let whole = |value: Option<Scalar>| match value? {
+            Scalar::Bool(flag) => Some(u64::from(flag)),
+            Scalar::Integer(number) => u64::try_from(number).ok(),
+            Scalar::Float(_) | Scalar::Text(_) => None,
+        };
+        if let Some(list) = values.map(whole).collect::<Option<Vec<_>>>() {
+            self.lists.insert(key, list);
+        }
+    }
+
+    /// Whether an array of so many elements is kept.
+    pub(crate) fn keeps(length: u64) -> bool {
+        length <= MAX_SHORT as u64
     }
 }
 
@@ -149,8 +187,14 @@ mod tests {
             "llama.context_length": 1,
             "tokenizer.ggml.add_bos_token": true,
             "tokenizer.ggml.tokens": null,
+            "gemma3.attention.head_count_kv": [8, 0, 8],
+            "gemma3.attention.sliding_window_pattern": [true, false],
+            "gemma3.attention.scales": [0.5],
         });
         let metadata = Metadata::from_model_info(info.as_object().unwrap());
+        assert_eq!(metadata.dimensions("attention.head_count_kv"), Some(&[8, 0, 8][..]));
+        assert_eq!(metadata.dimensions("attention.sliding_window_pattern"), Some(&[1, 0][..]));
+        assert_eq!(metadata.dimensions("attention.scales"), None);
         assert_eq!(metadata.context_length(), Some(32768));
         assert_eq!(metadata.sliding_window(), Some(512));
         assert_eq!(metadata.flag("tokenizer.ggml.add_bos_token"), Some(true));

@@ -537,10 +537,10 @@ impl ::prost::Name for Batch {
 /// A model of a batch, held to one digest.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PinnedModel {
-    /// As requests name it.
+    /// As requests name it, without `:latest`.
     #[prost(string, tag = "1")]
     pub model: ::prost::alloc::string::String,
-    /// Its digest.
+    /// Its digest; empty where the engines tell none.
     #[prost(string, tag = "2")]
     pub digest: ::prost::alloc::string::String,
 }
@@ -4119,8 +4119,8 @@ pub mod fleet_service_client {
         }
         /// Makes engines have a model: pulls it, or imports an uploaded file. Ends when every selected
         /// engine has it or has failed. Ends early, the work going on, if the caller leaves.
-        /// Errors: INVALID_ARGUMENT, NOT_FOUND (the file, or an engine that was named), FAILED_PRECONDITION
-        /// (no engine was selected, or one that cannot get models).
+        /// Errors: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_NOT_READY, ENGINE_NOT_FOUND, ENGINE_UNABLE (no engine
+        /// was selected, or one that cannot get models).
         pub async fn ensure_model(
             &mut self,
             request: impl tonic::IntoRequest<super::EnsureModelRequest>,
@@ -4201,8 +4201,8 @@ pub mod fleet_service_server {
             + 'static;
         /// Makes engines have a model: pulls it, or imports an uploaded file. Ends when every selected
         /// engine has it or has failed. Ends early, the work going on, if the caller leaves.
-        /// Errors: INVALID_ARGUMENT, NOT_FOUND (the file, or an engine that was named), FAILED_PRECONDITION
-        /// (no engine was selected, or one that cannot get models).
+        /// Errors: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_NOT_READY, ENGINE_NOT_FOUND, ENGINE_UNABLE (no engine
+        /// was selected, or one that cannot get models).
         async fn ensure_model(
             &self,
             request: tonic::Request<super::EnsureModelRequest>,
@@ -4854,6 +4854,10 @@ pub struct Lease {
     /// What to run.
     #[prost(message, optional, tag = "12")]
     pub payload: ::core::option::Option<ChunkPayload>,
+    /// The digest that the batch holds its model to, empty for engines that tell none. Handed back,
+    /// with the reason `model_changed`, where the engine's model has another. Absent: any will do.
+    #[prost(string, optional, tag = "13")]
+    pub model_digest: ::core::option::Option<::prost::alloc::string::String>,
 }
 impl ::prost::Name for Lease {
     const NAME: &'static str = "Lease";
@@ -5291,6 +5295,10 @@ pub struct EnsureModelErrand {
     /// Import also where the name stands for another model already.
     #[prost(bool, tag = "7")]
     pub replace: bool,
+    /// Digests that imports of the same file gave before: a name that stands for one of them has been
+    /// imported already. At most 100.
+    #[prost(string, repeated, tag = "8")]
+    pub digests: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 impl ::prost::Name for EnsureModelErrand {
     const NAME: &'static str = "EnsureModelErrand";
@@ -5358,8 +5366,8 @@ impl ::prost::Name for FetchModelRequest {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct FetchModelResponse {
     /// At most 1 MiB.
-    #[prost(bytes = "vec", tag = "1")]
-    pub data: ::prost::alloc::vec::Vec<u8>,
+    #[prost(bytes = "bytes", tag = "1")]
+    pub data: ::prost::bytes::Bytes,
 }
 impl ::prost::Name for FetchModelResponse {
     const NAME: &'static str = "FetchModelResponse";

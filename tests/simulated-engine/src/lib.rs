@@ -10,6 +10,7 @@ mod answer;
 mod api;
 mod engine;
 mod fault;
+mod library;
 mod options;
 mod process;
 mod schema;

@@ -32,6 +32,15 @@ pub struct Options {
     /// Name of an embedding model it has; may be repeated.
     #[arg(long = "embedding-model")]
     pub embedding_models: Vec<String>,
+    /// Name of a chat model that `/api/pull` can get; may be repeated.
+    #[arg(long = "registry-model")]
+    pub registry: Vec<String>,
+    /// Milliseconds a pull takes.
+    #[arg(long, default_value_t = 0)]
+    pub pull_ms: u64,
+    /// Which revision of its models it has and pulls: another one shows in their digests.
+    #[arg(long, default_value_t = 0)]
+    pub revision: u64,
     /// Prompt tokens a slot evaluates per second; 0: at once.
     #[arg(long, default_value_t = 0.0)]
     pub prefill: f64,
@@ -122,6 +131,11 @@ impl Options {
     /// Time to evaluate `tokens` of a prompt.
     pub(crate) fn prefill_time(&self, tokens: usize) -> Duration {
         time_of(tokens, self.prefill)
+    }
+
+    /// Time that a pull takes.
+    pub(crate) fn pull_time(&self) -> Duration {
+        Duration::from_millis(self.pull_ms)
     }
 
     /// Time to generate `tokens` of an answer.

@@ -13,5 +13,6 @@ mod invalid;
 mod kills;
 mod planned;
 mod prefixes;
+mod profiles;
 mod servers;
 mod whole_files;

@@ -4,6 +4,8 @@ mod alike;
 mod profile;
 mod show;
 
+pub(super) use profile::read as read_profile;
+
 use std::path::{Path, PathBuf};
 
 use caravan_proto::v1::{Batch, CreateBatchRequest, DeleteFileRequest, batch::State};

@@ -38,9 +38,7 @@ impl Options {
     /// What a plan counts on; none if the server is to be asked.
     pub(super) fn known(&self) -> Result<Option<Offline>, Failure> {
         let Some(path) = &self.profile else { return Ok(None) };
-        let text = fs::read(path).map_err(|source| Failure::read(path, source))?;
-        let json = serde_json::from_slice(&text).map_err(|error| wrong(path, error))?;
-        let profile: v1::Profile = from_value(&json).map_err(|error| wrong(path, error))?;
+        let profile = read(path)?;
         let mut known = Offline { profile, lanes: self.lanes, ..Offline::default() };
         if let Some(path) = &self.tokenizer {
             let definition = if is_gguf(path) { gguf(path, &mut known) } else { tokenizer_json(path) };
@@ -48,6 +46,13 @@ impl Options {
         }
         Ok(Some(known))
     }
+}
+
+/// The profile in a file of JSON.
+pub(in crate::command) fn read(path: &Path) -> Result<v1::Profile, Failure> {
+    let text = fs::read(path).map_err(|source| Failure::read(path, source))?;
+    let json = serde_json::from_slice(&text).map_err(|error| wrong(path, error))?;
+    from_value(&json).map_err(|error| wrong(path, error))
 }
 
 /// The batch as a server with such an engine would have it.

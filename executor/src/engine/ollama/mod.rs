@@ -2,10 +2,12 @@
 //! `num_ctx` or `keep_alive`, and always truncates.
 
 mod chat;
+mod library;
 #[cfg(test)]
 mod recordings;
 pub(super) mod request;
 mod response;
+mod runner;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -15,7 +17,7 @@ mod vocabulary_tests;
 mod wire;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,13 +26,15 @@ use caravan_tokenize::{Definition, Metadata, Vocabulary};
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::acquire::{ModelFile, Progress};
 use super::answer::Stamp;
 use super::connection::{Connection, Error, Options};
 use super::tokenizers::{self, Tokenizers};
 use super::{
     Call, Class, Description, Engine, Facts, Failure, Loaded, Model, ReloadSet, Response, Turn, bare,
-    same_model,
+    llama_server, same_model,
 };
+use runner::Runner;
 use version::{Has, Version};
 use wire::{Ps, Rendered, Show, Tag, Tags, Traits};
 
@@ -43,6 +47,7 @@ const UNLOAD_LOOK: Duration = Duration::from_millis(50);
 /// One Ollama process.
 #[derive(Debug)]
 pub struct Ollama {
+    url: Url,
     connection: Connection,
     tokenizers: Tokenizers,
     seen: Mutex<Seen>,
@@ -59,6 +64,8 @@ struct Seen {
     shown: wire::Shown,
     /// Context of one slot by model, as last loaded here.
     contexts: HashMap<String, u64>,
+    /// Its runner, if that was found.
+    runner: Option<Arc<Connection>>,
 }
 
 // === impl Ollama ===
@@ -70,7 +77,8 @@ impl Ollama {
     /// If the URL is not http, or the HTTP client cannot be set up.
     pub fn new(url: &Url, options: Options) -> Result<Self, Error> {
         let connection = Connection::new(url, options)?;
-        Ok(Self { connection, tokenizers: Tokenizers::default(), seen: Mutex::default() })
+        let (tokenizers, seen) = Default::default();
+        Ok(Self { url: url.clone(), connection, tokenizers, seen })
     }
 
     /// The same with files that models' prompts are counted with.
@@ -195,6 +203,21 @@ impl Engine for Ollama {
         Ok(())
     }
 
+    /// As the command line of its runner says, where that can be read.
+    async fn slots(&self, _: &str) -> Option<u32> {
+        let found = Runner::of(&self.url).await;
+        let options = *self.connection.options();
+        let runner = found.as_ref().and_then(|runner| Connection::new(&runner.url()?, options).ok());
+        self.seen().runner = runner.map(Arc::new);
+        found.map(|runner| runner.slots)
+    }
+
+    /// As its runner says, if that was found.
+    async fn requests(&self) -> Option<u32> {
+        let runner = self.seen().runner.clone()?;
+        llama_server::requests(&runner).await
+    }
+
     /// Waits until it is gone from `/api/ps`: Ollama answers at once and unloads when nothing uses it.
     async fn unload(&self, model: &str) -> Result<(), Failure> {
         let deadline = self.connection.options().load_deadline();
@@ -219,6 +242,14 @@ impl Engine for Ollama {
         let file_bytes = tags.iter().find(|tag| same_model(&tag.name, model)).map_or(0, |tag| tag.size);
         let Show { model_info, template, capabilities } = show;
         Ok(Facts { metadata: Metadata::from_model_info(&model_info), template, capabilities, file_bytes })
+    }
+
+    async fn pull(&self, model: &str, progress: Progress<'_>) -> Result<(), Failure> {
+        library::pull(&self.connection, model, progress).await
+    }
+
+    async fn import(&self, model: &str, file: &dyn ModelFile, progress: Progress<'_>) -> Result<(), Failure> {
+        library::import(&self.connection, model, file, progress).await
     }
 
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {

@@ -24,9 +24,9 @@ use super::connection::{Connection, Error, Options};
 use super::tokenizers::{self, Found, Source, Tokenizers};
 use super::{
     Call, Class, Description, Engine, Facts, Failure, Loaded, Model, ReloadSet, Response, Turn, bare,
-    same_model,
+    llama_server, same_model,
 };
-use wire::{Applied, Listed, Models, Props, Slot, Version};
+use wire::{Applied, Listed, Models, Props, Version};
 
 /// One OpenAI-compatible server.
 #[derive(Debug)]
@@ -144,10 +144,8 @@ impl Engine for OpenAi {
         self.props().await.ok()?.total_slots
     }
 
-    /// As llama-server's `/slots` says, which may be switched off; those that wait for a slot are not in it.
     async fn requests(&self) -> Option<u32> {
-        let slots: Vec<Slot> = self.connection.get("/slots").await.ok()?.read().ok()?;
-        u32::try_from(slots.iter().filter(|slot| slot.is_processing).count()).ok()
+        llama_server::requests(&self.connection).await
     }
 
     /// Its model stays for as long as it runs.

@@ -39,13 +39,6 @@ pub(super) struct Settings {
     pub(super) n_ctx: Option<u64>,
 }
 
-/// One slot of llama-server's `/slots`
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Slot {
-    pub(super) is_processing: bool,
-}
-
 /// llama-server's `/apply-template`
 #[derive(Debug, Deserialize)]
 pub(super) struct Applied {

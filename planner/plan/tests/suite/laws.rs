@@ -3,8 +3,8 @@
 use std::{cmp::Reverse, num::NonZeroU32};
 
 use caravan_plan::{
-    Budget, Bytes, Chunk, Fleet, Head, Input, Limits, Micros, Origin, Plan, Policy, Request, StatedTokens,
-    Strategy, Tokens, plan,
+    Budget, Bytes, Chunk, Fleet, Head, Input, Limits, Micros, Origin, Plan, Policy, Request, Speed,
+    StatedTokens, Strategy, Tokens, plan,
 };
 use proptest::{
     prelude::{Just, ProptestConfig, TestCaseError, any, prop},
@@ -51,10 +51,14 @@ impl Case {
         let head = self.head(request.group);
         let own = u64::from(request.prompt_tokens.saturating_sub(head.prefix_tokens));
         let fleet = &self.fleets[head.model as usize];
-        let nanos = |speed: Option<f64>| speed.filter(|&s| s > 0.0).map(|s| (1e9 / s).round() as u64);
-        let speeds = nanos(fleet.prefill_tokens_per_second).zip(nanos(fleet.decode_tokens_per_second));
-        let (prompt, answer) = speeds.unwrap_or((1, 32));
-        own * prompt + (self.exchange(ordinal) - own) * answer
+        let nanos = |speed: f64| (speed > 0.0).then(|| (1e9 / speed).round() as u64);
+        let at = fleet.speeds.iter().find(|speed| fleet.lanes.max(1) <= speed.lanes);
+        let cost = at.or(fleet.speeds.last()).and_then(|speed| {
+            let request = (speed.request_seconds * 1e9).round() as u64;
+            Some((nanos(speed.prefill_tokens_per_second)?, nanos(speed.decode_tokens_per_second)?, request))
+        });
+        let (prompt, answer, request) = cost.unwrap_or((1, 32, 0));
+        own * prompt + (self.exchange(ordinal) - own) * answer + request
     }
 
     fn bytes(&self, ordinals: &[u32]) -> u64 {
@@ -86,20 +90,29 @@ fn requests(groups: u32) -> impl Generator<Value = Vec<Request>> {
 }
 
 fn fleet() -> impl Generator<Value = Fleet> {
-    let speed = || prop::option::of(prop_oneof![10 => 1.0..5_000.0f64, 1 => Just(0.0)]);
-    (0..40u32, any::<bool>(), 1_000..40_000u64, speed(), speed()).prop_map(
-        |(lanes, lanes_known, context, prefill, decode)| Fleet {
+    let rate = || prop_oneof![10 => 1.0..5_000.0f64, 1 => Just(0.0)];
+    let speed = (1..30u32, rate(), rate(), 0.0..2.0f64).prop_map(
+        |(lanes, prefill_tokens_per_second, decode_tokens_per_second, request_seconds)| Speed {
+            lanes,
+            prefill_tokens_per_second,
+            decode_tokens_per_second,
+            request_seconds,
+        },
+    );
+    let speeds = prop::collection::vec(speed, 0..3);
+    (0..40u32, any::<bool>(), 1_000..40_000u64, speeds).prop_map(|(lanes, lanes_known, context, speeds)| {
+        Fleet {
             lanes,
             lanes_known,
             context: Tokens(context),
-            prefill_tokens_per_second: prefill,
-            decode_tokens_per_second: decode,
+            speeds,
             sliding_window: None,
+            reuse: Vec::new(),
             answer_share: None,
             reserve_share: None,
             origin: Origin::Reported,
-        },
-    )
+        }
+    })
 }
 
 fn policy() -> impl Generator<Value = Policy> {
@@ -234,6 +247,20 @@ proptest! {
             let needed = of_model.map(|chunk| chunk.context_needed).max();
             let limit = case.policy.stated.max_context.unwrap_or(fleet.context);
             prop_assert!(needed.map_or(loaded == Tokens(0), |needed| needed <= loaded && loaded <= limit));
+        }
+    }
+
+    #[test]
+    fn a_batch_takes_as_long_as_its_lanes_need(case in cases()) {
+        let plan = case.plan();
+        // Fewer lanes may be faster, and then the end comes sooner than at the speed of all.
+        let one_speed = case.fleets.iter().all(|fleet| fleet.speeds.len() < 2);
+        if let Some(span) = plan.summary.estimated_duration.filter(|_| one_speed) {
+            let most = case.fleets.iter().map(|fleet| fleet.lanes.max(1)).max().map_or(1, u64::from);
+            let own: u64 = plan.order.iter().map(|&ordinal| case.work(ordinal)).sum();
+            prop_assert!(span.0 * most >= own / 1_000, "{span:?} for {own} ns");
+            let longest = plan.chunks.iter().filter_map(|chunk| chunk.estimated).max();
+            prop_assert!(longest <= Some(span));
         }
     }
 

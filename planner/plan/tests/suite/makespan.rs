@@ -1,7 +1,7 @@
 //! How good plans are: lanes run them as `Chunk` says, and prefixes and idle time are counted.
 
 use crate::support::{Numbers, fleet, head, planned, request, unmeasured};
-use caravan_plan::{Chunk, Fleet, Head, Input, Plan, Policy, Request, Strategy};
+use caravan_plan::{Chunk, Fleet, Head, Input, Plan, Policy, Request, Speed, Strategy};
 
 /// What happened: seconds to the end, and prompt tokens evaluated.
 #[derive(Debug)]
@@ -10,36 +10,38 @@ struct Run {
     evaluated: u64,
 }
 
-const PREFILL: f64 = 2_000.0;
-const DECODE: f64 = 50.0;
+/// What one lane does in the tests, if the fleet does not say otherwise.
+const SPEED: Speed = Speed {
+    lanes: 1,
+    prefill_tokens_per_second: 2_000.0,
+    decode_tokens_per_second: 50.0,
+    request_seconds: 0.0,
+};
 
-/// Lanes take chunks: the next of their share, else the lowest (position, number). A lane keeps one prefix.
-/// Lane 0 takes `slowness` times as long as planned.
+/// Lanes take chunks as `Chunk` says; a lane keeps one prefix. Lane 0 takes `slowness` times as long as planned.
 fn run(plan: &Plan, input: &Input<'_>, lanes: usize, slowness: f64) -> Run {
+    let speed = input.fleets[0].speeds.last().copied().unwrap_or(SPEED);
     let mut free: Vec<bool> = vec![true; plan.chunks.len()];
-    let mut claims: Vec<usize> = (0..plan.chunks.len()).collect();
-    claims.sort_by_key(|&number| (plan.chunks[number].position, number));
-    let mut claims = claims.into_iter();
-    let mut at = vec![(0.0f64, None::<Chunk>); lanes];
-    let (mut evaluated, mut left) = (0, plan.chunks.len());
-    while left > 0 {
-        let lane = (0..lanes).min_by(|&a, &b| at[a].0.total_cmp(&at[b].0)).unwrap();
-        let (clock, warm) = at[lane];
-        let follows = |number: &usize| {
-            let next = &plan.chunks[*number];
-            free[*number]
-                && warm.is_some_and(|w| {
-                    (w.group, w.share, w.position + 1) == (next.group, next.share, next.position)
-                })
+    let mut at = vec![Some((0.0f64, None::<Chunk>)); lanes];
+    let (mut seconds, mut evaluated) = (0.0f64, 0);
+    loop {
+        let clock = |lane: &usize| at[*lane].map_or(f64::INFINITY, |(clock, _)| clock);
+        let lane = (0..lanes).min_by(|a, b| clock(a).total_cmp(&clock(b))).unwrap();
+        let Some((clock, warm)) = at[lane].take() else { return Run { seconds, evaluated } };
+        let share = |chunk: &Chunk| (chunk.group, chunk.share);
+        let others: Vec<_> = at.iter().flatten().filter_map(|(_, chunk)| chunk.as_ref().map(share)).collect();
+        let is_free = |number: &usize| free[*number];
+        let same_share = |&number: &usize| warm.is_some_and(|w| share(&plan.chunks[number]) == share(&w));
+        let head = |&number: &usize| plan.chunks[number].position == 0;
+        let worth = |&number: &usize| {
+            let chunk = &plan.chunks[number];
+            chunk.worth_stealing || !others.contains(&share(chunk))
         };
-        let of_group = warm.map_or(0..0, |w| {
-            let group = &plan.groups[w.group as usize];
-            group.first_chunk as usize..(group.first_chunk + group.chunks) as usize
-        });
-        let number = of_group.into_iter().find(follows).or_else(|| claims.find(|&number| free[number]));
-        let number = number.unwrap();
+        let all = || (0..plan.chunks.len()).filter(is_free);
+        let number = all().find(same_share).or_else(|| all().find(head)).or_else(|| all().rfind(worth));
+        seconds = seconds.max(clock);
+        let Some(number) = number else { continue };
         free[number] = false;
-        left -= 1;
         let chunk = plan.chunks[number];
         let prefix = u64::from(input.heads[chunk.group as usize].prefix_tokens);
         let cold = warm.is_none_or(|w| w.group != chunk.group);
@@ -51,10 +53,11 @@ fn run(plan: &Plan, input: &Input<'_>, lanes: usize, slowness: f64) -> Run {
             answer += request.answer_tokens.map_or(0, |tokens| u64::from(tokens.get()));
         }
         evaluated += prompt;
-        let time = prompt as f64 / PREFILL + answer as f64 / DECODE;
-        at[lane] = (clock + time * if lane == 0 { slowness } else { 1.0 }, Some(chunk));
+        let time = prompt as f64 / speed.prefill_tokens_per_second
+            + answer as f64 / speed.decode_tokens_per_second
+            + f64::from(chunk.requests()) * speed.request_seconds;
+        at[lane] = Some((clock + time * if lane == 0 { slowness } else { 1.0 }, Some(chunk)));
     }
-    Run { seconds: at.iter().map(|&(clock, _)| clock).fold(0.0, f64::max), evaluated }
 }
 
 /// The least possible: each prefix once, and all lanes busy to the end.
@@ -63,7 +66,8 @@ fn floor(requests: &[Request], heads: &[Head], lanes: usize) -> Run {
     let own = |r: &Request| u64::from(r.prompt_tokens - heads[r.group as usize].prefix_tokens);
     let evaluated = prefixes + requests.iter().map(own).sum::<u64>();
     let answers: u64 = requests.iter().filter_map(|r| r.answer_tokens).map(|t| u64::from(t.get())).sum();
-    Run { seconds: (evaluated as f64 / PREFILL + answers as f64 / DECODE) / lanes as f64, evaluated }
+    let (prefill, decode) = (SPEED.prefill_tokens_per_second, SPEED.decode_tokens_per_second);
+    Run { seconds: (evaluated as f64 / prefill + answers as f64 / decode) / lanes as f64, evaluated }
 }
 
 fn both(requests: &[Request], heads: &[Head], fleet: Fleet) -> (Plan, Run, Run) {
@@ -99,12 +103,57 @@ fn the_tail_of_a_slow_lane_is_shared_out() {
     assert_near(run(&plan, &input, 8, 1.1).seconds, ideal, "seconds");
 }
 
+/// The same fleet, whose requests take so long beyond their tokens.
+fn with_request_seconds(fleet: Fleet, request_seconds: f64) -> Fleet {
+    Fleet { speeds: vec![Speed { request_seconds, ..SPEED }], ..fleet }
+}
+
+fn estimated(plan: &Plan) -> f64 {
+    plan.summary.estimated_duration.unwrap().0 as f64 / 1e6
+}
+
 #[test]
 fn the_estimate_comes_true() {
-    let requests = vec![request(0, 200, 1); 2_000];
-    let (plan, run, _) = both(&requests, &[head(100)], fleet(8));
-    let estimated = plan.summary.estimated_duration.unwrap().0 as f64 / 1e6;
-    assert!((estimated / run.seconds - 1.0).abs() < 0.05, "estimated {estimated}, ran {}", run.seconds);
+    for seed in 0..20 {
+        let mut numbers = Numbers(seed);
+        let (groups, lanes) = (1 + numbers.next(12), 1 + numbers.next(9));
+        let count = 1 + numbers.next(600);
+        let requests: Vec<_> = (0..count)
+            .map(|_| request(numbers.next(groups), 600 + numbers.next(400), 1 + numbers.next(60)))
+            .collect();
+        let fleet = with_request_seconds(fleet(lanes), f64::from(numbers.next(300)) / 1e3);
+        let (plan, run, _) = both(&requests, &vec![head(500); groups as usize], fleet);
+        let estimated = estimated(&plan);
+        assert!((estimated / run.seconds - 1.0).abs() < 1e-4, "estimated {estimated}, ran {}", run.seconds);
+    }
+}
+
+#[test]
+fn a_longer_request_makes_a_longer_batch() {
+    let requests = vec![request(0, 200, 1); 500];
+    let ran = |request_seconds| {
+        let fleet = with_request_seconds(fleet(4), request_seconds);
+        estimated(&both(&requests, &[head(100)], fleet).0)
+    };
+    let seconds = [0.0, 0.001, 0.01, 0.1, 1.0].map(ran);
+    assert!(seconds.is_sorted_by(|before, after| before < after), "{seconds:?}");
+    assert!((seconds[4] - seconds[0] - 125.0).abs() < 1.0, "a quarter of 500 × 1 s: {seconds:?}");
+}
+
+#[test]
+fn few_requests_run_at_the_speed_of_few() {
+    let speed = |lanes, times: f64| Speed {
+        lanes,
+        prefill_tokens_per_second: 2_000.0 * times,
+        decode_tokens_per_second: 50.0 * times,
+        request_seconds: 0.0,
+    };
+    let fleet = || Fleet { speeds: vec![speed(1, 4.0), speed(2, 2.0), speed(4, 1.0)], ..fleet(4) };
+    let took = |requests| estimated(&both(&vec![request(0, 100, 50); requests], &[head(0)], fleet()).0);
+    // 0.05 s + 1 s each with three or four lanes at work, half of it with two, a quarter alone.
+    assert_eq!([1, 2, 4].map(took).map(|seconds| (seconds * 1e4).round()), [2_625.0, 5_250.0, 10_500.0]);
+    // Two more are two alone.
+    assert_eq!((took(6) * 1e4).round(), 10_500.0 + 5_250.0);
 }
 
 #[test]

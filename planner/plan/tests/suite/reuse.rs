@@ -1,6 +1,6 @@
 //! Sliding windows and learned answers: what the plan expects of engines.
 
-use caravan_plan::{Fleet, Policy, Ratio, Reuse, Strategy, Tokens, Warning};
+use caravan_plan::{Fleet, Policy, Ratio, Reuse, ReusePoint, Strategy, Tokens, Warning};
 
 use crate::support::{fleet, head, planned, request};
 
@@ -41,6 +41,50 @@ fn the_batch_fits_what_follows_the_prefix_but_for_outliers() {
     let beyond = batch(&[3_000; 100]);
     assert_eq!(beyond.groups[0].reuse, Reuse::BeyondBatch { largest: Tokens(2_048) });
     assert_eq!(beyond.batches, [Tokens(0)]);
+}
+
+fn point(prefix: u64, own: u64, batch: u64, kept: bool) -> ReusePoint {
+    ReusePoint { prefix: Tokens(prefix), own: Tokens(own), batch: Tokens(batch), kept }
+}
+
+/// What the plan expects of 100 requests of `own` tokens on `prefix`.
+fn expected(fleet: &Fleet, prefix: u32, own: u32) -> (Reuse, u64) {
+    let requests = vec![request(0, prefix + own, 10); 100];
+    let plan = planned(&requests, &[head(prefix)], std::slice::from_ref(fleet), &Policy::default());
+    (plan.groups[0].reuse, plan.batches[0].0)
+}
+
+#[test]
+fn what_was_measured_wins_over_the_window() {
+    let measured = |points: &[ReusePoint]| Fleet { reuse: points.to_vec(), ..sliding(512) };
+    let fleet = measured(&[
+        point(256, 100, 0, false),
+        point(1_024, 100, 0, true),
+        point(4_096, 1_500, 0, false),
+        point(4_096, 1_500, 1_024, false),
+        point(4_096, 1_500, 2_048, true),
+    ]);
+    // Between two lengths the shorter one tells; before the first, the first.
+    assert_eq!(expected(&fleet, 100, 50), (Reuse::Refuted { point: 0 }, 0));
+    assert_eq!(expected(&fleet, 600, 50), (Reuse::Refuted { point: 0 }, 0));
+    assert_eq!(expected(&fleet, 1_024, 50), (Reuse::Kept, 0));
+    assert_eq!(expected(&fleet, 2_000, 512), (Reuse::Kept, 0));
+    // No batch was measured that keeps this length with so much behind it.
+    assert_eq!(expected(&fleet, 2_000, 700), (Reuse::BeyondBatch { largest: Tokens(512) }, 0));
+    assert_eq!(expected(&fleet, 5_000, 700), (Reuse::Kept, 2_048));
+    assert_eq!(expected(&fleet, 5_000, 3_000), (Reuse::BeyondBatch { largest: Tokens(2_048) }, 0));
+    // A prefix within the window that is kept: the engine holds more than the window.
+    let full = measured(&[point(256, 100, 0, true), point(1_024, 100, 0, true)]);
+    assert_eq!(expected(&full, 300, 3_000), (Reuse::Kept, 0));
+}
+
+#[test]
+fn a_model_that_keeps_nothing_is_planned_so() {
+    let recurrent = Fleet { reuse: vec![point(512, 100, 0, false), point(2_048, 100, 0, false)], ..fleet(4) };
+    assert_eq!(expected(&recurrent, 600, 50), (Reuse::Refuted { point: 0 }, 0));
+    assert_eq!(expected(&recurrent, 3_000, 50), (Reuse::Refuted { point: 1 }, 0));
+    let whole = Fleet { reuse: vec![point(512, 100, 0, true)], ..fleet(4) };
+    assert_eq!(expected(&whole, 100, 5_000), (Reuse::Kept, 0));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use caravan_plan::{Fleet, Head, Input, Origin, Plan, Policy, Request, Tokens, plan};
+use caravan_plan::{Fleet, Head, Input, Origin, Plan, Policy, Request, Speed, Tokens, plan};
 
 pub(crate) fn request(group: u32, prompt_tokens: u32, answer_tokens: u32) -> Request {
     let answer_tokens = NonZeroU32::new(answer_tokens);
@@ -25,9 +25,14 @@ pub(crate) fn fleet(lanes: u32) -> Fleet {
         lanes,
         lanes_known: true,
         context: Tokens(32_768),
-        prefill_tokens_per_second: Some(2_000.0),
-        decode_tokens_per_second: Some(50.0),
+        speeds: vec![Speed {
+            lanes: 1,
+            prefill_tokens_per_second: 2_000.0,
+            decode_tokens_per_second: 50.0,
+            request_seconds: 0.0,
+        }],
         sliding_window: None,
+        reuse: Vec::new(),
         answer_share: None,
         reserve_share: None,
         origin: Origin::Profile,
@@ -35,12 +40,7 @@ pub(crate) fn fleet(lanes: u32) -> Fleet {
 }
 
 pub(crate) fn unmeasured(lanes: u32) -> Fleet {
-    Fleet {
-        prefill_tokens_per_second: None,
-        decode_tokens_per_second: None,
-        origin: Origin::Reported,
-        ..fleet(lanes)
-    }
+    Fleet { speeds: Vec::new(), origin: Origin::Reported, ..fleet(lanes) }
 }
 
 pub(crate) fn planned(requests: &[Request], heads: &[Head], fleets: &[Fleet], policy: &Policy) -> Plan {

@@ -17,7 +17,11 @@ use super::{
     reject::Rejects,
     spec,
 };
-use crate::{files::Reader, vocabularies::Known};
+use crate::{
+    files::Reader,
+    profiles::{self, Wrong},
+    vocabularies::Known,
+};
 
 /// Models without a profile that a plan names.
 const NAMED: usize = 10;
@@ -38,14 +42,9 @@ pub struct Offline {
 /// Why a file cannot be planned offline.
 #[derive(Debug, thiserror::Error)]
 pub enum Unplanned {
-    /// The profile lacks what a plan needs.
-    #[error("{field} of the profile must be {wanted}")]
-    Profile {
-        /// Which field.
-        field: &'static str,
-        /// What it must be.
-        wanted: &'static str,
-    },
+    /// The profile cannot be used.
+    #[error(transparent)]
+    Profile(#[from] Wrong),
     /// No tokenizer can be built from the definition.
     #[error("the tokenizer cannot be used")]
     Tokenizer(#[from] caravan_tokenize::Error),
@@ -91,31 +90,22 @@ impl Offline {
         Ok(preview::batch(&spec, draft, rejects))
     }
 
-    fn check(&self) -> Result<(), Unplanned> {
-        let v1::Profile { model, slots, max_context, .. } = &self.profile;
-        let speeds = [
-            ("prefill_tokens_per_second", self.profile.prefill_tokens_per_second),
-            ("decode_tokens_per_second", self.profile.decode_tokens_per_second),
-        ];
-        let wrong = |field, wanted| Err(Unplanned::Profile { field, wanted });
-        if model.is_empty() {
-            return wrong("model", "the name of a model");
+    /// As for a profile that a server is sent, but that the kind of engine may be open, and the slots if lanes
+    /// are given.
+    fn check(&self) -> Result<(), Wrong> {
+        let mut profile = self.profile.clone();
+        if profile.engine_kind == 0 {
+            profile.engine_kind = engine::Kind::Ollama.into();
         }
-        if *slots < 1 && self.lanes.is_none() {
-            return wrong("slots", "1 or more, unless lanes are given");
+        if self.lanes.is_some() {
+            profile.slots = profile.slots.max(1);
         }
-        if *max_context < 1 {
-            return wrong("max_context", "1 or more");
-        }
-        match speeds.into_iter().find(|(_, speed)| !speed.is_finite() || *speed < 0.0) {
-            Some((field, _)) => wrong(field, "above 0, or 0 if not measured"),
-            None => Ok(()),
-        }
+        profiles::check(&profile)
     }
 
-    /// A fleet of one engine that is as the profile says.
+    /// One engine that is as the profile says, or as many such engines side by side, taken for one.
     fn capacity(&self) -> Capacity {
-        let profile = &self.profile;
+        let profile = self.side_by_side();
         let model = v1::Model {
             name: profile.model.clone(),
             digest: profile.model_digest.clone(),
@@ -123,17 +113,35 @@ impl Offline {
             sliding_window: self.sliding_window,
             ..Default::default()
         };
-        let lanes = self.lanes.map(|lanes| i32::try_from(lanes.get()).unwrap_or(i32::MAX));
         let engine = v1::Engine {
             id: "as profiled".to_owned(),
             kind: profile.engine_kind,
             version: profile.engine_version.clone(),
-            slots: lanes.unwrap_or(profile.slots),
+            slots: profile.slots,
             state: engine::State::Ready.into(),
             models: vec![model],
+            gpu: profile.gpu.clone(),
+            driver: profile.driver.clone(),
+            kv_type: profile.kv_type.clone(),
+            swa_full: profile.swa_full,
             ..Default::default()
         };
-        Capacity::as_profiled(engine, profile.clone())
+        Capacity::as_profiled(engine, profile)
+    }
+
+    /// The profile of all engines together: each has its part of the lanes at work.
+    fn side_by_side(&self) -> v1::Profile {
+        let mut profile = self.profile.clone();
+        let one = i64::from(profile.slots.max(1));
+        let all = self.lanes.map_or(one, |lanes| i64::from(lanes.get()));
+        let narrow = |slots: i64| i32::try_from(slots).unwrap_or(i32::MAX);
+        if all > one {
+            for point in &mut profile.speeds {
+                point.slots = narrow(i64::from(point.slots) * all / one);
+            }
+        }
+        profile.slots = narrow(all);
+        profile
     }
 }
 
@@ -147,7 +155,9 @@ fn know(models: &[String], capacity: &Capacity, known: Option<&Known>, options: 
             }
             (false, _) => None,
         };
-        Facts { fleet: capacity.fleet(model, options), counter, note }
+        let (fleet, needs) = (capacity.fleet(model, options), capacity.needs(model));
+        let notes = capacity.notes(model).into_iter().chain(note).collect();
+        Facts { fleet, counter, notes, needs }
     });
     each.collect()
 }

@@ -12,7 +12,7 @@ use super::{
     cells::{Cells, blob},
     messages::LineErrors,
 };
-use crate::store::{Batch, Cancellation, Creation, Error, Micros, NewBatch, OpenBatch, Outputs, State};
+use crate::store::{Batch, Cancellation, Creation, Error, Micros, NewBatch, OpenBatch, Outputs, Pin, State};
 
 const BY_ID: &str = "SELECT * FROM whole_batches WHERE id = ?1";
 
@@ -227,6 +227,7 @@ fn batch(row: &SqliteRow) -> Result<Batch, Error> {
         },
         usage: usage(cells)?,
         plan: cells.message_or_none("plan")?,
+        pins: pins(cells)?,
         next_segment: cells.get("next_segment")?,
         provisional: cells.get("provisional")?,
         outputs: Outputs { output: cells.id_or_none("output_file")?, error: cells.id_or_none("error_file")? },
@@ -239,6 +240,12 @@ fn batch(row: &SqliteRow) -> Result<Batch, Error> {
         ended: cells.get("ended")?,
         revision: cells.get("revision")?,
     })
+}
+
+/// The pins in a row of batches: pairs of model and digest, as JSON.
+fn pins(cells: Cells<'_>) -> Result<Vec<Pin>, Error> {
+    let pairs: Vec<(String, String)> = cells.json("pins")?;
+    Ok(pairs.into_iter().map(|(model, digest)| Pin { model, digest }).collect())
 }
 
 /// The tokens in a row of batches.

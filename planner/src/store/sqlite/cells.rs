@@ -66,6 +66,11 @@ impl<'r> Cells<'r> {
         self.get::<Option<&[u8]>>(column)?.map(|bytes| self.decode(column, bytes)).transpose()
     }
 
+    /// A value that is stored as JSON text.
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, column: &str) -> Result<T, Error> {
+        serde_json::from_str(self.get(column)?).map_err(|error| self.corrupt(format!("{column}: {error}")))
+    }
+
     fn parse<R>(&self, column: &str, bytes: &[u8]) -> Result<Id<R>, Error> {
         Uuid::from_slice(bytes).map(Id::from).map_err(|error| self.corrupt(format!("{column}: {error}")))
     }

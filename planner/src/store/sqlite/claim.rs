@@ -1,26 +1,44 @@
 //! Giving a chunk to a lane.
 
 use caravan_proto::name::BatchId;
+use serde_json::json;
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     Sqlite,
     cells::{Cells, blob},
 };
-use crate::store::{Claim, Error, Wanted};
+use crate::store::{Claim, Error, Offer, Wanted};
+
+/// A statement in which `{pinned}` says of batch `b` and offer `w`, bound as [model, context, digest, pins],
+/// that the batch is held to this digest, or to none yet and the offer may pin.
+macro_rules! statement {
+    ($before:literal {pinned} $after:literal) => {
+        concat!(
+            $before,
+            " COALESCE((SELECT p.digest = w.value ->> 2 FROM pins p
+                        WHERE p.batch = b.id AND p.model = w.value ->> 0), w.value ->> 3) ",
+            $after
+        )
+    };
+}
 
 /// Binds: models, kind; batch, group and share that the lane is warm for; least priority.
-pub(super) const NEXT_OF_SHARE: &str = "
+pub(super) const NEXT_OF_SHARE: &str = statement!(
+    "
     SELECT c.batch, c.number
     FROM chunks c
     CROSS JOIN batches b ON b.id = c.batch AND b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= ?6
     CROSS JOIN json_each(?1) w ON w.value ->> 0 = c.model AND (w.value ->> 1 = 0 OR w.value ->> 1 >= c.context)
-    WHERE c.state = 0 AND c.batch = ?3 AND c.plan_group = ?4 AND c.share = ?5 AND (c.kinds & ?2) <> 0
-    ORDER BY c.number LIMIT 1";
+    WHERE c.state = 0 AND c.batch = ?3 AND c.plan_group = ?4 AND c.share = ?5 AND (c.kinds & ?2) <> 0 AND"
+    {pinned}
+    "ORDER BY c.number LIMIT 1"
+);
 
 /// Binds: models, kind, least priority. One step down an index for each claimable batch and model; chunks that the
 /// engine is too small for are passed over inside of the index.
-pub(super) const HEAD_OF_SHARE: &str = "
+pub(super) const HEAD_OF_SHARE: &str = statement!(
+    "
     SELECT c.batch, c.number
     FROM batches b INDEXED BY batches_claimable
     CROSS JOIN json_each(?1) w
@@ -29,23 +47,30 @@ pub(super) const HEAD_OF_SHARE: &str = "
         WHERE q.state = 0 AND q.share_head = 1 AND q.batch = b.id AND q.model = w.value ->> 0
           AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
         ORDER BY q.number LIMIT 1)
-    WHERE b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= ?3
-    ORDER BY b.priority DESC, b.id, c.number LIMIT 1";
+    WHERE b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= ?3 AND"
+    {pinned}
+    "ORDER BY b.priority DESC, b.id, c.number LIMIT 1"
+);
 
 /// Binds: models, kind. The highest priority that has anything queued.
-pub(super) const HIGHEST_PRIORITY: &str = "
+pub(super) const HIGHEST_PRIORITY: &str = statement!(
+    "
     SELECT b.priority
     FROM batches b INDEXED BY batches_claimable
     CROSS JOIN json_each(?1) w
-    WHERE b.state IN (3, 4) AND b.provisional = 0 AND EXISTS (
+    WHERE b.state IN (3, 4) AND b.provisional = 0 AND"
+    {pinned}
+    "AND EXISTS (
         SELECT 1 FROM chunks q INDEXED BY chunks_queued
         WHERE q.state = 0 AND q.batch = b.id AND q.model = w.value ->> 0
           AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context))
-    ORDER BY b.priority DESC, b.id LIMIT 1";
+    ORDER BY b.priority DESC, b.id LIMIT 1"
+);
 
 /// Binds: models, kind, least priority. As `HEAD_OF_SHARE`, from the tail: what is worth a theft, or
 /// belongs to a share that no lane is at any more.
-pub(super) const LAST_OF_ANY: &str = "
+pub(super) const LAST_OF_ANY: &str = statement!(
+    "
     SELECT c.batch, c.number
     FROM batches b INDEXED BY batches_claimable
     CROSS JOIN json_each(?1) w
@@ -57,21 +82,25 @@ pub(super) const LAST_OF_ANY: &str = "
               SELECT 1 FROM leases l JOIN chunks o ON o.batch = l.batch AND o.number = l.chunk
               WHERE l.batch = q.batch AND l.expired = 0 AND o.plan_group = q.plan_group AND o.share = q.share))
         ORDER BY q.number DESC LIMIT 1)
-    WHERE b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= ?3
-    ORDER BY b.priority DESC, b.id, c.number DESC LIMIT 1";
+    WHERE b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= ?3 AND"
+    {pinned}
+    "ORDER BY b.priority DESC, b.id, c.number DESC LIMIT 1"
+);
 
 pub(super) async fn claim(store: &Sqlite, wanted: &Wanted) -> Result<Option<Claim>, Error> {
     let mut tx = store.begin().await?;
     let Some((batch, chunk)) = pick(&mut tx, wanted).await? else { return Ok(None) };
-    let Some(claim) = take(&mut tx, batch, chunk).await? else { return Ok(None) };
+    let Some(claim) = take(&mut tx, wanted, batch, chunk).await? else { return Ok(None) };
+    let Some(pinned) = pin(&mut tx, &claim).await? else { return Ok(None) };
     lease(&mut tx, wanted, &claim).await?;
-    run(&mut tx, wanted, batch).await?;
+    run(&mut tx, wanted, batch, pinned).await?;
     tx.commit().await?;
     Ok(Some(claim))
 }
 
 async fn pick(tx: &mut SqliteConnection, wanted: &Wanted) -> Result<Option<(BatchId, i32)>, Error> {
-    let models = serde_json::json!(wanted.models).to_string();
+    let offer = |offer: &Offer| json!([offer.model, offer.context, offer.digest, offer.pins]);
+    let models = serde_json::Value::from_iter(wanted.models.iter().map(offer)).to_string();
     let highest = sqlx::query(HIGHEST_PRIORITY).bind(&models).bind(wanted.kind);
     let Some(highest) = highest.fetch_optional(&mut *tx).await? else { return Ok(None) };
     // A warm lane saves a prefix; that is no reason to let a higher priority wait. Where all that is left
@@ -117,27 +146,51 @@ fn place(row: &SqliteRow) -> Result<(BatchId, i32), Error> {
 }
 
 /// The states are said again: a claim must never rest on what was read before.
-async fn take(tx: &mut SqliteConnection, batch: BatchId, chunk: i32) -> Result<Option<Claim>, Error> {
+async fn take(
+    tx: &mut SqliteConnection,
+    wanted: &Wanted,
+    batch: BatchId,
+    chunk: i32,
+) -> Result<Option<Claim>, Error> {
     const TAKE: &str = "
         UPDATE chunks SET state = 1, epoch = epoch + 1
         WHERE batch = ?1 AND number = ?2 AND state = 0
           AND EXISTS (SELECT 1 FROM batches WHERE id = ?1 AND state IN (3, 4) AND provisional = 0)
-        RETURNING plan_group, share, epoch, size, done";
+        RETURNING plan_group, share, model, epoch, size, done";
 
     let row = sqlx::query(TAKE).bind(blob(batch)).bind(chunk).fetch_optional(tx).await?;
     let claim = |row: SqliteRow| {
         let cells = Cells::of("chunks", &row);
+        let model: String = cells.get("model")?;
+        let offer = wanted.models.iter().find(|offer| offer.model == model);
         Ok(Claim {
             batch,
             chunk,
             group: cells.get("plan_group")?,
             share: cells.get("share")?,
+            digest: offer.map(|offer| offer.digest.clone()).unwrap_or_default(),
+            model,
             epoch: cells.get("epoch")?,
             size: cells.get("size")?,
             done: cells.get("done")?,
         })
     };
     row.map(claim).transpose()
+}
+
+/// The first lease of a model holds the batch to its engine's digest; true if this is it. None if the
+/// batch is held to another: then the claim must not stand.
+async fn pin(tx: &mut SqliteConnection, claim: &Claim) -> Result<Option<bool>, Error> {
+    const PIN: &str = "INSERT INTO pins (batch, model, digest) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+    const PINNED: &str = "SELECT digest = ?3 FROM pins WHERE batch = ?1 AND model = ?2";
+
+    let pin = sqlx::query(PIN).bind(blob(claim.batch)).bind(&claim.model).bind(&claim.digest);
+    if pin.execute(&mut *tx).await?.rows_affected() == 1 {
+        return Ok(Some(true));
+    }
+    let pinned = sqlx::query_scalar(PINNED).bind(blob(claim.batch)).bind(&claim.model).bind(&claim.digest);
+    let same: bool = pinned.fetch_one(tx).await?;
+    Ok(same.then_some(false))
 }
 
 /// From now on an expired lease of the chunk cannot be revived.
@@ -162,15 +215,15 @@ async fn lease(tx: &mut SqliteConnection, wanted: &Wanted, claim: &Claim) -> Res
     Ok(())
 }
 
-/// The batch's row is touched by its first lease, and to take back what was said of its waiting; so
-/// claims of a running batch do not meet there.
-async fn run(tx: &mut SqliteConnection, wanted: &Wanted, batch: BatchId) -> Result<(), Error> {
+/// The batch's row is touched by the first lease of a model, and to take back what was said of its
+/// waiting; so claims of a running batch do not meet there.
+async fn run(tx: &mut SqliteConnection, wanted: &Wanted, batch: BatchId, pinned: bool) -> Result<(), Error> {
     const RUN: &str = "
         UPDATE batches SET
             state = 4 /* running */, started = COALESCE(started, ?2), provisional = 0, reason = '', message = '',
             revision = revision + 1
-        WHERE id = ?1 AND (state = 3 /* queued */ OR started IS NULL OR reason <> '' OR message <> '')";
+        WHERE id = ?1 AND (state = 3 /* queued */ OR started IS NULL OR reason <> '' OR message <> '' OR ?3)";
 
-    sqlx::query(RUN).bind(blob(batch)).bind(wanted.now).execute(tx).await?;
+    sqlx::query(RUN).bind(blob(batch)).bind(wanted.now).bind(pinned).execute(tx).await?;
     Ok(())
 }

@@ -38,15 +38,21 @@ pub(super) async fn executors(store: &Sqlite, since: Micros) -> Result<Vec<Execu
     sqlx::query(SINCE).bind(since).fetch_all(&store.read).await?.iter().map(executor).collect()
 }
 
-pub(super) async fn put_profile(store: &Sqlite, profile: &Profile) -> Result<(), Error> {
+pub(super) async fn put_profile(store: &Sqlite, profile: &Profile) -> Result<Profile, Error> {
     const PUT: &str = "
-        INSERT INTO profiles (id, model, digest, engine_kind, engine_version, gpu, detail, measured)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
-        ON CONFLICT (model, digest, engine_kind, engine_version, gpu)
+        INSERT INTO profiles
+            (id, model, digest, engine_kind, engine_version, gpu, driver, kv_type, detail, measured)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        ON CONFLICT (model, digest, engine_kind, engine_version, gpu, driver, kv_type)
         DO UPDATE SET id = excluded.id, detail = excluded.detail, measured = excluded.measured
-        WHERE excluded.measured >= measured";
+        WHERE excluded.measured > measured";
+    const STANDS: &str = "
+        SELECT * FROM profiles
+        WHERE model = ?1 AND digest = ?2 AND engine_kind = ?3 AND engine_version = ?4 AND gpu = ?5
+          AND driver = ?6 AND kv_type = ?7";
 
     let detail = &profile.detail;
+    let mut tx = store.begin().await?;
     sqlx::query(PUT)
         .bind(blob(profile.id))
         .bind(&detail.model)
@@ -54,25 +60,47 @@ pub(super) async fn put_profile(store: &Sqlite, profile: &Profile) -> Result<(),
         .bind(detail.engine_kind)
         .bind(&detail.engine_version)
         .bind(&detail.gpu)
+        .bind(&detail.driver)
+        .bind(&detail.kv_type)
         .bind(detail.encode_to_vec())
         .bind(profile.measured)
-        .execute(&store.write)
+        .execute(&mut *tx)
         .await?;
-    Ok(())
+    let stands = sqlx::query(STANDS)
+        .bind(&detail.model)
+        .bind(&detail.model_digest)
+        .bind(detail.engine_kind)
+        .bind(&detail.engine_version)
+        .bind(&detail.gpu)
+        .bind(&detail.driver)
+        .bind(&detail.kv_type);
+    let stands = stands.fetch_one(&mut *tx).await?;
+    tx.commit().await?;
+    profile_of(&stands)
 }
 
 pub(super) async fn profiles(store: &Sqlite) -> Result<Vec<Profile>, Error> {
     const ALL: &str = "SELECT * FROM profiles ORDER BY model, measured DESC";
 
-    let profile = |row: &SqliteRow| {
-        let cells = Cells::of("profiles", row);
-        Ok(Profile {
-            id: cells.id("id")?,
-            detail: cells.message("detail")?,
-            measured: cells.get("measured")?,
-        })
-    };
-    sqlx::query(ALL).fetch_all(&store.read).await?.iter().map(profile).collect()
+    sqlx::query(ALL).fetch_all(&store.read).await?.iter().map(profile_of).collect()
+}
+
+fn profile_of(row: &SqliteRow) -> Result<Profile, Error> {
+    let cells = Cells::of("profiles", row);
+    Ok(Profile { id: cells.id("id")?, detail: cells.message("detail")?, measured: cells.get("measured")? })
+}
+
+pub(super) async fn put_import(store: &Sqlite, sha256: &str, digest: &str) -> Result<(), Error> {
+    const PUT: &str = "INSERT INTO imports (sha256, digest) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+
+    sqlx::query(PUT).bind(sha256).bind(digest).execute(&store.write).await?;
+    Ok(())
+}
+
+pub(super) async fn imports(store: &Sqlite, sha256: &str, limit: i64) -> Result<Vec<String>, Error> {
+    const OF: &str = "SELECT digest FROM imports WHERE sha256 = ?1 ORDER BY digest LIMIT ?2";
+
+    Ok(sqlx::query_scalar(OF).bind(sha256).bind(limit).fetch_all(&store.read).await?)
 }
 
 pub(super) async fn learn_answers(

@@ -239,8 +239,16 @@ impl Store for Sqlite {
         fleet::executors(self, since).await
     }
 
-    async fn put_profile(&self, profile: &Profile) -> Result<(), Error> {
+    async fn put_profile(&self, profile: &Profile) -> Result<Profile, Error> {
         fleet::put_profile(self, profile).await
+    }
+
+    async fn put_import(&self, sha256: &str, digest: &str) -> Result<(), Error> {
+        fleet::put_import(self, sha256, digest).await
+    }
+
+    async fn imports(&self, sha256: &str, limit: i64) -> Result<Vec<String>, Error> {
+        fleet::imports(self, sha256, limit).await
     }
 
     async fn learn_answers(&self, model: &str, stated: bool, answers: Answers) -> Result<(), Error> {

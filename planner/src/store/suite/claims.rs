@@ -119,7 +119,7 @@ pub(in crate::store) async fn only_qualified_engines_claim(db: &impl Backend) {
     let store = db.open().await;
     let id = queued_with(&store, &[NewChunk { kinds: 0b110, ..new_chunk(0, 1) }]).await;
     let engine = |models: &[(&str, i64)], kind| {
-        let models = models.iter().map(|&(model, context)| (model.into(), context)).collect();
+        let models = models.iter().map(|&(model, context)| offer(model, context)).collect();
         Wanted { models, kind, ..warm(id, 0) }
     };
     for engine in [engine(&[], 2), engine(&[("x", 0)], 2), engine(&[("m", 99)], 2), engine(&[("m", 100)], 8)]
@@ -135,6 +135,80 @@ pub(in crate::store) async fn only_qualified_engines_claim(db: &impl Backend) {
             assert!(store.hand_back(engine.executor, held.lease, held.epoch).await.unwrap());
         }
     }
+}
+
+/// A lane of an engine with this digest of the model; warm for a share, or cold.
+fn of_digest(digest: &str, warm: Option<Warm>) -> Wanted {
+    let models = vec![Offer { digest: digest.into(), ..offer("m", 100) }];
+    Wanted { models, warm, ..wanted(ExecutorId::now()) }
+}
+
+fn pin(model: &str, digest: &str) -> Pin {
+    Pin { model: model.into(), digest: digest.into() }
+}
+
+pub(in crate::store) async fn the_first_claim_pins_the_digest(db: &impl Backend) {
+    let store = db.open().await;
+    // Of a higher priority, so that it is looked at first.
+    let first = planning_with(&store, |batch| batch.spec.priority = 1).await;
+    activate(&store, first, &two_shares()).await;
+    let second = queued_with(&store, &two_shares()).await;
+    assert_eq!(batch(&store, first).await.pins, []);
+    let lane = of_digest("a", None);
+    let (held, claim) = claim_with(&store, lane.clone()).await.unwrap();
+    assert_eq!((claim.batch, claim.model.as_str(), claim.digest.as_str()), (first, "m", "a"));
+    assert_eq!(batch(&store, first).await.pins, [pin("m", "a")]);
+
+    // Warm or not: the other digest gets nothing of it, and is not held up by it.
+    let warm = Some(Warm { batch: first, group: 0, share: 0 });
+    for (warm, digest) in [(warm, "b"), (None, "b"), (None, "")] {
+        let other = claim_with(&store, of_digest(digest, warm)).await.map(|(_, claim)| claim.batch);
+        assert_eq!(other, (digest == "b").then_some(second), "{digest}");
+    }
+    let again = claim_with(&store, of_digest("a", warm)).await.unwrap().1;
+    assert_eq!((again.batch, again.chunk), (first, 1));
+
+    // What is given back stays with its digest.
+    let revision = batch(&store, first).await.revision;
+    assert!(store.hand_back(lane.executor, held.lease, held.epoch).await.unwrap());
+    let mut rest = BTreeSet::new();
+    while let Some((_, claim)) = claim_with(&store, of_digest("a", None)).await {
+        assert_eq!(claim.batch, first, "the second is held to the other digest");
+        rest.insert(claim.chunk);
+    }
+    assert_eq!(rest, BTreeSet::from([0, 2, 3, 4, 5, 6, 7]));
+    assert_eq!(batch(&store, first).await.revision, revision, "pinned once");
+    assert_eq!(batch(&store, second).await.pins, [pin("m", "b")]);
+}
+
+pub(in crate::store) async fn a_model_is_pinned_by_itself(db: &impl Backend) {
+    let store = db.open().await;
+    let other = NewChunk { model: "other".into(), group: 1, ..new_chunk(1, 1) };
+    let id = queued_with(&store, &[new_chunk(0, 1), other]).await;
+    assert_eq!(claimed(&store, of_digest("", None)).await, Some(0), "an engine that tells no digest");
+    let before = batch(&store, id).await;
+    assert_eq!(before.pins, [pin("m", "")]);
+    assert_eq!(claimed(&store, wanted(ExecutorId::now())).await, Some(1));
+    let after = batch(&store, id).await;
+    assert_eq!(after.pins, [pin("m", ""), pin("other", "other1")]);
+    assert!(after.revision > before.revision, "a watcher hears of it");
+}
+
+pub(in crate::store) async fn who_may_not_pin_waits_for_a_pin(db: &impl Backend) {
+    let store = db.open().await;
+    let id = queued_with(&store, &two_shares()).await;
+    let shy = |digest| {
+        let lane = of_digest(digest, Some(Warm { batch: id, group: 0, share: 0 }));
+        Wanted {
+            models: lane.models.into_iter().map(|offer| Offer { pins: false, ..offer }).collect(),
+            ..lane
+        }
+    };
+    assert_eq!(claimed(&store, shy("a")).await, None);
+    assert_eq!(state(&store, id).await, State::Queued);
+    assert_eq!(claimed(&store, of_digest("a", None)).await, Some(0));
+    assert_eq!(claimed(&store, shy("b")).await, None);
+    assert_eq!(claimed(&store, shy("a")).await, Some(1));
 }
 
 pub(in crate::store) async fn only_queued_and_running_batches_are_claimed(db: &impl Backend) {

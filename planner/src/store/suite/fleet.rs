@@ -30,13 +30,45 @@ pub(in crate::store) async fn the_newest_profile_stays(db: &impl Backend) {
     };
     let (old, new) = (profile("m", "h", 1, 10), profile("m", "h", 2, 20));
     let (other, first) = (profile("m", "i", 3, 15), profile("a", "h", 4, 1));
-    for profile in [&new, &old, &other, &first] {
-        store.put_profile(profile).await.unwrap();
+    for (put, stands) in [(&new, &new), (&old, &new), (&other, &other), (&first, &first)] {
+        assert_eq!(store.put_profile(put).await.unwrap(), *stands);
     }
-    assert_eq!(store.profiles().await.unwrap(), [first.clone(), new, other.clone()]);
+    assert_eq!(store.profiles().await.unwrap(), [first.clone(), new.clone(), other.clone()]);
+    let same = Profile { id: ProfileId::now(), ..new.clone() };
+    assert_eq!(store.put_profile(&same).await.unwrap(), new, "told again, it keeps its name");
     let newest = profile("m", "h", 5, 30);
     store.put_profile(&newest).await.unwrap();
     assert_eq!(store.profiles().await.unwrap(), [first, newest, other]);
+}
+
+pub(in crate::store) async fn a_profile_is_of_one_engine_and_gpu(db: &impl Backend) {
+    let store = db.open().await;
+    let base = v1::Profile { model: "m".into(), ..Default::default() };
+    let all = [
+        base.clone(),
+        v1::Profile { model_digest: "d".into(), ..base.clone() },
+        v1::Profile { engine_kind: 1, ..base.clone() },
+        v1::Profile { engine_version: "1".into(), ..base.clone() },
+        v1::Profile { gpu: "g".into(), ..base.clone() },
+        v1::Profile { driver: "570".into(), ..base.clone() },
+        v1::Profile { kv_type: "q8_0".into(), ..base },
+    ];
+    for (measured, detail) in (1..).zip(all.clone()) {
+        let profile = Profile { id: ProfileId::now(), detail, measured };
+        assert_eq!(store.put_profile(&profile).await.unwrap(), profile);
+    }
+    let kept: Vec<_> = store.profiles().await.unwrap().into_iter().map(|profile| profile.detail).collect();
+    assert!(kept.iter().eq(all.iter().rev()), "{kept:?}");
+}
+
+pub(in crate::store) async fn what_a_file_became_is_remembered(db: &impl Backend) {
+    let store = db.open().await;
+    for (file, digest) in [("f", "2"), ("f", "1"), ("g", "3"), ("f", "2")] {
+        store.put_import(file, digest).await.unwrap();
+    }
+    assert_eq!(store.imports("f", 100).await.unwrap(), ["1", "2"]);
+    assert_eq!(store.imports("f", 1).await.unwrap(), ["1"]);
+    assert_eq!(store.imports("h", 100).await.unwrap(), [""; 0]);
 }
 
 pub(in crate::store) async fn the_latest_answers_weigh_most(db: &impl Backend) {

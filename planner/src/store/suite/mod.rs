@@ -39,6 +39,7 @@ macro_rules! laws {
                 deletion_leaves_nothing, every_change_is_a_revision;
             claims: a_theft_must_pay, what_nobody_may_steal_holds_no_lane_up, a_warm_lane_goes_on_with_its_share, a_cold_lane_begins_a_share, the_tail_is_stolen_last,
                 priority_then_age_decide, a_warm_lane_yields_to_priority, only_qualified_engines_claim, only_queued_and_running_batches_are_claimed,
+                the_first_claim_pins_the_digest, a_model_is_pinned_by_itself, who_may_not_pin_waits_for_a_pin,
                 the_first_claim_starts_a_batch, no_chunk_is_claimed_twice, claims_stay_quick;
             leases: a_heartbeat_renews_what_it_names, an_expired_lease_is_revived, a_claimed_chunk_is_not_revived,
                 a_lease_is_fenced, a_chunk_handed_back_is_queued, leases_are_listed;
@@ -46,7 +47,8 @@ macro_rules! laws {
                 results_count_in_the_states_that_take_them, an_empty_commit_registers_nothing,
                 cursors_have_no_gaps, racing_twins_count_once, usage_is_added_up, chunks_are_compacted_once,
                 everything_outlasts_the_process;
-            fleet: executors_are_remembered, the_newest_profile_stays, the_latest_answers_weigh_most;
+            fleet: executors_are_remembered, what_a_file_became_is_remembered, the_newest_profile_stays,
+                a_profile_is_of_one_engine_and_gpu, the_latest_answers_weigh_most;
             random: any_order_keeps_the_laws;
         }
     };
@@ -158,12 +160,17 @@ fn wanted(executor: ExecutorId) -> Wanted {
         executor,
         engine: "gpu0".into(),
         lane: 3,
-        models: vec![("other".into(), 0), ("m".into(), 100)],
+        models: vec![offer("other", 0), offer("m", 100)],
         kind: 0b10,
         warm: None,
         now: 50,
         deadline: 50 + TTL,
     }
+}
+
+/// A model that may pin its digest.
+fn offer(model: &str, context: i64) -> Offer {
+    Offer { model: model.into(), context, digest: format!("{model}1"), pins: true }
 }
 
 /// Claims a chunk: the lease and what was claimed.

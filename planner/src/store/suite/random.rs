@@ -16,6 +16,8 @@ struct Model {
     batch: BatchId,
     executors: Vec<ExecutorId>,
     state: State,
+    /// The digest that the first claim came with.
+    pinned: Option<&'static str>,
     /// Requests that are final.
     done: BTreeSet<(i32, i32)>,
     /// The newest lease of a chunk, until the chunk is done or the lease is handed back.
@@ -53,6 +55,7 @@ impl Model {
             batch: queued(store, &SIZES).await,
             executors: vec![ExecutorId::now(), ExecutorId::now(), ExecutorId::now()],
             state: State::Queued,
+            pinned: None,
             done: BTreeSet::new(),
             newest: BTreeMap::new(),
             expired: BTreeSet::new(),
@@ -97,11 +100,17 @@ impl Model {
         let share = rng.random_range(0..2);
         let warm = rng.random_bool(0.5).then_some(Warm { batch: self.batch, group: 0, share });
         let deadline = self.now + TTL;
-        let wanted = Wanted { now: self.now, deadline, warm, ..wanted(executor) };
+        let digest = *["a", "b"].choose(rng).unwrap();
+        let models = vec![Offer { digest: digest.into(), ..offer("m", 0) }];
+        let wanted = Wanted { now: self.now, deadline, warm, models, ..wanted(executor) };
+        let fits = self.pinned.is_none_or(|pinned| pinned == digest);
         let Some((held, claim)) = claim_with(store, wanted).await else {
-            assert!((0..).zip(SIZES).all(|(chunk, _)| !self.is_claimable(chunk)), "there was one to claim");
+            let all_gone = (0..).zip(SIZES).all(|(chunk, _)| !self.is_claimable(chunk));
+            assert!(all_gone || !fits, "there was one to claim");
             return;
         };
+        assert!(fits && claim.digest == digest, "{digest} for a batch held to {:?}", self.pinned);
+        self.pinned = Some(digest);
         assert!(self.is_claimable(claim.chunk), "chunk {} was not to be had", claim.chunk);
         self.state = State::Running;
         self.expired.remove(&claim.chunk);

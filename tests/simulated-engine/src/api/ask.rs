@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::engine::{Ask, Engine, Failure, Format, Generation, KeepAlive, Message, Overflow, Prompt, Sizes};
+use crate::library::{full_name, short_name};
 
 use super::body::Fields;
-use super::models;
 use super::runner_options::RunnerOptions;
 
 /// The fields of a native request that are not its text.
@@ -63,14 +63,14 @@ impl Common {
 
     /// Whether the model is there and can do what is asked.
     pub(super) fn check(&self, engine: &Engine, deed: &str) -> Result<(), Failure> {
-        let Some(model) = models::find(engine, &self.model) else {
+        let Some(model) = engine.library.find(&self.model) else {
             return Err(Failure::model_not_found(&self.model));
         };
         if model.embedding {
             return Err(Failure::new(400, format!("{:?} does not support {deed}", self.model)));
         }
         if self.tools && !engine.options.tools {
-            let full = models::full_name(&self.model);
+            let full = full_name(&self.model);
             return Err(Failure::new(
                 400,
                 format!("registry.ollama.ai/library/{full} does not support tools"),
@@ -85,7 +85,7 @@ impl Common {
     /// Loads or unloads the model, as a request without text does; says which.
     pub(super) async fn load(&self, engine: &Engine) -> Result<&'static str, Failure> {
         if self.keep_alive == Some(Duration::ZERO) {
-            engine.scheduler.unload(models::short_name(&self.model));
+            engine.scheduler.unload(short_name(&self.model));
             return Ok("unload");
         }
         let options = self.runner_options(engine)?;
@@ -123,8 +123,9 @@ impl Common {
     }
 
     fn runner_options(&self, engine: &Engine) -> Result<RunnerOptions, Failure> {
-        let model = models::short_name(&self.model);
-        let options = RunnerOptions::read(&engine.options, model, self.overflow.shift, &self.options)?;
+        let found = engine.library.find(&self.model);
+        let model = found.ok_or_else(|| Failure::model_not_found(&self.model))?;
+        let options = RunnerOptions::read(&engine.options, &model, self.overflow.shift, &self.options)?;
         Sizes::of(&engine.options, &options.set, engine.options.slots)?;
         Ok(options)
     }

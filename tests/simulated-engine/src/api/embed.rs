@@ -14,7 +14,6 @@ use crate::tokens::{hash, mix};
 use super::body::Fields;
 use super::deliver::fail;
 use super::line::NATIVE_ERRORS;
-use super::models;
 use super::runner_options::RunnerOptions;
 use super::v1;
 
@@ -74,10 +73,10 @@ async fn run(engine: &Arc<Engine>, body: &[u8]) -> Result<(String, Embedded), Fa
     let dimensions = fields.value("dimensions").and_then(|value| value.as_u64()).filter(|asked| *asked > 0);
     let dimensions = dimensions.unwrap_or(DIMENSIONS).min(65_536);
     let model = fields.model()?;
-    let Some(found) = models::find(engine, &model) else {
+    let Some(found) = engine.library.find(&model) else {
         return Err(Failure::new(404, format!("model {model:?} not found, try pulling it first")));
     };
-    let mut set = RunnerOptions::read(&engine.options, models::short_name(&model), true, &options)?.set;
+    let mut set = RunnerOptions::read(&engine.options, &found, true, &options)?.set;
     set.embedding = true;
     if !found.embedding {
         // The real thing unloads the chat runner for this and loads one that then refuses.

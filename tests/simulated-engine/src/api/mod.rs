@@ -6,8 +6,11 @@ mod chat;
 mod deliver;
 mod embed;
 mod generate;
+mod library;
 mod line;
 mod models;
+mod progress;
+mod pull;
 mod runner_options;
 mod sim;
 mod v1;
@@ -19,7 +22,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, head, post};
 
 use crate::engine::Engine;
 
@@ -38,6 +41,10 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route("/api/chat", post(chat::chat))
         .route("/api/generate", post(generate::generate))
         .route("/api/embed", post(embed::embed))
+        .route("/api/create", post(library::create))
+        .route("/api/copy", post(library::copy))
+        .route("/api/delete", delete(library::delete))
+        .route("/api/pull", post(pull::pull))
         .route("/v1/models", get(v1::models))
         .route("/v1/chat/completions", post(v1::chat))
         .route("/v1/completions", post(v1::completions))
@@ -52,6 +59,8 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         })
         .fallback(|| async { plain(StatusCode::NOT_FOUND, "404 page not found") })
         .layer(DefaultBodyLimit::max(max_body))
+        // A model's file is hashed as it comes, whatever its length.
+        .route("/api/blobs/{digest}", head(library::has_blob).post(library::add_blob))
         .with_state(engine)
 }
 

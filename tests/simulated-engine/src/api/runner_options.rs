@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::engine::{Failure, ReloadSet};
+use crate::library::{Model, short_name};
 use crate::options::Options;
 
 const INTEGERS: [&str; 10] = [
@@ -37,7 +38,7 @@ impl RunnerOptions {
     /// 500: one is of the wrong type.
     pub(super) fn read(
         options: &Options,
-        model: &str,
+        model: &Model,
         shift: bool,
         given: &Map<String, Value>,
     ) -> Result<Self, Failure> {
@@ -58,7 +59,8 @@ impl RunnerOptions {
         let context =
             number("num_ctx").and_then(|asked| usize::try_from(asked).ok()).filter(|asked| *asked > 0);
         let set = ReloadSet {
-            model: model.to_owned(),
+            model: short_name(&model.name).to_owned(),
+            digest: model.digest.clone(),
             embedding: false,
             context: context.unwrap_or(options.context).clamp(4, options.max_context.max(4)),
             num_batch: number("num_batch"),

@@ -9,20 +9,20 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use crate::engine::{Engine, Failure, Message, Overflow};
+use crate::library::Model;
 
 use super::ask::{Common, Text};
 use super::body::Fields;
 use super::chat::take_messages;
 use super::deliver::{deliver, fail};
-use super::models;
 use super::v1_form::{V1, V1Errors};
 
 /// When all models were made, in seconds since 1970.
 const CREATED: i64 = 1_767_225_600;
 
 pub(super) async fn models(State(engine): State<Arc<Engine>>) -> Response {
-    let one = |name: &String| json!({"id": models::full_name(name), "object": "model", "created": CREATED, "owned_by": "library"});
-    let data: Vec<Value> = models::names(&engine).map(one).collect();
+    let one = |model: &Model| json!({"id": model.name, "object": "model", "created": CREATED, "owned_by": "library"});
+    let data: Vec<Value> = engine.library.models().iter().map(one).collect();
     super::json(200, "application/json", json!({"object": "list", "data": data}).to_string() + "\n")
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::answer;
 use crate::fault::{Fault, Faults};
+use crate::library::Library;
 use crate::options::Options;
 use crate::process::Process;
 use crate::schema;
@@ -26,6 +27,7 @@ const REPEATED: usize = 30;
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) options: Options,
+    pub(crate) library: Library,
     pub(crate) stats: Arc<Stats>,
     pub(crate) faults: Faults,
     pub(crate) scheduler: Arc<Scheduler>,
@@ -105,7 +107,8 @@ impl Engine {
         let started = Instant::now();
         self.refuse(&ask)?;
         let lease = self.scheduler.slot(ask.set.clone(), ask.prompt.chain.clone(), ask.keep_alive).await?;
-        let load = started.elapsed();
+        // As the real thing: a wait for a slot is in the total alone.
+        let load = lease.joined().saturating_duration_since(started);
         let cached = lease.cached();
         self.stats.evaluated(ask.prompt.len(), cached, ask.prompt.system);
         let prefill = self.options.prefill_time(ask.prompt.len() - cached);

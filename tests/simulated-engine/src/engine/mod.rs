@@ -10,6 +10,7 @@ mod slots;
 use std::sync::Arc;
 
 use crate::fault::Faults;
+use crate::library::Library;
 use crate::options::Options;
 use crate::process::Process;
 use crate::stats::Stats;
@@ -24,5 +25,6 @@ pub(crate) use scheduler::{KeepAlive, ReloadSet};
 pub(crate) fn new_engine(options: Options, process: Arc<Process>) -> Engine {
     let stats = Arc::new(Stats::new(options.max_counted));
     let scheduler = Arc::new(scheduler::Scheduler::new(&options, stats.clone()));
-    Engine { options, stats, faults: Faults::default(), scheduler, process }
+    let library = Library::new(&options);
+    Engine { options, library, stats, faults: Faults::default(), scheduler, process }
 }

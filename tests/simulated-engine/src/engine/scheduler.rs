@@ -22,6 +22,8 @@ use super::slots::{Slots, Taken};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ReloadSet {
     pub(crate) model: String,
+    /// Of the model as it was when the request came.
+    pub(crate) digest: String,
     /// Runs an embedding model, or a chat model as one: such a runner has one slot.
     pub(crate) embedding: bool,
     /// Context of one slot, in tokens.
@@ -86,6 +88,8 @@ struct Waiter {
     /// `None` only wants the model loaded.
     prompt: Option<Arc<Chain>>,
     keep_alive: KeepAlive,
+    /// When it joined the queue of a runner that is loaded.
+    joined: Instant,
     turn: oneshot::Sender<Turn>,
 }
 
@@ -104,6 +108,8 @@ struct Grant {
     taken: Taken,
     prompt: Arc<Chain>,
     dead: CancellationToken,
+    /// When its runner was there.
+    joined: Instant,
 }
 
 /// A slot, until it is dropped. The slot keeps the prompt in its cache, or what `keep` says.
@@ -189,7 +195,13 @@ impl Scheduler {
         keep_alive: KeepAlive,
     ) -> Result<Option<Lease>, Failure> {
         let (turn, told) = oneshot::channel();
-        self.arrive(Waiter { set: set.clone(), prompt: prompt.clone(), keep_alive, turn })?;
+        self.arrive(Waiter {
+            set: set.clone(),
+            prompt: prompt.clone(),
+            keep_alive,
+            joined: Instant::now(),
+            turn,
+        })?;
         let mut waiting = Waiting { scheduler: self.clone(), told };
         loop {
             match (&mut waiting.told).await {
@@ -200,7 +212,9 @@ impl Scheduler {
                     let loading = Loading { scheduler: self };
                     tokio::time::sleep(time).await;
                     let (turn, told) = oneshot::channel();
-                    let waiter = Waiter { set: set.clone(), prompt: prompt.clone(), keep_alive, turn };
+                    let joined = Instant::now();
+                    let waiter =
+                        Waiter { set: set.clone(), prompt: prompt.clone(), keep_alive, joined, turn };
                     waiting.told = told;
                     loading.finish(waiter);
                 }
@@ -285,9 +299,10 @@ impl Scheduler {
 
 impl Runner {
     /// Queues a request, and serves it if a slot is idle. The last request's `keep_alive` counts.
-    fn join(&mut self, waiter: Waiter) {
+    fn join(&mut self, mut waiter: Waiter) {
         self.keep_alive = waiter.keep_alive;
         self.idle_since = Instant::now();
+        waiter.joined = self.idle_since;
         if waiter.prompt.is_none() {
             let _ = waiter.turn.send(Turn::Loaded);
             return;
@@ -300,8 +315,9 @@ impl Runner {
     fn serve(&mut self) {
         while let Some(prompt) = self.waiting.front().and_then(|waiter| waiter.prompt.clone()) {
             let Some(taken) = self.slots.take(&prompt) else { return };
-            let grant = Grant { runner: self.id, taken, prompt, dead: self.dead.clone() };
             let Some(waiter) = self.waiting.pop_front() else { return };
+            let grant =
+                Grant { runner: self.id, taken, prompt, dead: self.dead.clone(), joined: waiter.joined };
             if waiter.turn.send(Turn::Slot(grant)).is_err() {
                 self.slots.put_back(taken.slot);
             }
@@ -325,6 +341,11 @@ impl Lease {
     /// Tokens of the prompt that the slot's cache held.
     pub(crate) fn cached(&self) -> usize {
         self.grant.taken.cached
+    }
+
+    /// When its runner was there: what came after was a wait for a slot.
+    pub(crate) fn joined(&self) -> Instant {
+        self.grant.joined
     }
 
     /// Cancelled when the runner dies.

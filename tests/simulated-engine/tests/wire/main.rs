@@ -2,5 +2,6 @@
 
 mod client;
 mod faults;
+mod library;
 mod recordings;
 mod slots;

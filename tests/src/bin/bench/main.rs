@@ -1,7 +1,7 @@
 //! Measures Caravan against a bare loop, or against a limit, in one run on one machine.
 //! Figures are for people and for closing notes: no test depends on them.
 //!
-//! `cargo run --release -p caravan-tests --bin bench -- makespan|intake|plan|large|short`
+//! `cargo run --release -p caravan-tests --bin bench -- makespan|intake|plan|large|short|predict`
 
 mod bare;
 mod input;
@@ -9,6 +9,7 @@ mod intake;
 mod large;
 mod makespan;
 mod plan;
+mod predict;
 mod short;
 mod text;
 mod up;
@@ -72,6 +73,22 @@ enum Bench {
         #[arg(long)]
         directory: Option<PathBuf>,
     },
+    /// The time that a plan predicts from a profile against what comes, shape by shape; fails if a
+    /// median is more than 10 % off.
+    Predict {
+        /// Runs of each shape.
+        #[arg(long, default_value_t = 5)]
+        runs: usize,
+        /// Prompt tokens that a slot of the simulated engines evaluates a second.
+        #[arg(long, default_value_t = 4_000.0)]
+        prefill: f64,
+        /// Answer tokens that it generates a second.
+        #[arg(long, default_value_t = 100.0)]
+        decode: f64,
+        /// Milliseconds that a request takes beyond its tokens.
+        #[arg(long, default_value_t = 50)]
+        answer_ms: u64,
+    },
     /// The memory that planning many short requests takes, and what of it stays.
     Short {
         /// Requests.
@@ -93,6 +110,16 @@ async fn main() -> anyhow::Result<()> {
         Bench::Large { vocabulary, baseline, requests, directory } => {
             let baseline = baseline.as_deref().unwrap_or(&vocabulary);
             large::run(requests, (&vocabulary, baseline), directory).await
+        }
+        Bench::Predict { runs, prefill, decode, answer_ms } => {
+            let engine = caravan_simulated_engine::Options {
+                prefill,
+                decode,
+                answer_ms,
+                answer_tokens: 20,
+                ..Default::default()
+            };
+            predict::run(runs, &engine).await
         }
         Bench::Short { requests } => short::run(requests).await,
     }

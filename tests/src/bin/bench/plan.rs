@@ -1,7 +1,7 @@
 use std::{num::NonZeroU32, time::Instant};
 
 use anyhow::ensure;
-use caravan_plan::{Fleet, Head, Input, Origin, Policy, Request, Tokens};
+use caravan_plan::{Fleet, Head, Input, Origin, Policy, Request, Speed, Tokens};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 /// The best of so many runs.
@@ -28,9 +28,14 @@ pub(crate) fn run(requests: usize, groups: u32) -> anyhow::Result<()> {
         lanes: 32,
         lanes_known: true,
         context: Tokens(32_768),
-        prefill_tokens_per_second: Some(2_000.0),
-        decode_tokens_per_second: Some(50.0),
+        speeds: vec![Speed {
+            lanes: 1,
+            prefill_tokens_per_second: 2_000.0,
+            decode_tokens_per_second: 50.0,
+            request_seconds: 0.02,
+        }],
         sliding_window: None,
+        reuse: Vec::new(),
         answer_share: None,
         reserve_share: None,
         origin: Origin::Profile,

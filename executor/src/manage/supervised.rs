@@ -1,0 +1,132 @@
+//! The driver of a managed engine: the engine's own, with the knowledge whether its process died.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use caravan_request::EngineKind;
+
+use super::{
+    Managed,
+    death::{Cause, out_of_memory_kills},
+    managed::Life,
+};
+use crate::engine::acquire::{ModelFile, Progress};
+use crate::engine::{Call, Class, Description, Engine, Facts, Failure, ReloadSet, Response, Turn};
+
+/// From a connection that breaks until the end of the process is known, at most: the kernel tells
+/// both in the same moment, and a supervisor that is asked to end looks at once.
+const NOTICED_WITHIN: Duration = Duration::from_secs(1);
+
+/// An engine whose process is the executor's own.
+///
+/// A request that was in flight when the process ended is judged by why it did (`death::Cause`): it
+/// is waited for, and nothing counted, if the executor or somebody else ended it; and the request is
+/// a suspect, which runs alone and is quarantined by its second death, if it crashed. So is a request
+/// that an Ollama's runner died of, which does not tell why.
+#[derive(Debug)]
+pub(crate) struct Supervised {
+    engine: Arc<dyn Engine>,
+    managed: Arc<Managed>,
+}
+
+// === impl Supervised ===
+
+impl Supervised {
+    /// `engine`, which is the process of `managed`.
+    pub(crate) fn new(engine: Arc<dyn Engine>, managed: Arc<Managed>) -> Self {
+        Self { engine, managed }
+    }
+
+    /// What a failure in `life` means, given what is known of the process.
+    async fn explain(&self, life: Option<Life>, failure: Failure) -> Failure {
+        let Some(life) = life else { return failure };
+        let patience = match failure.class {
+            // The engine is there and has judged the request.
+            Class::Request if failure.status.is_some() => return failure,
+            Class::Down | Class::Suspect if failure.code != Failure::TIMEOUT => NOTICED_WITHIN,
+            _ => Duration::ZERO,
+        };
+        match self.managed.cause(life, patience).await {
+            None => failure,
+            Some(Cause::Asked | Cause::Outside) => died(Class::Down, "engine_ended", failure),
+            Some(Cause::Crash) => died(Class::Suspect, "engine_crashed", failure),
+        }
+    }
+}
+
+fn died(class: Class, code: &'static str, failure: Failure) -> Failure {
+    Failure { class, code, message: failure.message, status: None, body: None }
+}
+
+/// Whether Ollama says that its runner was killed while it loaded.
+fn runner_was_killed(failure: &Failure) -> bool {
+    failure.class == Class::Model && failure.message.contains("signal: killed")
+}
+
+#[async_trait]
+impl Engine for Supervised {
+    fn kind(&self) -> EngineKind {
+        self.engine.kind()
+    }
+
+    async fn describe(&self) -> Result<Description, Failure> {
+        self.engine.describe().await
+    }
+
+    /// A runner that was killed while it loaded is loaded again, unless the kernel did it for want
+    /// of memory: that it would do again.
+    async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
+        let life = self.managed.life().map(|(life, _)| life);
+        let kills = out_of_memory_kills();
+        let Err(failure) = self.engine.load(model, set).await else { return Ok(()) };
+        if runner_was_killed(&failure) && kills.is_some() && kills == out_of_memory_kills() {
+            return Err(died(Class::Bystander, "engine_runner_died", failure));
+        }
+        Err(self.explain(life, failure).await)
+    }
+
+    async fn unload(&self, model: &str) -> Result<(), Failure> {
+        self.engine.unload(model).await
+    }
+
+    async fn facts(&self, model: &str) -> Result<Facts, Failure> {
+        self.engine.facts(model).await
+    }
+
+    async fn pull(&self, model: &str, progress: Progress<'_>) -> Result<(), Failure> {
+        self.engine.pull(model, progress).await
+    }
+
+    async fn import(&self, model: &str, file: &dyn ModelFile, progress: Progress<'_>) -> Result<(), Failure> {
+        self.engine.import(model, file, progress).await
+    }
+
+    async fn slots(&self, model: &str) -> Option<u32> {
+        self.engine.slots(model).await
+    }
+
+    async fn requests(&self) -> Option<u32> {
+        self.engine.requests().await
+    }
+
+    /// Waits for a slot where it was started anew with fewer of them than it has lanes.
+    async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {
+        let (life, slots) = self.managed.life().unzip();
+        let _slot = match slots {
+            Some(slots) => slots.acquire_owned().await.ok(),
+            None => None,
+        };
+        match self.engine.run(call).await {
+            Ok(response) => Ok(response),
+            Err(failure) => Err(self.explain(life, failure).await),
+        }
+    }
+
+    async fn vocabulary(&self, model: &str) -> Result<Vec<u8>, Failure> {
+        self.engine.vocabulary(model).await
+    }
+
+    async fn render(&self, model: &str, set: ReloadSet, chat: &[Turn]) -> Result<Option<String>, Failure> {
+        self.engine.render(model, set, chat).await
+    }
+}

@@ -1,0 +1,132 @@
+use std::fmt;
+
+use caravan_proto::{
+    json::enum_text,
+    v1::{self, engine},
+};
+
+/// What an engine has other than what a profile was measured on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Difference {
+    aspect: Aspect,
+    measured: String,
+    now: String,
+}
+
+/// In what they may differ, what matters most first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Aspect {
+    Digest,
+    Kind,
+    Version,
+    Gpu,
+    Driver,
+    KvType,
+}
+
+/// The first difference between what a profile was measured on and an engine that has its model now. None:
+/// the profile holds for it. What one of them leaves open differs from what the other tells: an engine
+/// whose GPU is not known is never taken for the one that was measured.
+#[must_use]
+pub fn difference(profile: &v1::Profile, engine: &v1::Engine, model: &v1::Model) -> Option<Difference> {
+    let kind = |kind: engine::Kind| enum_text(kind.as_str_name(), "Kind");
+    let both = [
+        (Aspect::Digest, profile.model_digest.clone(), model.digest.clone()),
+        (Aspect::Kind, kind(profile.engine_kind()), kind(engine.kind())),
+        (Aspect::Version, profile.engine_version.clone(), engine.version.clone()),
+        (Aspect::Gpu, profile.gpu.clone(), engine.gpu.clone()),
+        (Aspect::Driver, profile.driver.clone(), engine.driver.clone()),
+        (Aspect::KvType, profile.kv_type.clone(), engine.kv_type.clone()),
+    ];
+    let different = both.into_iter().find(|(_, measured, now)| measured != now);
+    different.map(|(aspect, measured, now)| Difference { aspect, measured, now })
+}
+
+// === impl Difference ===
+
+impl Difference {
+    /// How like the engine is to what was measured: of two differences, the greater is the lesser one.
+    pub(crate) fn likeness(&self) -> impl Ord + use<> {
+        self.aspect
+    }
+}
+
+impl fmt::Display for Difference {
+    /// Reads behind "was measured".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.aspect {
+            Aspect::Digest => "the model digest",
+            Aspect::Kind => "an engine of the kind",
+            Aspect::Version => "the engine version",
+            Aspect::Gpu => "the GPU",
+            Aspect::Driver => "the GPU driver",
+            Aspect::KvType => "a KV cache of type",
+        };
+        let value = |value: &str| if value.is_empty() { "(none known)".to_owned() } else { value.to_owned() };
+        write!(f, "with {what} {}, which is {} now", value(&self.measured), value(&self.now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured() -> (v1::Profile, v1::Engine, v1::Model) {
+        let (kind, version) = (engine::Kind::Ollama.into(), "0.33.1".to_owned());
+        let (gpu, driver, kv_type) = ("NVIDIA H100".to_owned(), "570.1".to_owned(), "f16".to_owned());
+        let profile = v1::Profile {
+            model_digest: "d1".into(),
+            engine_kind: kind,
+            engine_version: version.clone(),
+            gpu: gpu.clone(),
+            driver: driver.clone(),
+            kv_type: kv_type.clone(),
+            ..Default::default()
+        };
+        let engine = v1::Engine { kind, version, gpu, driver, kv_type, ..Default::default() };
+        (profile, engine, v1::Model { digest: "d1".into(), ..Default::default() })
+    }
+
+    #[test]
+    fn every_aspect_counts() {
+        let (profile, engine, model) = measured();
+        assert_eq!(difference(&profile, &engine, &model), None);
+        let told = |engine: v1::Engine| difference(&profile, &engine, &model).unwrap().to_string();
+        for (other, sentence) in [
+            (
+                v1::Engine { version: "0.34.0".into(), ..engine.clone() },
+                "with the engine version 0.33.1, which is 0.34.0 now",
+            ),
+            (
+                v1::Engine { gpu: String::new(), ..engine.clone() },
+                "with the GPU NVIDIA H100, which is (none known) now",
+            ),
+            (
+                v1::Engine { driver: "580.2".into(), ..engine.clone() },
+                "with the GPU driver 570.1, which is 580.2 now",
+            ),
+            (
+                v1::Engine { kv_type: "q8_0".into(), ..engine.clone() },
+                "with a KV cache of type f16, which is q8_0 now",
+            ),
+            (
+                v1::Engine { kind: engine::Kind::Openai.into(), ..engine.clone() },
+                "with an engine of the kind ollama, which is openai now",
+            ),
+        ] {
+            assert_eq!(told(other), sentence);
+        }
+        let other = v1::Model { digest: "d2".into(), ..model };
+        let told = difference(&profile, &engine, &other).unwrap().to_string();
+        assert_eq!(told, "with the model digest d1, which is d2 now");
+    }
+
+    #[test]
+    fn a_cpu_is_not_taken_for_a_gpu() {
+        let (profile, engine, model) = measured();
+        let on_cpu = v1::Profile { gpu: String::new(), driver: String::new(), ..profile };
+        assert!(difference(&on_cpu, &engine, &model).is_some());
+        let cpu = v1::Engine { gpu: String::new(), driver: String::new(), ..engine };
+        assert_eq!(difference(&on_cpu, &cpu, &model), None);
+    }
+}
