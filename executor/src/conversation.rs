@@ -9,9 +9,20 @@ use serde_json::{Map, Value, json};
 #[derive(Debug, Default)]
 pub(crate) struct Conversation {
     exchanges: Vec<Value>,
-    /// Tokens of the last prompt and its answer, as the engine counted them.
-    tokens: u64,
+    /// Tokens of the last prompt, as the engine counted them, else as expected.
+    prompt: u64,
+    /// Tokens of the answer to it.
+    answer: u64,
     restarts: u32,
+}
+
+/// Prompt tokens to expect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Prompt {
+    /// Likely.
+    pub(crate) tokens: u64,
+    /// At the least; 0 if not known.
+    pub(crate) least: u64,
 }
 
 // === impl Conversation ===
@@ -30,16 +41,25 @@ impl Conversation {
     /// Begins anew from the shared prompt.
     pub(crate) fn restart(&mut self) {
         self.exchanges.clear();
-        self.tokens = 0;
+        (self.prompt, self.answer) = (0, 0);
         self.restarts += 1;
     }
 
     /// Prompt tokens to expect for `request`: what the engine counted so far and the
-    /// request's own part as planned; the plan alone at the start.
-    pub(crate) fn prompt_tokens(&self, request: &PayloadRequest, prefix_tokens: i64) -> u64 {
-        let planned = u64::try_from(request.prompt_tokens).unwrap_or(0);
-        let own = planned.saturating_sub(u64::try_from(prefix_tokens).unwrap_or(0));
-        if self.tokens == 0 { planned } else { self.tokens + own }
+    /// request's own part as planned; the plan alone at the start. A template may leave
+    /// something of an answer out, so the least is without the last one.
+    pub(crate) fn expect(&self, request: &PayloadRequest, prefix_tokens: i64) -> Prompt {
+        let unsigned = |tokens: i64| u64::try_from(tokens).unwrap_or(0);
+        let planned =
+            Prompt { tokens: unsigned(request.prompt_tokens), least: unsigned(request.prompt_tokens_low) };
+        if self.is_empty() {
+            return planned;
+        }
+        let own = |planned: u64| planned.saturating_sub(unsigned(prefix_tokens));
+        Prompt {
+            tokens: self.prompt + self.answer + own(planned.tokens),
+            least: self.prompt + own(planned.least),
+        }
     }
 
     /// Puts the exchanges so far between the shared leading messages and the request's own.
@@ -51,13 +71,13 @@ impl Conversation {
     }
 
     /// Takes up a successful exchange: the request's own messages of `body` (as woven),
-    /// and the answer. `tokens` is what prompt and answer took, 0 if not known.
+    /// and the answer, with the tokens of both.
     pub(crate) fn push(
         &mut self,
         body: &Map<String, Value>,
         shared_messages: usize,
         text: &str,
-        tokens: u64,
+        (prompt, answer): (u64, u64),
     ) {
         if text.is_empty() {
             return;
@@ -66,7 +86,7 @@ impl Conversation {
         let own = messages.get(shared_messages + self.exchanges.len()..).unwrap_or_default().to_vec();
         self.exchanges.extend(own);
         self.exchanges.push(json!({"role": "assistant", "content": text}));
-        self.tokens = tokens;
+        (self.prompt, self.answer) = (prompt, answer);
     }
 }
 
@@ -95,12 +115,12 @@ mod tests {
         let mut first = body("a");
         chat.weave(&mut first, 1);
         assert_eq!(contents(&first), ["s", "a"]);
-        chat.push(&first, 1, "A", 10);
+        chat.push(&first, 1, "A", (8, 2));
 
         let mut second = body("b");
         chat.weave(&mut second, 1);
         assert_eq!(contents(&second), ["s", "a", "A", "b"]);
-        chat.push(&second, 1, "B", 20);
+        chat.push(&second, 1, "B", (18, 2));
 
         let mut third = body("c");
         chat.weave(&mut third, 1);
@@ -110,7 +130,7 @@ mod tests {
     #[test]
     fn a_restart_keeps_only_the_shared_messages() {
         let mut chat = Conversation::default();
-        chat.push(&body("a"), 1, "A", 10);
+        chat.push(&body("a"), 1, "A", (8, 2));
         chat.restart();
         let mut next = body("b");
         chat.weave(&mut next, 1);
@@ -121,17 +141,19 @@ mod tests {
     #[test]
     fn an_exchange_without_text_leaves_no_trace() {
         let mut chat = Conversation::default();
-        chat.push(&body("a"), 1, "", 10);
+        chat.push(&body("a"), 1, "", (8, 2));
         assert!(chat.is_empty());
     }
 
     #[test]
     fn expected_prompt_grows_with_the_chat() {
-        let request = PayloadRequest { prompt_tokens: 130, ..Default::default() };
+        let request = PayloadRequest { prompt_tokens: 130, prompt_tokens_low: 120, ..Default::default() };
         let mut chat = Conversation::default();
-        assert_eq!(chat.prompt_tokens(&request, 100), 130);
-        chat.push(&body("a"), 1, "A", 150);
-        assert_eq!(chat.prompt_tokens(&request, 100), 180);
+        assert_eq!(chat.expect(&request, 100), Prompt { tokens: 130, least: 120 });
+        chat.push(&body("a"), 1, "A", (140, 10));
+        assert_eq!(chat.expect(&request, 100), Prompt { tokens: 180, least: 160 });
+        chat.restart();
+        assert_eq!(chat.expect(&request, 100), Prompt { tokens: 130, least: 120 });
     }
 
     #[test]

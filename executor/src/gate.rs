@@ -1,28 +1,18 @@
 //! The gate of one engine: which model it is loaded with, and who may use it now.
 
 mod evict;
+mod kept_off;
+mod load;
 mod refused;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use tokio::{
-    sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch},
-    time::Instant,
-};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, watch};
 
-use crate::{
-    engine::{Class, Engine, Failure, ReloadSet, bare, same_model},
-    metrics,
-};
+use crate::engine::{Engine, Failure, ReloadSet, same_model};
+use load::Loading;
 use refused::Refusals;
 pub(crate) use refused::Refused;
-
-/// Code of a load that did not end in time.
-const LOAD_TIMEOUT: &str = "model_load_timeout";
-
-/// A model that is being replaced is refused for no longer, whatever becomes of that: no replacement
-/// takes a day.
-const REPLACING: Duration = Duration::from_secs(24 * 3600);
 
 /// Lets the chunks of one reload set in at a time, and one request alone where that is
 /// asked for. A chunk that fits the active set enters at once; another waits until all
@@ -36,6 +26,8 @@ pub(crate) struct Gate {
     requests: RwLock<()>,
     /// How long a model that the engine cannot run is not asked for again.
     refuse_for: Duration,
+    /// How long an unload may take.
+    unload_within: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -45,9 +37,10 @@ struct State {
     loading: bool,
     queue: VecDeque<Ticket>,
     next_ticket: u64,
-    /// Loads that went well.
-    loads: u64,
     refused: Refusals,
+    /// Loads that ended well, and the time of the last.
+    loads: u64,
+    load_time: Duration,
 }
 
 #[derive(Debug)]
@@ -56,6 +49,8 @@ struct Active {
     set: ReloadSet,
     /// The engine went away in between: load again before the next request.
     stale: bool,
+    /// And unload before that.
+    unload: bool,
 }
 
 /// What a chunk needs.
@@ -87,13 +82,6 @@ pub(crate) struct Pass<'a> {
     pub(crate) set: ReloadSet,
 }
 
-/// Nobody uses a model; over when dropped. What made it unusable before may be mended then.
-#[derive(Debug)]
-pub(crate) struct KeptOff<'a> {
-    gate: &'a Gate,
-    model: String,
-}
-
 /// The right to have one request in flight; given up when dropped.
 #[derive(Debug)]
 pub(crate) enum Flight<'a> {
@@ -101,29 +89,6 @@ pub(crate) enum Flight<'a> {
     Shared(#[expect(dead_code, reason = "held for its drop")] RwLockReadGuard<'a, ()>),
     /// Alone on the engine.
     Alone(#[expect(dead_code, reason = "held for its drop")] RwLockWriteGuard<'a, ()>),
-}
-
-impl Drop for KeptOff<'_> {
-    fn drop(&mut self) {
-        self.gate.state.send_modify(|state| {
-            state.refused.remove(&self.model);
-            if let Some(active) =
-                state.active.as_mut().filter(|active| same_model(&active.model, &self.model))
-            {
-                active.stale = true;
-            }
-        });
-    }
-}
-
-impl KeptOff<'_> {
-    /// Waits until no request is in flight on the model; whoever comes then finds it refused.
-    pub(crate) async fn quiet(&self) {
-        let active = self.gate.state.borrow().active.as_ref().map(|active| active.model.clone());
-        if active.is_some_and(|active| same_model(&active, &self.model)) {
-            drop(self.gate.requests.write().await);
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -198,9 +163,10 @@ impl State {
 
 impl Gate {
     /// The gate of `engine`, with nothing loaded that is known. A model that it cannot
-    /// run is not asked for again for `refuse_for`.
-    pub(crate) fn new(engine: Arc<dyn Engine>, refuse_for: Duration) -> Self {
-        Self { engine, state: watch::Sender::new(State::default()), requests: RwLock::new(()), refuse_for }
+    /// run is not asked for again for `refuse_for`; an unload may take `unload_within`.
+    pub(crate) fn new(engine: Arc<dyn Engine>, refuse_for: Duration, unload_within: Duration) -> Self {
+        let state = watch::Sender::new(State::default());
+        Self { engine, state, requests: RwLock::new(()), refuse_for, unload_within }
     }
 
     /// Waits until the engine is loaded as the chunk needs it, and loads it if it is this
@@ -254,6 +220,23 @@ impl Gate {
         self.state.borrow().active.as_ref().is_some_and(|active| active.serves(model))
     }
 
+    /// What the engine was loaded with last, whether or not it still is; none while it is loaded.
+    pub(crate) fn active(&self) -> Option<(String, ReloadSet)> {
+        self.state.borrow().active.as_ref().map(|active| (active.model.clone(), active.set))
+    }
+
+    /// The same, if it should be there.
+    pub(crate) fn present(&self) -> Option<(String, ReloadSet)> {
+        let state = self.state.borrow();
+        let active = state.active.as_ref().filter(|active| !active.stale)?;
+        Some((active.model.clone(), active.set))
+    }
+
+    /// How long the last load took; 0 before the first.
+    pub(crate) fn load_time(&self) -> Duration {
+        self.state.borrow().load_time
+    }
+
     /// Whether nothing was loaded that is still there, and nobody waits for it.
     pub(crate) fn is_untouched(&self) -> bool {
         let state = self.state.borrow();
@@ -265,7 +248,7 @@ impl Gate {
     /// again first if the engine was away.
     pub(crate) async fn shared(&self, pass: &Pass<'_>) -> Result<Flight<'_>, Failure> {
         let guard = self.requests.read().await;
-        if !self.is_stale() {
+        if self.is_stale().is_none() {
             return Ok(Flight::Shared(guard));
         }
         drop(guard);
@@ -300,6 +283,15 @@ impl Gate {
         });
     }
 
+    /// What is loaded is to be unloaded and loaded anew before the next request.
+    pub(crate) fn recycle(&self) {
+        self.state.send_modify(|state| {
+            if let Some(active) = &mut state.active {
+                (active.stale, active.unload) = (true, true);
+            }
+        });
+    }
+
     /// The engine cannot run `model`: all that wait for it are told, and nobody asks
     /// again for a while.
     pub(crate) fn refuse(&self, model: &str, failure: Failure) {
@@ -311,22 +303,9 @@ impl Gate {
         self.state.send_modify(|state| state.refused.insert(model, context, failure, self.refuse_for));
     }
 
-    /// Keeps everybody off `model` until what is given is dropped: what its name stands for is about to
-    /// change.
-    pub(crate) fn keep_off(&self, model: &str) -> KeptOff<'_> {
-        let kept_off = KeptOff { gate: self, model: bare(model).to_owned() };
-        let message = format!("model {model} is being replaced");
-        let failure =
-            Failure { class: Class::Model, code: "model_replaced", message, status: None, body: None };
-        self.state.send_modify(|state| {
-            state.refused.insert(&kept_off.model, 0, failure, REPLACING);
-        });
-        kept_off
-    }
-
-    /// Whether `model` is not asked for now.
+    /// Whether `model` is not asked for now, whatever its context.
     pub(crate) fn refuses(&self, model: &str) -> bool {
-        self.state.borrow().refused.is_whole(model)
+        self.state.borrow().refused.has(model)
     }
 
     /// Models that are not asked for now.
@@ -365,55 +344,10 @@ impl Gate {
         won.then_some(Loading { gate: self })
     }
 
-    fn is_stale(&self) -> bool {
-        self.state.borrow().active.as_ref().is_some_and(|active| active.stale)
-    }
-
-    /// Loads the active set again if the engine was away. The caller is alone.
-    async fn refresh(&self, pass: &Pass<'_>) -> Result<(), Failure> {
-        if !self.is_stale() {
-            return Ok(());
-        }
-        // No request is to blame, so none loses a try.
-        let waits = |failure: Failure| match failure.class {
-            Class::Retry => Failure { class: Class::Bystander, ..failure },
-            Class::Down if failure.code == Failure::TIMEOUT => Failure { code: LOAD_TIMEOUT, ..failure },
-            _ => failure,
-        };
-        self.load(&pass.model, pass.set).await.map_err(waits)?;
-        self.state.send_modify(|state| {
-            if let Some(active) = &mut state.active {
-                active.stale = false;
-            }
-        });
-        Ok(())
-    }
-
-    /// Loads. What would be a request's fault is the model's here, and a death is worth
-    /// another try; an engine that is too busy to load is waited for.
-    async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
-        let start = Instant::now();
-        let class = |class| match class {
-            Class::Request => Class::Model,
-            Class::Suspect => Class::Retry,
-            other => other,
-        };
-        let loaded = self.engine.load(model, set).await;
-        let loaded = loaded.map_err(|failure| Failure { class: class(failure.class), ..failure });
-        metrics::loaded(loaded.is_ok(), start.elapsed());
-        match &loaded {
-            Ok(()) => {
-                self.state.send_modify(|state| state.loads += 1);
-                tracing::info!(model, context = set.context, batch = set.batch, elapsed = ?start.elapsed(), "loaded")
-            }
-            Err(failure) => {
-                tracing::warn!(model, context = set.context, class = ?failure.class, code = failure.code, "load failed");
-                if failure.class == Class::Model {
-                    self.refuse(model, failure.clone());
-                }
-            }
-        }
-        loaded
+    /// If what was loaded has to be loaded again: whether to unload it before.
+    fn is_stale(&self) -> Option<bool> {
+        let state = self.state.borrow();
+        state.active.as_ref().filter(|active| active.stale).map(|active| active.unload)
     }
 }
 
@@ -431,28 +365,6 @@ impl Drop for Queued<'_> {
             state.queue.retain(|ticket| ticket.number != self.number);
             state.queue.len() != before
         });
-    }
-}
-
-/// A load under way; others wait for it until it is dropped.
-struct Loading<'a> {
-    gate: &'a Gate,
-}
-
-impl Loading<'_> {
-    async fn run(self, need: &Need) -> Result<(), Failure> {
-        let set = self.gate.state.borrow().wanted(need);
-        self.gate.state.send_modify(|state| state.active = None);
-        self.gate.load(&need.model, set).await?;
-        let active = Active { model: need.model.clone(), set, stale: false };
-        self.gate.state.send_modify(|state| state.active = Some(active));
-        Ok(())
-    }
-}
-
-impl Drop for Loading<'_> {
-    fn drop(&mut self) {
-        self.gate.state.send_modify(|state| state.loading = false);
     }
 }
 

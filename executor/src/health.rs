@@ -15,7 +15,7 @@ pub(crate) struct Health {
 /// Whether an engine answers.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
-    /// Answers now.
+    /// Answers now, and can be used.
     pub(crate) up: bool,
     /// Why not, if not.
     pub(crate) message: String,
@@ -82,15 +82,16 @@ impl Health {
         tokio::time::timeout_at(deadline, self.up()).await.ok()
     }
 
-    /// It answers; true if that or what it says of itself is news.
+    /// It answers, and is up unless it is unfit; true if that or what it says of itself is news.
     pub(crate) fn answered(&self, description: Description) -> bool {
         self.state.send_if_modified(|state| {
-            let news = !state.up || state.description != description;
-            if !state.up {
+            let up = description.unfit.is_none();
+            let news = state.up != up || state.description != description;
+            if up && !state.up {
                 state.life.number += 1;
             }
-            state.up = true;
-            state.message.clear();
+            state.up = up;
+            state.message = description.unfit.clone().unwrap_or_default();
             state.description = description;
             news
         })
@@ -101,6 +102,7 @@ impl Health {
         self.state.send_if_modified(|state| {
             let news = state.up || state.message != message;
             state.up = false;
+            state.description.unfit = None;
             state.life.silences += 1;
             message.clone_into(&mut state.message);
             news

@@ -30,5 +30,5 @@ mod vocabularies;
 mod vram;
 
 pub use manage::{Error as ManageError, Gpus, ManagedOptions};
-pub use options::{Ceiling, EngineOptions, Limits, Options, Slots};
+pub use options::{Ceiling, EngineOptions, Limits, Liveness, Options, Slots};
 pub use service::{Error, Service};

@@ -25,6 +25,26 @@ const RESTARTS: Metric = Metric::new(
     "{restart}",
     "conversations begun anew because the context was full",
 );
+const PREFIX_TOKENS: Metric = Metric::new(
+    "caravan.executor.prefix.tokens",
+    "{token}",
+    "prompt tokens that a lane had sent before, by `found` in the cache or not; only where that can be told",
+);
+const STUCK: Metric = Metric::new(
+    "caravan.executor.engine.stuck",
+    "{time}",
+    "times that an engine answered about itself and no request",
+);
+const MENDED: Metric = Metric::new(
+    "caravan.executor.engine.mended",
+    "{load}",
+    "loads of a model to mend its engine, by `reason`",
+);
+const SLOTS_MISSING: Metric = Metric::new(
+    "caravan.executor.slots.missing",
+    "{slot}",
+    "slots that were found not to run when requests waited for them",
+);
 const CONNECTS: Metric =
     Metric::new("caravan.executor.connects", "{connect}", "streams to a planner that were opened");
 const ENGINE_STARTS: Metric =
@@ -56,6 +76,10 @@ struct Instruments {
     load_seconds: Histogram<f64>,
     chunks: Counter<u64>,
     restarts: Counter<u64>,
+    prefix_tokens: Counter<u64>,
+    stuck: Counter<u64>,
+    mended: Counter<u64>,
+    slots_missing: Counter<u64>,
     connects: Counter<u64>,
     vram_used: Gauge<f64>,
     vram_total: Gauge<f64>,
@@ -75,6 +99,10 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
     load_seconds: LOAD_SECONDS.histogram(),
     chunks: CHUNKS.counter(),
     restarts: RESTARTS.counter(),
+    prefix_tokens: PREFIX_TOKENS.counter(),
+    stuck: STUCK.counter(),
+    mended: MENDED.counter(),
+    slots_missing: SLOTS_MISSING.counter(),
     connects: CONNECTS.counter(),
     vram_used: VRAM_USED.gauge(),
     vram_total: VRAM_TOTAL.gauge(),
@@ -122,6 +150,28 @@ pub(crate) fn chunk_ended(end: &'static str) {
 /// A conversation began anew.
 pub(crate) fn conversation_restarted() {
     INSTRUMENTS.restarts.add(1, &[]);
+}
+
+/// Of `shared` tokens that a slot should have held, `cached` were there.
+pub(crate) fn prefix(cached: u64, shared: u64) {
+    let count = |tokens, found: bool| INSTRUMENTS.prefix_tokens.add(tokens, &[KeyValue::new("found", found)]);
+    count(cached, true);
+    count(shared.saturating_sub(cached), false);
+}
+
+/// An engine got stuck.
+pub(crate) fn stuck() {
+    INSTRUMENTS.stuck.add(1, &[]);
+}
+
+/// A model was loaded anew to mend its engine.
+pub(crate) fn mended(reason: &'static str) {
+    INSTRUMENTS.mended.add(1, &[KeyValue::new("reason", reason)]);
+}
+
+/// So many slots were found not to run.
+pub(crate) fn slots_missing(slots: u32) {
+    INSTRUMENTS.slots_missing.add(u64::from(slots), &[]);
 }
 
 /// A stream to a planner was opened.

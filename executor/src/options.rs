@@ -2,6 +2,7 @@
 
 mod ceiling;
 mod limits;
+mod liveness;
 mod slots;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
@@ -13,6 +14,7 @@ use url::Url;
 
 pub use ceiling::Ceiling;
 pub use limits::Limits;
+pub use liveness::Liveness;
 pub use slots::Slots;
 
 use crate::{
@@ -39,6 +41,8 @@ pub struct Options {
     pub drain_seconds: u64,
     /// Bounds of waiting and of memory.
     pub limits: Limits,
+    /// When an engine that takes requests but does not answer them is noticed, and what follows.
+    pub liveness: Liveness,
     /// Logs, traces, metrics.
     pub telemetry: telemetry::Options,
     /// How planners are dialled.
@@ -101,6 +105,7 @@ impl Default for Options {
             ready_file: None,
             drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
             limits: Limits::default(),
+            liveness: Liveness::default(),
             telemetry: telemetry::Options::default(),
             client: client::Options::default(),
             connection: engine::Options::default(),
@@ -150,6 +155,7 @@ impl Options {
         let message =
             limits.message_bytes > 0 && limits.message_bytes <= caravan_proto::MAX_MESSAGE_BYTES / 2;
         config::check(message, "limits.message_bytes", "1 to half of what a planner accepts (20 MiB)")?;
+        self.liveness.check()?;
         self.engines.iter().enumerate().try_for_each(|(place, engine)| engine.check(place))
     }
 }

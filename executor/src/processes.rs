@@ -69,6 +69,11 @@ pub(crate) fn resident(pids: &[u32]) -> Option<u64> {
     (!known.is_empty()).then(|| known.iter().sum())
 }
 
+/// What a process was started with, its program first.
+pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
+    Process::new(i32::try_from(pid).ok()?).ok()?.cmdline().ok()
+}
+
 fn listens(entry: &TcpNetEntry, port: u16) -> bool {
     let address: IpAddr = entry.local_address.ip().to_canonical();
     entry.state == TcpState::Listen
@@ -137,6 +142,7 @@ mod tests {
         let ours = tree(std::process::id());
         assert!(ours.contains(&shell) && ours.contains(&family.child), "{ours:?}");
         assert_eq!(tree(family.child), [family.child]);
+        assert_eq!(arguments(shell).unwrap()[..2], ["sh", "-c"]);
     }
 
     #[test]

@@ -91,7 +91,9 @@ impl Service {
         let ledger = Arc::new(Ledger::new(bounds, limits.lease_ttl()));
         let units = engines.into_iter().zip(&options.engines).enumerate();
         let units: Vec<_> = units
-            .map(|(place, (engine, options))| Arc::new(Unit::new(place, engine, options, &limits)))
+            .map(|(place, (engine, engine_options))| {
+                Arc::new(Unit::new(place, engine, engine_options, &limits, options.liveness))
+            })
             .collect();
         // Until an engine has answered, its lanes ask for nothing.
         units.iter().for_each(|unit| ledger.set_up(&unit.id, false));
@@ -201,15 +203,22 @@ async fn drive(
     limits: Limits,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    let lanes = tokio::select! {
-        lanes = unit.lanes() => lanes,
-        () = shutdown.cancelled() => return Ok(()),
-    };
-    tracing::info!(engine = &*unit.id, lanes, "driving");
     let mut running = JoinSet::new();
-    for index in 0..lanes {
-        let lane = Lane::new(index, Arc::clone(&unit), Arc::clone(&ledger), limits.clone(), shutdown.clone());
-        running.spawn(lane.run());
+    let mut lanes = 0;
+    while !shutdown.is_triggered() {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            Some(ended) = running.join_next() => ended?,
+            now = unit.lanes.more_than(lanes) => {
+                tracing::info!(engine = &*unit.id, lanes = now, "driving");
+                for index in lanes..now {
+                    let (unit, ledger) = (Arc::clone(&unit), Arc::clone(&ledger));
+                    let lane = Lane::new(index, unit, ledger, limits.clone(), shutdown.clone());
+                    running.spawn(lane.run());
+                }
+                lanes = now;
+            }
+        }
     }
     while let Some(ended) = running.join_next().await {
         ended?;

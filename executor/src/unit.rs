@@ -1,28 +1,51 @@
 //! One engine as this process drives it.
 
+mod affinity;
+mod ask;
+mod concurrency;
+mod discover;
+mod foreign;
+mod lanes;
+mod learn;
+mod notes;
+mod overlap;
+mod snapshot;
+mod tempo;
+mod traffic;
+mod watch;
+
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use caravan_proto::v1;
 use caravan_request::EngineKind;
 use tokio::{
-    sync::Notify,
-    time::{Instant, timeout},
+    sync::{Notify, watch as latest},
+    time::Instant,
 };
 
 use crate::{
-    backoff::Backoff,
-    engine::{Description, Engine, Failure, Model, same_model},
-    gate::{Gate, Refused},
+    engine::{Engine, Failure, same_model},
+    gate::Gate,
     health::{Health, Life},
     lease::Lease,
-    ledger::{AtWork, Ledger},
+    ledger::Ledger,
     manage::{Launch, Managed, Program, Supervised},
-    options::{EngineOptions, Limits, Slots},
+    options::{EngineOptions, Limits, Liveness},
     speed::Speed,
 };
+use affinity::Affinity;
+#[cfg(test)]
+pub(crate) use ask::PROBE;
+use concurrency::Concurrency;
+pub(crate) use lanes::Lanes;
+pub(crate) use learn::Lesson;
+pub(crate) use notes::Notes;
+pub(crate) use tempo::{Expected, Tempo, Work};
+pub(crate) use traffic::{Blame, Traffic};
+use watch::Doubt;
 
 /// An engine with what is known of it: whether it answers, what it is loaded with, how
 /// many lanes drive it, how fast it is.
@@ -36,12 +59,22 @@ pub(crate) struct Unit {
     pub(crate) gate: Gate,
     pub(crate) health: Health,
     pub(crate) speed: Speed,
-    slots: Slots,
-    max_context: Option<u64>,
-    /// Lanes, once known: fixed for the life of the process.
-    lanes: OnceLock<u32>,
+    pub(crate) lanes: Lanes,
+    pub(crate) traffic: Traffic,
+    pub(crate) notes: Notes,
+    tempo: Tempo,
+    affinity: Affinity,
+    concurrency: Mutex<Concurrency>,
+    /// Loads that `affinity` and `concurrency` know of.
+    loads: Mutex<u64>,
+    /// Why it is doubted that requests are answered, if it is.
+    doubt: latest::Sender<Option<Doubt>>,
     /// Told when it should answer again.
     again: Notify,
+    /// When its model was last loaded anew to mend it.
+    mended: Mutex<Option<Instant>>,
+    liveness: Liveness,
+    max_context: Option<u64>,
 }
 
 // === impl Unit ===
@@ -53,6 +86,7 @@ impl Unit {
         engine: Arc<dyn Engine>,
         options: &EngineOptions,
         limits: &Limits,
+        liveness: Liveness,
     ) -> Self {
         let id: Arc<str> = id(engine.kind(), place).into();
         let program = Program::new(&id, options, Arc::clone(&engine));
@@ -64,41 +98,23 @@ impl Unit {
         Self {
             id,
             managed,
-            gate: Gate::new(Arc::clone(&engine), limits.refuse_model()),
+            gate: Gate::new(Arc::clone(&engine), limits.refuse_model(), liveness.unload()),
             engine,
             health: Health::new(),
             speed: Speed::default(),
-            slots: options.slots,
-            max_context: options.max_context,
-            lanes: OnceLock::new(),
+            lanes: Lanes::new(options.slots),
+            traffic: Traffic::default(),
+            notes: Notes::default(),
+            tempo: Tempo::default(),
+            affinity: Affinity::default(),
+            concurrency: Mutex::default(),
+            loads: Mutex::default(),
+            doubt: latest::Sender::new(None),
             again: Notify::new(),
+            mended: Mutex::default(),
+            liveness,
+            max_context: options.max_context,
         }
-    }
-
-    /// Asks the engine how it is, again and again, for as long as it is polled; lanes and
-    /// heartbeat see the answers. `probe` paces it while the engine is silent.
-    pub(crate) async fn watch(&self, ledger: &Ledger, every: Duration, mut probe: Backoff) {
-        loop {
-            match self.engine.describe().await {
-                Ok(description) => {
-                    probe.reset();
-                    self.answered(ledger, description);
-                    self.health.down_within(every).await;
-                }
-                Err(failure) => {
-                    self.down(ledger, self.health.silent(&failure.message), &failure.message);
-                    let _told = timeout(probe.pause(), self.again.notified()).await;
-                }
-            }
-        }
-    }
-
-    /// Asks the engine now what it has; lanes and heartbeat see the answer.
-    pub(crate) async fn look(&self, ledger: &Ledger) -> Result<Vec<Model>, Failure> {
-        let description = self.engine.describe().await?;
-        let models = description.models.clone();
-        self.answered(ledger, description);
-        Ok(models)
     }
 
     /// Whether requests of a lease may be run: none is once its model is not what its batch is held to.
@@ -120,108 +136,64 @@ impl Unit {
         self.down(ledger, news, why);
     }
 
-    fn answered(&self, ledger: &Ledger, description: Description) {
-        self.lanes.get_or_init(|| self.slots.or(description.slots));
-        let was_up = self.health.now().up;
-        if self.health.answered(description) {
-            if !was_up {
-                tracing::info!(engine = &*self.id, "engine answers");
-            }
-            ledger.set_up(&self.id, true);
+    /// A request of `life` found the engine down, or did not get an answer in time.
+    pub(crate) fn failed(&self, ledger: &Ledger, life: Life, failure: &Failure) {
+        match failure.code {
+            Failure::TIMEOUT => self.doubted(Doubt::Late),
+            Failure::LOAD_TIMEOUT => self.doubted(Doubt::Load),
+            _ => {}
         }
-    }
-
-    /// A request of `life` found the engine down.
-    pub(crate) fn failed(&self, ledger: &Ledger, life: Life, message: &str) {
-        self.down(ledger, self.health.failed(life, message), message);
+        self.down(ledger, self.health.failed(life, &failure.message), &failure.message);
     }
 
     fn down(&self, ledger: &Ledger, news: bool, message: &str) {
         if news {
             tracing::warn!(engine = &*self.id, message, "engine does not answer: waiting for it");
             self.gate.mark_stale();
+            // It may come back with other slots.
+            self.lanes.forget();
             ledger.set_up(&self.id, false);
         }
     }
 
-    /// How many lanes drive it: as configured, or as it said when it first answered.
-    pub(crate) async fn lanes(&self) -> u32 {
-        if let Slots::Fixed(slots) = self.slots {
-            return slots.get();
-        }
-        self.health.up().await;
-        // The watcher sets it just after the engine came up.
-        *self.lanes.get_or_init(|| self.slots.or(self.health.now().description.slots))
+    /// How long `work` may take on `model`; none while too little is known of its speed.
+    pub(crate) fn expected(&self, model: &str, work: Work) -> Option<Expected> {
+        let Expected { usual, longest } = self.tempo.expected(model, work)?;
+        // Whoever else uses the engine may make it load in between.
+        let allowed = |time| self.liveness.allowed(time, self.gate.load_time());
+        Some(Expected { usual: allowed(usual), longest: allowed(longest) })
     }
 
-    /// As the planner sees it. Models that it could not run lately are left out.
-    pub(crate) fn snapshot(&self, at_work: &[AtWork]) -> v1::Engine {
-        let health = self.health.now();
-        let refused = self.gate.refused();
-        let state = if health.up { v1::engine::State::Ready } else { v1::engine::State::Down };
-        let managed = self.managed.as_deref();
-        let launch = managed.map(Managed::launch);
-        let doing = managed.filter(|_| !health.up).map(Managed::doing).unwrap_or_default();
-        let mut message = if doing.is_empty() { health.message } else { doing };
-        for Refused { model, why, below } in &refused {
-            let separator = if message.is_empty() { "" } else { "; " };
-            let how = match below {
-                0 => "is not usable here".to_owned(),
-                _ => format!("does not fit with a context of {below} or more"),
-            };
-            message.push_str(&format!("{separator}model {model} {how}: {why}"));
-        }
-        let models = health.description.models.iter().filter_map(|model| self.model(model, &refused));
-        v1::Engine {
-            id: self.id.to_string(),
-            kind: match self.engine.kind() {
-                EngineKind::Ollama => v1::engine::Kind::Ollama,
-                EngineKind::OpenAi => v1::engine::Kind::Openai,
-            }
-            .into(),
-            slots: int32(self.known_lanes()),
-            state: state.into(),
-            message,
-            models: models.collect(),
-            version: health.description.version,
-            lanes: at_work.iter().filter(|work| work.lane.engine == self.id).map(lane).collect(),
-            tokens_per_second: self.speed.tokens_per_second(Instant::now()),
-            managed: managed.is_some(),
-            swa_full: launch.as_ref().is_some_and(|launch| launch.swa_full),
-            kv_type: launch.and_then(|launch| launch.kv_type).unwrap_or_default(),
-            notes: managed.and_then(Managed::note).into_iter().collect(),
-            ..Default::default()
+    /// What answers requests for `model` now.
+    pub(crate) fn provenance(&self, model: &str) -> v1::Provenance {
+        let described = self.health.now().description;
+        let known = described.models.into_iter().find(|known| same_model(&known.name, model));
+        v1::Provenance {
+            engine_version: described.version,
+            model_digest: known.map_or_else(String::new, |known| known.digest),
         }
     }
 
-    fn known_lanes(&self) -> u32 {
-        match self.slots {
-            Slots::Fixed(slots) => slots.get(),
-            Slots::Auto => self.lanes.get().copied().unwrap_or(0),
-        }
+    /// The context of one slot that `model` is loaded with, in tokens, as the engine says.
+    pub(crate) fn loaded_context(&self, model: &str) -> Option<u64> {
+        let models = self.health.now().description.models;
+        let known = models.into_iter().find(|known| same_model(&known.name, model))?;
+        known.loaded.map(|loaded| loaded.context).filter(|context| *context > 0)
     }
 
-    fn model(&self, model: &Model, refused: &[Refused]) -> Option<v1::Model> {
-        let refused = refused.iter().find(|refused| same_model(&refused.model, &model.name));
-        let below = match refused {
-            Some(Refused { below: 0, .. }) => return None,
-            Some(refused) => Some(refused.below - 1),
-            None => None,
-        };
-        let contexts = [model.max_context, self.max_context, below];
-        let loaded = model.loaded.unwrap_or_default();
-        Some(v1::Model {
-            name: model.name.clone(),
-            digest: model.digest.clone(),
-            max_context: contexts.into_iter().flatten().min().map_or(0, int64),
-            chat: model.chat,
-            embedding: model.embedding,
-            loaded_context: int64(loaded.context),
-            size_bytes: int64(loaded.size),
-            size_vram_bytes: int64(loaded.size_vram),
-            vocabulary: model.vocabulary.clone(),
-            sliding_window: model.sliding_window.map_or(0, int64),
-        })
+    /// Whether the model may be loaded anew now to mend its engine; from now on not for a while.
+    fn may_mend(&self) -> bool {
+        let mut mended = self.mended.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let may = mended.is_none_or(|last| last.elapsed() >= self.liveness.mend());
+        if may {
+            *mended = Some(Instant::now());
+        }
+        may
+    }
+
+    /// How long a functional probe may take.
+    fn probe_time(&self) -> Duration {
+        self.liveness.probe()
     }
 }
 
@@ -232,24 +204,4 @@ pub(crate) fn id(kind: EngineKind, place: usize) -> String {
         EngineKind::OpenAi => "openai",
     };
     format!("{name}-{place}")
-}
-
-fn lane(work: &AtWork) -> v1::Lane {
-    v1::Lane {
-        index: int32(work.lane.index),
-        batch: work.batch.clone(),
-        chunk: work.chunk,
-        done: int32(work.done),
-        total: int32(work.total),
-    }
-}
-
-/// A count as the contract has it.
-fn int32(count: impl TryInto<i32>) -> i32 {
-    count.try_into().unwrap_or(i32::MAX)
-}
-
-/// A size as the contract has it.
-fn int64(size: u64) -> i64 {
-    size.try_into().unwrap_or(i64::MAX)
 }

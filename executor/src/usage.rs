@@ -30,18 +30,18 @@ impl Warm {
         self.text.clear();
     }
 
-    /// Prompt tokens of `prompt` that the slot holds already: an estimate.
-    fn cached(&self, model: &str, prompt: &str, tokens: i64) -> i64 {
+    /// Of the `tokens` of `prompt`, those that the slot holds already: an estimate.
+    pub(crate) fn shared(&self, model: &str, prompt: &str, tokens: u64) -> u64 {
         if self.model == model { scaled_prefix(&self.text, prompt, tokens) } else { 0 }
     }
 }
 
 /// `tokens` of `prompt` scaled to the share of its bytes that `before` begins with as
 /// well, rounded down. At least one token is always evaluated.
-fn scaled_prefix(before: &str, prompt: &str, tokens: i64) -> i64 {
+fn scaled_prefix(before: &str, prompt: &str, tokens: u64) -> u64 {
     let common = before.bytes().zip(prompt.bytes()).take_while(|(a, b)| a == b).count();
-    let share = i128::from(tokens) * common as i128 / prompt.len().max(1) as i128;
-    i64::try_from(share).unwrap_or(0).min(tokens - 1).max(0)
+    let share = u128::from(tokens) * common as u128 / prompt.len().max(1) as u128;
+    u64::try_from(share).unwrap_or(0).min(tokens.saturating_sub(1))
 }
 
 /// The prompt of a body as text, message by message, for comparing one with the next.
@@ -68,33 +68,25 @@ fn append(text: &mut String, value: Option<&Value>) {
     }
 }
 
-/// Usage of an answered request. `planned` prompt tokens stand in where the engine does
-/// not count, labelled estimated; `embedding` requests leave no prefix to reuse.
-pub(crate) fn of(
-    response: &Response,
-    model: &str,
-    prompt: &str,
-    planned: u64,
-    warm: &Warm,
-    embedding: bool,
-) -> Usage {
+/// Usage of an answered request. `planned` prompt tokens stand in where the engine does not count, and
+/// the `shared` ones that its slot should hold where it does not tell of its cache; both labelled estimated.
+pub(crate) fn of(response: &Response, planned: u64, shared: u64) -> Usage {
     let (prompt_tokens, prompt_basis) = match response.prompt_tokens {
         Some(tokens) => (tokens, Basis::Measured),
         None => (planned, Basis::Estimated),
     };
-    let prompt_tokens = i64::try_from(prompt_tokens).unwrap_or(i64::MAX);
     let (cached, cache_basis) = match response.cached_tokens {
-        Some(cached) => (i64::try_from(cached).unwrap_or(i64::MAX).min(prompt_tokens), Basis::Measured),
-        None if embedding => (0, Basis::Estimated),
-        None => (warm.cached(model, prompt, prompt_tokens), Basis::Estimated),
+        Some(cached) => (cached.min(prompt_tokens), Basis::Measured),
+        None => (shared.min(prompt_tokens), Basis::Estimated),
     };
+    let signed = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
     Usage {
-        prompt_tokens,
+        prompt_tokens: signed(prompt_tokens),
         prompt_basis: prompt_basis.into(),
-        evaluated_tokens: prompt_tokens - cached,
-        cached_tokens: cached,
+        evaluated_tokens: signed(prompt_tokens - cached),
+        cached_tokens: signed(cached),
         cache_basis: cache_basis.into(),
-        completion_tokens: i64::try_from(response.completion_tokens.unwrap_or(0)).unwrap_or(i64::MAX),
+        completion_tokens: signed(response.completion_tokens.unwrap_or(0)),
     }
 }
 
@@ -140,19 +132,24 @@ mod tests {
 
     #[test]
     fn measured_numbers_win_and_estimates_are_labelled() {
-        let mut warm = Warm::default();
-        warm.remember("m", "abcde".into(), "x");
-        let measured = of(&response(Some(10), Some(4)), "m", "abcdefghij", 99, &warm, false);
+        let measured = of(&response(Some(10), Some(4)), 99, 5);
         assert_eq!((measured.cached_tokens, measured.evaluated_tokens), (4, 6));
         assert_eq!(measured.cache_basis(), Basis::Measured);
 
-        let estimated = of(&response(Some(10), None), "m", "abcdefghij", 99, &warm, false);
+        let estimated = of(&response(Some(10), None), 99, 5);
         assert_eq!((estimated.cached_tokens, estimated.evaluated_tokens), (5, 5));
         assert_eq!((estimated.prompt_basis(), estimated.cache_basis()), (Basis::Measured, Basis::Estimated));
 
-        let planned = of(&response(None, None), "other", "abcdefghij", 99, &warm, false);
+        let planned = of(&response(None, None), 99, 0);
         assert_eq!((planned.prompt_tokens, planned.cached_tokens), (99, 0));
         assert_eq!(planned.prompt_basis(), Basis::Estimated);
+    }
+
+    #[test]
+    fn another_model_shares_nothing() {
+        let mut warm = Warm::default();
+        warm.remember("m", "abcde".into(), "x");
+        assert_eq!((warm.shared("m", "abcdefghij", 10), warm.shared("other", "abcdefghij", 10)), (5, 0));
     }
 
     #[test]
@@ -163,8 +160,8 @@ mod tests {
         let mut warm = Warm::default();
         warm.remember("m", prompt_text(first.as_object().unwrap()), "two");
         let prompt = prompt_text(second.as_object().unwrap());
-        assert_eq!(warm.cached("m", &prompt, 9), 7, "{prompt:?}");
+        assert_eq!(warm.shared("m", &prompt, 9), 7, "{prompt:?}");
         warm.forget();
-        assert_eq!(warm.cached("m", &prompt, 9), 0);
+        assert_eq!(warm.shared("m", &prompt, 9), 0);
     }
 }

@@ -67,15 +67,9 @@ impl Target<'_> {
             ("temperature".to_owned(), json!(1.0)),
             ("seed".to_owned(), json!(question.seed)),
         ]);
-        let call = Call {
-            endpoint: Endpoint::ChatCompletions,
-            model: self.model,
-            body: &body,
-            set: self.set,
-            // What the engine counts is what is to be found out: nothing is guarded.
-            prompt_tokens: 1,
-            answer_tokens: 0,
-        };
+        // What the engine counts is what is to be found out: nothing is guarded.
+        let call =
+            Call { prompt_tokens: 1, ..Call::new(Endpoint::ChatCompletions, self.model, &body, self.set) };
         let start = Instant::now();
         let response = self.engine.run(&call).await?;
         Ok(Answered {

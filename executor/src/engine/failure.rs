@@ -16,6 +16,10 @@ const MAX_MESSAGE: usize = 2_000;
 impl Failure {
     /// Code of an answer that did not come in time, from an engine that took the call.
     pub(crate) const TIMEOUT: &str = "engine_timeout";
+    /// Code of a load that did not end in time.
+    pub(crate) const LOAD_TIMEOUT: &str = "model_load_timeout";
+    /// Code of a load for which there was not enough memory: a smaller context may fit.
+    pub(crate) const LOAD_OUT_OF_MEMORY: &str = "model_load_out_of_memory";
 
     /// One that is not an engine's refusal.
     pub(crate) fn own(class: Class, code: &'static str, message: impl Into<String>) -> Self {

@@ -14,6 +14,7 @@ mod guard;
 mod honoured;
 mod image;
 mod lines;
+mod llama_server;
 pub mod ollama;
 pub mod openai;
 mod render;
@@ -53,6 +54,16 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
 
     /// What the engine tells of a model without loading it.
     async fn facts(&self, model: &str) -> Result<Facts, Failure>;
+
+    /// Requests that it runs in parallel with `model` as it is loaded now; none if it does not tell.
+    async fn slots(&self, _model: &str) -> Option<u32> {
+        None
+    }
+
+    /// Requests that it has now, whoever sent them; none if it does not tell.
+    async fn requests(&self) -> Option<u32> {
+        None
+    }
 
     /// Gets `model` from the engine's own registry, also where it has one of that name. Takes as long
     /// as it makes progress. The failure's message is a sentence for an operator.
@@ -105,6 +116,8 @@ pub struct Description {
     pub slots: Option<u32>,
     /// Models it has, loaded or not.
     pub models: Vec<Model>,
+    /// Why it cannot be used though it answers, if that is so: a sentence with the way out.
+    pub unfit: Option<String>,
 }
 
 /// One model on an engine.
@@ -166,8 +179,30 @@ pub struct Call<'a> {
     pub set: ReloadSet,
     /// Prompt tokens as planned, for the context guard and the answer's limit; 0 if not known.
     pub prompt_tokens: u64,
+    /// Prompt tokens that it has at the least, for the context guard; 0 if not known.
+    pub least_prompt_tokens: u64,
     /// Answer tokens to allow where the body states none; 0: up to the context's end.
     pub answer_tokens: u64,
+}
+
+// === impl Call ===
+
+impl<'a> Call<'a> {
+    /// A call of whose tokens nothing is known.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, model: &'a str, body: &'a Map<String, Value>, set: ReloadSet) -> Self {
+        Self { endpoint, model, body, set, prompt_tokens: 0, least_prompt_tokens: 0, answer_tokens: 0 }
+    }
+
+    /// Most tokens that the answer may have, as the body states or the plan allows; none if neither does.
+    #[must_use]
+    pub fn answer_limit(&self) -> Option<u64> {
+        let options = self.body.get("options").and_then(|options| options.get("num_predict"));
+        let fields = ["max_tokens", "max_completion_tokens"].map(|field| self.body.get(field));
+        let stated = fields.into_iter().chain([options]).flatten().filter_map(Value::as_u64);
+        let stated = stated.filter(|count| *count > 0).min();
+        stated.or((self.answer_tokens > 0).then_some(self.answer_tokens))
+    }
 }
 
 /// A model's name without the tag that is taken for granted.

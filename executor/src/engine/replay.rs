@@ -54,5 +54,5 @@ async fn answer(State(shared): State<Shared>, request: Request<axum::body::Body>
 pub(super) fn call(endpoint: Endpoint, body: &Value) -> Call<'_> {
     let body: &Map<String, Value> = body.as_object().unwrap();
     let set = ReloadSet { context: 2048, ..ReloadSet::default() };
-    Call { endpoint, model: "m", body, set, prompt_tokens: 48, answer_tokens: 0 }
+    Call { prompt_tokens: 48, ..Call::new(endpoint, "m", body, set) }
 }

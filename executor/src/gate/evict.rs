@@ -1,6 +1,6 @@
 //! Taking everything off an engine.
 
-use super::{Gate, Loading};
+use super::{Gate, load::Loading};
 use crate::engine::{Failure, Model};
 
 // === impl Gate ===

@@ -42,23 +42,23 @@ impl Refusals {
         self.0.insert(bare(model).to_owned(), refusal);
     }
 
+    /// `model` may run here again.
+    pub(super) fn remove(&mut self, model: &str) {
+        self.0.remove(bare(model));
+    }
+
+    /// Whether `model` is not to be had with any context.
+    pub(super) fn has(&self, model: &str) -> bool {
+        let refusal = self.0.get(bare(model)).filter(|refusal| Instant::now() < refusal.until);
+        refusal.is_some_and(|refusal| refusal.from == 0)
+    }
+
     /// Why what is needed is not to be had.
     pub(super) fn of(&self, need: &Need) -> Option<&Failure> {
         let refusal = self.0.get(bare(&need.model)).filter(|refusal| Instant::now() < refusal.until)?;
         // What an engine chooses itself is as large as it dares.
         let fits = 0 < need.context && need.context < refusal.from;
         (!fits).then_some(&refusal.failure)
-    }
-
-    /// Whether `model` does not run here with any context.
-    pub(super) fn is_whole(&self, model: &str) -> bool {
-        let refusal = self.0.get(bare(model));
-        refusal.is_some_and(|refusal| refusal.from == 0 && Instant::now() < refusal.until)
-    }
-
-    /// Forgets what is known of `model`.
-    pub(super) fn remove(&mut self, model: &str) {
-        self.0.remove(bare(model));
     }
 
     /// Those that hold now.

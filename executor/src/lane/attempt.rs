@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use caravan_proto::v1::Usage;
 use serde_json::{Map, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument as _;
 
 use super::{
@@ -18,12 +18,14 @@ use crate::{
     health::Life,
     lease::Lease,
     metrics,
-    unit::Unit,
+    unit::{Blame, Unit, Work},
     usage,
 };
 
 /// Code of an answer that is not of the form that was asked for.
 const INVALID_OUTPUT: &str = "invalid_structured_output";
+/// Code of a request that was stopped, as it appears if it is quarantined.
+const STOPPED: &str = "engine_stuck";
 
 /// A request that took so long until its prompt was evaluated had a model loaded for it: 1 ms without and
 /// 1.5 s with the smallest one, as measured.
@@ -52,6 +54,15 @@ pub(super) enum Unanswered {
     Chunk(End),
 }
 
+/// An answer as it came in.
+pub(super) struct Came {
+    pub(super) response: Response,
+    /// From sending to having it.
+    pub(super) took: Duration,
+    /// Every lane of the engine had a request in flight all the while.
+    pub(super) all_busy: bool,
+}
+
 /// Bounds how long a lease is held while its engine makes no progress.
 struct Patience {
     backoff: Backoff,
@@ -77,7 +88,10 @@ impl Lane {
             let life = self.up(&mut patience).await?;
             let entered = self.unless_draining(unit.gate.enter(need.clone())).await;
             let failure = match entered.ok_or(End::HandBack("drain"))? {
-                Ok(pass) => return Ok(pass),
+                Ok(pass) => match unit.suit(&self.ledger, &pass).await {
+                    Ok(()) => return Ok(pass),
+                    Err(failure) => failure,
+                },
                 Err(failure) => failure,
             };
             self.warm.forget();
@@ -99,7 +113,7 @@ impl Lane {
         let form = self
             .forms
             .of(asked.call.body)
-            .map_err(|why| Unanswered::Ended(local_failure(INVALID_OUTPUT, why), None))?;
+            .map_err(|why| Unanswered::Ended(local_failure(Class::Request, INVALID_OUTPUT, why), None))?;
         let mut trial = Trial::new(self.limits.tries);
         let mut patience = self.patience();
         // Of an invalid answer: one is run again.
@@ -116,14 +130,17 @@ impl Lane {
             }
             let alone = trial.is_suspect();
             let failure = match self.try_once(asked, alone, &mut patience).await? {
-                Ok(response) => {
+                Ok(came) => {
                     let before = spent.take();
-                    let is_last = before.is_some() || is_final(&response, asked.call.body);
-                    let usage = usage::sum(self.account(asked.call, &response), before);
-                    match form.check(&response) {
-                        Ok(()) => return Ok(Answered { response, usage }),
+                    let is_last = before.is_some() || is_final(&came.response, asked.call.body);
+                    let usage = usage::sum(self.account(asked, &came), before);
+                    match form.check(&came.response) {
+                        Ok(()) => return Ok(Answered { response: came.response, usage }),
                         Err(why) if is_last => {
-                            return Err(Unanswered::Ended(local_failure(INVALID_OUTPUT, why), Some(usage)));
+                            return Err(Unanswered::Ended(
+                                local_failure(Class::Request, INVALID_OUTPUT, why),
+                                Some(usage),
+                            ));
                         }
                         Err(_) => {
                             spent = Some(usage);
@@ -153,7 +170,7 @@ impl Lane {
         asked: &Asked<'_>,
         alone: bool,
         patience: &mut Patience,
-    ) -> Result<Result<Response, Failure>, End> {
+    ) -> Result<Result<Came, Failure>, End> {
         let gate = &self.unit.gate;
         let turn = async {
             self.ledger.room().await;
@@ -170,18 +187,19 @@ impl Lane {
             return Err(End::Dropped);
         }
         let span = tracing::debug_span!("engine", alone);
-        let start = Instant::now();
         let answer = tokio::select! {
-            answer = self.unit.engine.run(asked.call).instrument(span) => answer,
+            answer = self.send(asked).instrument(span) => answer,
             () = self.shutdown.expired() => return Err(End::HandBack("drain")),
         };
         drop(flight);
-        if let Ok(response) = &answer
-            && !self.is_of_the_batch(asked.lease, response).await
+        let took = answer.as_ref().map_or_else(|(_, took)| *took, |came| came.took);
+        let answer = answer.map_err(|(failure, _)| failure);
+        if let Ok(came) = &answer
+            && !self.is_of_the_batch(asked.lease, &came.response).await
         {
             return Err(self.model_changed());
         }
-        patience.ran(start.elapsed(), self.ledger.ttl());
+        patience.ran(took, self.ledger.ttl());
         if answer
             .as_ref()
             .is_err_and(|failure| matches!(failure.class, Class::Suspect | Class::Bystander | Class::Down))
@@ -191,15 +209,49 @@ impl Lane {
         Ok(answer)
     }
 
+    /// Sends it and waits for what comes of it, at most as long as it may take.
+    async fn send(&self, asked: &Asked<'_>) -> Result<Came, (Failure, Duration)> {
+        let (unit, call) = (&self.unit, asked.call);
+        let expected = unit.expected(call.model, work(asked));
+        let within = expected.map_or(Duration::MAX, |expected| expected.longest);
+        let in_flight = unit.traffic.begin(expected.map(|expected| expected.usual));
+        let lanes = unit.lanes.now() as usize;
+        let all_busy = unit.traffic.len() >= lanes;
+        let start = Instant::now();
+        let answer = tokio::select! {
+            answer = timeout(within, unit.engine.run(call)) => answer.unwrap_or_else(|_| Err(late(within))),
+            blame = in_flight.stopped() => Err(stopped(blame)),
+        };
+        let took = start.elapsed();
+        let all_busy = all_busy && unit.traffic.len() >= lanes;
+        let silent =
+            answer.as_ref().is_err_and(|failure| failure.code == STOPPED || failure.class == Class::Down);
+        if !silent {
+            unit.traffic.answered();
+        }
+        answer.map(|response| Came { response, took, all_busy }).map_err(|failure| (failure, took))
+    }
+
     /// Waits for the engine, at most until its lease is better given back.
     async fn up(&self, patience: &mut Patience) -> Result<Life, End> {
-        let health = &self.unit.health;
-        if let Some(life) = health.is_up() {
+        let unit = &self.unit;
+        if unit.is_trusted()
+            && let Some(life) = unit.health.is_up()
+        {
             return Ok(life);
         }
-        let up = health.up_by(self.deadline(patience));
+        let up = async {
+            loop {
+                let life = unit.health.up().await;
+                unit.trusted().await;
+                if unit.health.is_up() == Some(life) {
+                    return life;
+                }
+            }
+        };
+        let up = timeout_at(self.deadline(patience), up);
         let up = self.unless_draining(up).await.ok_or(End::HandBack("drain"))?;
-        up.ok_or(End::HandBack("engine_down"))
+        up.map_err(|_| End::HandBack("engine_down"))
     }
 
     /// Until when a lease is held without progress: one life of it from the first wait on.
@@ -240,7 +292,7 @@ impl Lane {
         tracing::debug!(class = ?failure.class, code = failure.code, "to be tried again");
         metrics::repeated(class_name(failure.class));
         if verdict == Verdict::Wait {
-            self.unit.failed(&self.ledger, life, &failure.message);
+            self.unit.failed(&self.ledger, life, failure);
         }
         // Retries and deaths are bounded by themselves; waiting is bounded by the lease.
         let waits = matches!(failure.class, Class::Down | Class::Bystander);
@@ -255,6 +307,27 @@ impl Lane {
         let backoff = Backoff::new(self.limits.first_pause(), self.limits.longest_pause());
         Patience { backoff, deadline: None }
     }
+}
+
+/// What is asked for: where nothing else bounds the answer, the context does.
+fn work(Asked { pass, call, .. }: &Asked<'_>) -> Work {
+    let context = (pass.set.context > 0).then_some(pass.set.context);
+    Work { prompt: call.prompt_tokens, answer: call.answer_limit().or(context) }
+}
+
+/// It took longer than it may at the engine's own speed.
+fn late(within: Duration) -> Failure {
+    let message = format!("no answer within {} s, long enough at the speed measured", within.as_secs());
+    local_failure(Class::Down, Failure::TIMEOUT, message)
+}
+
+/// It was stopped because of the engine.
+fn stopped(blame: Blame) -> Failure {
+    let class = match blame {
+        Blame::None => Class::Bystander,
+        Blame::Suspect => Class::Suspect,
+    };
+    local_failure(class, STOPPED, "the engine got stuck while it ran".to_owned())
 }
 
 fn class_name(class: Class) -> &'static str {
@@ -277,12 +350,12 @@ fn is_final(response: &Response, body: &Map<String, Value>) -> bool {
 
 fn quarantined(failure: &Failure) -> Failure {
     let message = format!("the engine died twice while it ran nothing else: {}", failure.message);
-    local_failure(KILLS_ENGINE, message)
+    local_failure(Class::Request, KILLS_ENGINE, message)
 }
 
 /// A failure that no engine's answer stands for.
-fn local_failure(code: &'static str, message: String) -> Failure {
-    Failure { class: Class::Request, code, message, status: None, body: None }
+fn local_failure(class: Class, code: &'static str, message: String) -> Failure {
+    Failure { class, code, message, status: None, body: None }
 }
 
 // === impl Patience ===

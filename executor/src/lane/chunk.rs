@@ -8,15 +8,17 @@ use tracing::Instrument as _;
 
 use super::{
     End, Lane,
-    attempt::{Answered, Asked, Unanswered},
+    attempt::{Answered, Asked, Came, Unanswered},
     outcome,
 };
 use crate::{
     conversation::{self, Conversation},
-    engine::{Call, Response},
+    engine::Call,
     gate::{Need, Pass},
     lease::Lease,
-    metrics, usage,
+    metrics,
+    unit::Lesson,
+    usage,
 };
 
 /// Code of a request that does not fit the context.
@@ -53,6 +55,9 @@ impl Lane {
             let Some(request) = lease.request(*index) else { return End::HandBack("range_outside_payload") };
             if self.shutdown.is_triggered() {
                 return End::HandBack("drain");
+            }
+            if !self.ledger.is_open(&self.id) {
+                return End::HandBack("lane_closed");
             }
             if self.pace.is_time(lease.open.len() - place, self.limits.prefetch()) {
                 self.ledger.want(&self.id, &lease.warmth);
@@ -92,7 +97,9 @@ impl Lane {
         let ended = outcome::name(&outcome);
         tracing::debug!(outcome = ended, ?took, "request ended");
         metrics::request_ended(ended, took);
-        self.ledger.post(outcome::result(lease, index, request, outcome, usage));
+        let answered = matches!(outcome, Outcome::Response(_));
+        let provenance = answered.then(|| self.unit.provenance(&lease.payload.model));
+        self.ledger.post(outcome::result(lease, index, request, outcome, usage, provenance));
         Ok(())
     }
 
@@ -108,16 +115,17 @@ impl Lane {
         loop {
             let mut body = body.clone();
             if let Some(chat) = chat.as_deref_mut() {
-                chat.make_room(lease, pass, request);
+                let planned = call(lease, pass, Some(&*chat), request, &body);
+                chat.make_room(self.safe_context(lease, pass), &planned);
                 chat.conversation.weave(&mut body, chat.shared_messages);
             }
             let call = call(lease, pass, chat.as_deref(), request, &body);
             let (failure, spent) = match self.answer(&Asked { lease, pass, call: &call }).await {
                 Ok(Answered { response, usage }) => {
                     if let Some(chat) = chat {
-                        let tokens =
-                            response.prompt_tokens.zip(response.completion_tokens).map_or(0, |(p, c)| p + c);
-                        chat.conversation.push(&body, chat.shared_messages, &response.text, tokens);
+                        let prompt = response.prompt_tokens.unwrap_or(call.prompt_tokens);
+                        let answer = response.completion_tokens.or(call.answer_limit()).unwrap_or(0);
+                        chat.conversation.push(&body, chat.shared_messages, &response.text, (prompt, answer));
                     }
                     return Ok((outcome::answered(&response), Some(usage)));
                 }
@@ -131,15 +139,31 @@ impl Lane {
         }
     }
 
+    /// Tokens that a conversation may come to: what its chunk was planned with, though the model may be
+    /// loaded with more; else what it is loaded with.
+    fn safe_context(&self, lease: &Lease, pass: &Pass<'_>) -> Option<u64> {
+        let planned = u64::try_from(lease.payload.context).unwrap_or(0);
+        let known = [planned, pass.set.context].into_iter().find(|context| *context > 0);
+        known.or_else(|| self.unit.loaded_context(&pass.model))
+    }
+
     /// The tokens of an answer; from now on the slot holds its prompt.
-    pub(super) fn account(&mut self, call: &Call<'_>, response: &Response) -> Usage {
+    pub(super) fn account(&mut self, asked: &Asked<'_>, came: &Came) -> Usage {
+        let Asked { pass, call, .. } = asked;
+        let response = &came.response;
         let prompt = usage::prompt_text(call.body);
-        let embedding = call.endpoint.is_embedding();
-        let usage = usage::of(response, call.model, &prompt, call.prompt_tokens, &self.warm, embedding);
+        let shared = if call.endpoint.is_embedding() {
+            0
+        } else {
+            self.warm.shared(call.model, &prompt, response.prompt_tokens.unwrap_or(call.prompt_tokens))
+        };
+        let usage = usage::of(response, call.prompt_tokens, shared);
         self.warm.remember(call.model, prompt, &response.text);
         metrics::tokens(&usage);
         let tokens = usage.prompt_tokens.saturating_add(usage.completion_tokens);
         self.unit.speed.add(Instant::now(), u64::try_from(tokens).unwrap_or(0));
+        let Came { took, all_busy, .. } = *came;
+        self.unit.learn(&self.ledger, &Lesson { pass, response, usage: &usage, shared, took, all_busy });
         usage
     }
 }
@@ -151,15 +175,14 @@ fn call<'a>(
     request: &PayloadRequest,
     body: &'a Map<String, Value>,
 ) -> Call<'a> {
-    let planned = u64::try_from(request.prompt_tokens).unwrap_or(0);
+    let start = Conversation::default();
+    let conversation = chat.map_or(&start, |chat| &chat.conversation);
+    let prompt = conversation.expect(request, lease.payload.prefix_tokens);
     Call {
-        endpoint: lease.endpoint,
-        model: &lease.payload.model,
-        body,
-        set: pass.set,
-        prompt_tokens: chat
-            .map_or(planned, |chat| chat.conversation.prompt_tokens(request, lease.payload.prefix_tokens)),
+        prompt_tokens: prompt.tokens,
+        least_prompt_tokens: prompt.least,
         answer_tokens: u64::try_from(lease.payload.answer_tokens).unwrap_or(0),
+        ..Call::new(lease.endpoint, &lease.payload.model, body, pass.set)
     }
 }
 
@@ -175,11 +198,11 @@ impl Chat {
         })
     }
 
-    /// Begins anew if the engine's own counts say that the next exchange does not fit.
-    fn make_room(&mut self, lease: &Lease, pass: &Pass<'_>, request: &PayloadRequest) {
-        let prompt = self.conversation.prompt_tokens(request, lease.payload.prefix_tokens);
-        let answer = u64::try_from(lease.payload.answer_tokens).unwrap_or(0).max(1);
-        if pass.set.context > 0 && !self.conversation.is_empty() && prompt + answer > pass.set.context {
+    /// Begins anew if the engine's own counts say that the next exchange does not fit into `context`
+    /// tokens.
+    fn make_room(&mut self, context: Option<u64>, call: &Call<'_>) {
+        let needed = call.prompt_tokens + call.answer_limit().unwrap_or(1);
+        if !self.conversation.is_empty() && context.is_some_and(|context| needed > context) {
             self.restart();
         }
     }

@@ -1,7 +1,7 @@
 //! How a request ended, as the planner gets it.
 
 use caravan_proto::v1::{
-    EngineResponse, PayloadRequest, RequestError, RequestResult, Usage, request_result::Outcome,
+    EngineResponse, PayloadRequest, Provenance, RequestError, RequestResult, Usage, request_result::Outcome,
 };
 use prost::Message as _;
 
@@ -53,6 +53,7 @@ pub(super) fn result(
     request: &PayloadRequest,
     outcome: Outcome,
     usage: Option<Usage>,
+    provenance: Option<Provenance>,
 ) -> RequestResult {
     let mut result = RequestResult {
         lease_id: lease.id.clone(),
@@ -63,7 +64,7 @@ pub(super) fn result(
         custom_id: request.custom_id.clone(),
         outcome: Some(outcome),
         usage,
-        provenance: None,
+        provenance,
     };
     let bytes = result.encoded_len();
     if bytes > LARGEST_RESULT {

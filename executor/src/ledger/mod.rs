@@ -75,6 +75,7 @@ impl Ledger {
             leases: HashMap::new(),
             down: Vec::new(),
             closed: HashMap::new(),
+            lanes_open: HashMap::new(),
             outbox: Outbox::default(),
             errand: Errand::default(),
             hand_backs: Vec::new(),
@@ -270,6 +271,17 @@ impl Ledger {
         if self.lock().open(engine) {
             self.report();
         }
+    }
+
+    /// Of `engine` only the first `lanes` take work from now on; what others have fetched goes back.
+    pub(crate) fn set_lanes(&self, engine: &Arc<str>, lanes: u32) {
+        self.lock().set_lanes(engine, lanes);
+        self.report();
+    }
+
+    /// Whether `lane` takes work.
+    pub(crate) fn is_open(&self, lane: &LaneId) -> bool {
+        self.lock().is_open(lane)
     }
 
     /// A heartbeat is due: the planner should know of a change, or it is time.

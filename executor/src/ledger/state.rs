@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) down: Vec<Arc<str>>,
     /// Engines that take no work, with what goes on there and why.
     pub(super) closed: HashMap<Arc<str>, (Finish, &'static str)>,
+    /// Lanes that take work, by engine; all of them where it is not said.
+    pub(super) lanes_open: HashMap<Arc<str>, u32>,
     pub(super) outbox: Outbox,
     pub(super) errand: Errand,
     pub(super) hand_backs: Vec<(LeaseStatus, String)>,
@@ -81,8 +83,9 @@ impl State {
 
     pub(super) fn has_room(&self, bounds: &Bounds) -> bool {
         let (results, bytes) = (self.outbox.len(), self.outbox.bytes());
+        let lanes = self.lanes.keys().filter(|lane| self.is_open(lane)).count();
         let late = self.connected
-            && results >= 2 * self.lanes.len()
+            && results >= 2 * lanes
             && self.outbox.oldest().is_some_and(|ended| ended.elapsed() > bounds.ack_within);
         results < bounds.results && bytes < bounds.bytes && !late
     }
@@ -91,15 +94,17 @@ impl State {
         if self.draining {
             return Err("drain".into());
         }
+        let open = self.is_open(&lease.lane);
         let place = self.lanes.get_mut(&lease.lane).ok_or("unknown_lane")?;
         if place.fetched.is_some() {
             return Err("no_credit".into());
         }
-        if let Some((_, reason)) = self.closed.get(&lease.lane.engine) {
-            // Asked for before. Its lane asks anew, and is heard when it may.
+        // Asked for before. Its lane asks anew, and is heard when it may.
+        let closed = self.closed.get(&lease.lane.engine).map(|(_, reason)| *reason);
+        if let Some(reason) = closed.or((!open).then_some("lane_closed")) {
             place.credit = None;
             place.filled.notify_one();
-            return Err((*reason).into());
+            return Err(reason.into());
         }
         place.credit = None;
         place.fetched = Some(Arc::clone(&lease));
@@ -126,6 +131,19 @@ impl State {
     /// Why no further request of `engine` is sent, if none is.
     pub(super) fn stops(&self, engine: &Arc<str>) -> Option<&'static str> {
         self.closed.get(engine).filter(|(finish, _)| *finish == Finish::Requests).map(|(_, reason)| *reason)
+    }
+
+    pub(super) fn is_open(&self, lane: &LaneId) -> bool {
+        self.lanes_open.get(&lane.engine).is_none_or(|open| lane.index < *open)
+    }
+
+    pub(super) fn set_lanes(&mut self, engine: &Arc<str>, lanes: u32) {
+        self.lanes_open.insert(Arc::clone(engine), lanes);
+        let closed = self.lanes.iter().filter(|(lane, _)| !self.is_open(lane));
+        let fetched = closed.filter_map(|(_, place)| place.fetched.as_ref().map(|lease| lease.id.clone()));
+        for id in fetched.collect::<Vec<_>>() {
+            self.hand_back(&id, "lane_closed");
+        }
     }
 
     pub(super) fn remove(&mut self, id: &str) -> Option<Held> {
@@ -168,7 +186,8 @@ impl State {
 
     pub(super) fn sendable_credits(&self) -> impl Iterator<Item = &LaneId> {
         let open = self.lanes.iter().filter(|(_, place)| place.credit.as_ref().is_some_and(|c| !c.sent));
-        let up = open.map(|(lane, _)| lane).filter(|lane| !self.down.contains(&lane.engine));
+        let lanes = open.map(|(lane, _)| lane).filter(|lane| self.is_open(lane));
+        let up = lanes.filter(|lane| !self.down.contains(&lane.engine));
         up.filter(|lane| !self.closed.contains_key(&lane.engine))
     }
 

@@ -101,6 +101,14 @@ impl Engine for Supervised {
         self.engine.import(model, file, progress).await
     }
 
+    async fn slots(&self, model: &str) -> Option<u32> {
+        self.engine.slots(model).await
+    }
+
+    async fn requests(&self) -> Option<u32> {
+        self.engine.requests().await
+    }
+
     /// Waits for a slot where it was started anew with fewer of them than it has lanes.
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {
         let (life, slots) = self.managed.life().unzip();

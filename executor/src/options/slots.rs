@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "SlotsText", into = "SlotsText")]
 pub enum Slots {
-    /// As many as it says when it first answers; 1 if it does not say.
+    /// As many as it says; where it does not, as many as are found to run at once, at most
+    /// `liveness.most_slots`.
     #[default]
     Auto,
     /// So many: 1 to 256, the most sequences that llama.cpp runs.
@@ -37,6 +38,12 @@ impl Slots {
             Self::Fixed(slots) => Some(slots.get()),
             Self::Auto => said.map(|slots| slots.clamp(1, MOST_SLOTS)),
         }
+    }
+
+    /// `found` slots, within what is configured.
+    pub(crate) fn at_most(self, found: u32) -> u32 {
+        let most = if let Self::Fixed(slots) = self { slots.get() } else { MOST_SLOTS };
+        found.clamp(1, most)
     }
 }
 

@@ -4,17 +4,23 @@ use std::{
     collections::HashMap,
     sync::{
         Mutex,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use caravan_request::EngineKind;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
-use crate::engine::acquire::{ModelFile, Progress};
-use crate::engine::{Call, Class, Description, Engine, Facts, Failure, Model, ReloadSet, Response, Turn};
+use crate::{
+    engine::{
+        Call, Class, Description, Engine, Facts, Failure, Loaded, Model, ReloadSet, Response, Timings, Turn,
+        acquire::{ModelFile, Progress},
+    },
+    unit::PROBE,
+};
 
 /// How a request is answered, by its last message: scripted replies first, in order, then
 /// the text in upper case.
@@ -27,6 +33,12 @@ pub(super) struct Scripted {
     vocabulary: Mutex<Option<Result<Vec<u8>, Failure>>>,
     /// A request waits for a permit before it answers.
     pub(super) permits: Semaphore,
+    /// No request is answered while it is set, though the engine answers about itself.
+    frozen: watch::Sender<bool>,
+    /// An unload thaws it.
+    unload_thaws: AtomicBool,
+    /// Tokens of an answer, and the time on its slot that each took.
+    pace: Mutex<(u64, Duration)>,
     events: Mutex<Vec<Event>>,
     in_flight: AtomicUsize,
     most_in_flight: AtomicUsize,
@@ -38,6 +50,8 @@ pub(super) enum Reply {
     /// Cut short by its limit.
     Cut(&'static str),
     Fail(Failure),
+    /// The engine freezes.
+    Freeze,
 }
 
 /// What happened, in order.
@@ -49,6 +63,8 @@ pub(super) enum Event {
     Run { texts: Vec<String>, others: usize },
     /// An unload.
     Unload { model: String },
+    /// A request that only asks whether there is an answer.
+    Probe,
     /// A chat was rendered.
     Render { set: ReloadSet },
 }
@@ -67,6 +83,9 @@ impl Default for Scripted {
             load_fails: Mutex::default(),
             vocabulary: Mutex::default(),
             permits: Semaphore::new(Semaphore::MAX_PERMITS),
+            frozen: watch::Sender::new(false),
+            unload_thaws: AtomicBool::new(true),
+            pace: Mutex::new((2, Duration::ZERO)),
             events: Mutex::default(),
             in_flight: AtomicUsize::new(0),
             most_in_flight: AtomicUsize::new(0),
@@ -78,6 +97,30 @@ impl Scripted {
     /// One that answers nothing until it is given permits.
     pub(super) fn held() -> Self {
         Self { permits: Semaphore::new(0), ..Self::default() }
+    }
+
+    /// One whose answers have so many tokens, each of which takes this time by its own account.
+    pub(super) fn paced(tokens: u64, each: Duration) -> Self {
+        Self { pace: Mutex::new((tokens, each)), ..Self::default() }
+    }
+
+    /// From now on it answers about itself only.
+    pub(super) fn freeze(&self, unload_thaws: bool) {
+        self.unload_thaws.store(unload_thaws, SeqCst);
+        self.frozen.send_replace(true);
+    }
+
+    pub(super) fn thaw(&self) {
+        self.frozen.send_replace(false);
+    }
+
+    pub(super) fn probes(&self) -> usize {
+        self.events().iter().filter(|event| **event == Event::Probe).count()
+    }
+
+    async fn thawed(&self) {
+        let mut frozen = self.frozen.subscribe();
+        frozen.wait_for(|frozen| !frozen).await.unwrap();
     }
 
     /// What it answers to a request that ends with `text`.
@@ -124,6 +167,21 @@ impl Scripted {
         self.events().into_iter().filter_map(load).collect()
     }
 
+    /// How `model` is loaded after all loads and unloads so far.
+    fn loaded(&self, model: &str) -> Option<Loaded> {
+        let mut loaded = None;
+        for event in self.events() {
+            match event {
+                Event::Load { model: named, set, .. } if named == model => {
+                    loaded = Some(Loaded { context: set.context, ..Loaded::default() });
+                }
+                Event::Unload { model: named } if named == model => loaded = None,
+                _ => {}
+            }
+        }
+        loaded
+    }
+
     /// The sets of all loads.
     pub(super) fn sets(&self) -> Vec<ReloadSet> {
         let set = |event| if let Event::Load { set, .. } = event { Some(set) } else { None };
@@ -136,6 +194,26 @@ impl Scripted {
 
     pub(super) fn most_in_flight(&self) -> usize {
         self.most_in_flight.load(SeqCst)
+    }
+}
+
+impl Scripted {
+    fn answer(&self, text: String, length_limited: bool) -> Response {
+        let (tokens, each) = *self.pace.lock().unwrap();
+        Response {
+            status: 200,
+            body: json!({"text": text}),
+            text,
+            prompt_tokens: Some(20),
+            cached_tokens: None,
+            completion_tokens: Some(tokens),
+            length_limited,
+            timings: Timings {
+                load: None,
+                prompt: Some(Duration::ZERO),
+                answer: Some(each * u32::try_from(tokens).unwrap()),
+            },
+        }
     }
 }
 
@@ -166,7 +244,11 @@ impl Engine for Scripted {
     }
 
     async fn describe(&self) -> Result<Description, Failure> {
-        self.describes.lock().unwrap().clone()
+        let mut description = self.describes.lock().unwrap().clone()?;
+        for model in &mut description.models {
+            model.loaded = model.loaded.or(self.loaded(&model.name));
+        }
+        Ok(description)
     }
 
     async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
@@ -176,7 +258,13 @@ impl Engine for Scripted {
     }
 
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {
+        if call.body["messages"][0]["content"] == PROBE {
+            self.events.lock().unwrap().push(Event::Probe);
+            self.thawed().await;
+            return Ok(self.answer("Yes.".into(), true));
+        }
         let _in_flight = InFlight::begin(self, call);
+        self.thawed().await;
         self.permits.acquire().await.unwrap().forget();
         let asked = call.body["messages"]
             .as_array()
@@ -189,24 +277,22 @@ impl Engine for Scripted {
         };
         let (text, length_limited) = match scripted {
             Some(Reply::Fail(failure)) => return Err(failure),
+            Some(Reply::Freeze) => {
+                self.freeze(true);
+                return std::future::pending().await;
+            }
             Some(Reply::Cut(text)) => (text.to_owned(), true),
             Some(Reply::Text(text)) => (text.to_owned(), false),
             None => (asked.to_uppercase(), false),
         };
-        Ok(Response {
-            status: 200,
-            body: json!({"text": text}),
-            text,
-            prompt_tokens: Some(20),
-            cached_tokens: None,
-            completion_tokens: Some(2),
-            length_limited,
-            timings: Default::default(),
-        })
+        Ok(self.answer(text, length_limited))
     }
 
     async fn unload(&self, model: &str) -> Result<(), Failure> {
         self.events.lock().unwrap().push(Event::Unload { model: model.into() });
+        if self.unload_thaws.load(SeqCst) {
+            self.thaw();
+        }
         Ok(())
     }
 

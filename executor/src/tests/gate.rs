@@ -17,7 +17,7 @@ fn need(model: &str, context: u64) -> Need {
 
 fn gate() -> (Arc<Scripted>, Gate) {
     let engine = Arc::new(Scripted::default());
-    (Arc::clone(&engine), Gate::new(engine, Duration::from_secs(600)))
+    (Arc::clone(&engine), Gate::new(engine, Duration::from_secs(600), Duration::from_secs(60)))
 }
 
 #[tokio::test]

@@ -6,11 +6,13 @@ mod engine;
 mod failures;
 mod gate;
 mod leases;
+mod liveness;
 mod models;
 mod pains;
 mod planner;
 mod profiles;
 mod reload;
+mod slots;
 mod streams;
 mod vocabularies;
 mod vram;
@@ -128,6 +130,7 @@ fn lease(id: &str, texts: &[&str]) -> Lease {
         custom_id: format!("{id}-{text}"),
         body: format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}]}}"#),
         prompt_tokens: 12,
+        prompt_tokens_low: 12,
     });
     let payload = ChunkPayload {
         model: "m".into(),

@@ -78,6 +78,7 @@ pub(super) async fn payload(frame: &Frame<'_>, input: &Reader, chunk: &Chunk) ->
             custom_id: envelope.custom_id.into_owned(),
             body: parts.own,
             prompt_tokens: planned.map_or(0, |request| i64::from(request.prompt_tokens)),
+            prompt_tokens_low: planned.map_or(0, |request| i64::from(request.prompt_tokens_low)),
         });
     }
     Ok(payload.encode_to_vec().into())

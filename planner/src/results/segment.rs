@@ -5,6 +5,7 @@ use caravan_proto::{
     name::{BatchId, SegmentId},
     v1::{self, request_result::Outcome},
 };
+use caravan_request::Source;
 
 use super::{Record, encode};
 use crate::store::{self, NewPiece, NewSegment};
@@ -39,7 +40,12 @@ fn record(batch: BatchId, result: &v1::RequestResult) -> Record {
     let json = match &result.outcome {
         Some(Outcome::Response(response)) => {
             let status = u16::try_from(response.status_code).unwrap_or(500);
-            caravan_request::output_line(&id, &result.custom_id, status, &result.lease_id, &response.body)
+            let source = result.provenance.as_ref().map(|provenance| Source {
+                engine_version: &provenance.engine_version,
+                model_digest: &provenance.model_digest,
+            });
+            let (custom_id, body) = (&result.custom_id, &response.body);
+            caravan_request::output_line(&id, custom_id, status, &result.lease_id, body, source)
         }
         Some(Outcome::Error(why)) => error(&why.code, &why.message),
         None => error("no_outcome", "the executor sent a result without an outcome"),

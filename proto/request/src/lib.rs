@@ -33,5 +33,5 @@ pub use kinds::Kinds;
 pub use line::{Line, LinePolicy, validate};
 pub use measure::Texts;
 pub use outline::{Message, Outline};
-pub use output::{error_line, output_line};
+pub use output::{Source, error_line, output_line};
 pub use split::{Parts, merge, split};

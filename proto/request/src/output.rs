@@ -2,12 +2,33 @@ use serde_json::{Map, Value, value::RawValue};
 
 use crate::LineError;
 
+/// What answered a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Source<'a> {
+    /// Version of the engine, as it says; may be empty.
+    pub engine_version: &'a str,
+    /// Digest of the model; empty where the engine does not tell.
+    pub model_digest: &'a str,
+}
+
 /// The output line of a request that an engine answered or refused, in the form of OpenAI's
-/// batches and without its end. `body` is the engine's answer as JSON.
+/// batches and without its end. `body` is the engine's answer as JSON. `source` stands beside
+/// what OpenAI writes, as `x_caravan`.
 #[must_use]
-pub fn output_line(id: &str, custom_id: &str, status_code: u16, request_id: &str, body: &str) -> String {
+pub fn output_line(
+    id: &str,
+    custom_id: &str,
+    status_code: u16,
+    request_id: &str,
+    body: &str,
+    source: Option<Source<'_>>,
+) -> String {
+    let source = source.map_or_else(String::new, |Source { engine_version, model_digest }| {
+        let (version, digest) = (Value::from(engine_version), Value::from(model_digest));
+        format!(r#","x_caravan":{{"engine_version":{version},"model_digest":{digest}}}"#)
+    });
     format!(
-        r#"{{"id":{},"custom_id":{},"response":{{"status_code":{status_code},"request_id":{},"body":{}}},"error":null}}"#,
+        r#"{{"id":{},"custom_id":{},"response":{{"status_code":{status_code},"request_id":{},"body":{}}},"error":null{source}}}"#,
         Value::from(id),
         Value::from(custom_id),
         Value::from(request_id),

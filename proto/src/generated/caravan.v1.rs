@@ -4928,6 +4928,10 @@ pub struct PayloadRequest {
     /// Prompt tokens as planned; an estimate unless the plan says measured.
     #[prost(int64, tag = "4")]
     pub prompt_tokens: i64,
+    /// Prompt tokens that it has at the least: the same where they were counted with the model's own
+    /// tokenizer, the lower bound of an estimate else. An engine that counts clearly fewer has cut it.
+    #[prost(int64, tag = "5")]
+    pub prompt_tokens_low: i64,
 }
 impl ::prost::Name for PayloadRequest {
     const NAME: &'static str = "PayloadRequest";

@@ -7,14 +7,17 @@ mod library;
 mod recordings;
 pub(super) mod request;
 mod response;
+mod runner;
 #[cfg(test)]
 mod tests;
+mod trial;
+mod version;
 #[cfg(test)]
 mod vocabulary_tests;
 mod wire;
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,9 +32,11 @@ use super::connection::{Connection, Error, Options};
 use super::tokenizers::{self, Tokenizers};
 use super::{
     Call, Class, Description, Engine, Facts, Failure, Loaded, Model, ReloadSet, Response, Turn, bare,
-    same_model,
+    llama_server, same_model,
 };
-use wire::{Ps, Rendered, Show, Tag, Tags, Traits, Version};
+use runner::Runner;
+use version::{Has, Version};
+use wire::{Ps, Rendered, Show, Tag, Tags, Traits};
 
 /// Tokens that a context is padded up to a multiple of when the model is loaded.
 const CONTEXT_PAD: u64 = 256;
@@ -39,12 +44,10 @@ const CONTEXT_PAD: u64 = 256;
 /// How often `/api/ps` is asked whether an unload is done.
 const UNLOAD_LOOK: Duration = Duration::from_millis(50);
 
-/// The release whose `prompt_eval_count` leaves out what came from the cache.
-const COUNTS_ONLY_EVALUATED: &str = "0.30.0";
-
 /// One Ollama process.
 #[derive(Debug)]
 pub struct Ollama {
+    url: Url,
     connection: Connection,
     tokenizers: Tokenizers,
     seen: Mutex<Seen>,
@@ -53,10 +56,16 @@ pub struct Ollama {
 /// What was learned of it; bounded by the models that it has.
 #[derive(Debug, Default)]
 struct Seen {
-    version: String,
+    /// As last described.
+    version: Option<Version>,
+    /// Digests of models that were found to refuse prompts that are too long, by a server of unknown
+    /// version.
+    refusing: HashSet<String>,
     shown: wire::Shown,
     /// Context of one slot by model, as last loaded here.
     contexts: HashMap<String, u64>,
+    /// Its runner, if that was found.
+    runner: Option<Arc<Connection>>,
 }
 
 // === impl Ollama ===
@@ -68,7 +77,8 @@ impl Ollama {
     /// If the URL is not http, or the HTTP client cannot be set up.
     pub fn new(url: &Url, options: Options) -> Result<Self, Error> {
         let connection = Connection::new(url, options)?;
-        Ok(Self { connection, tokenizers: Tokenizers::default(), seen: Mutex::default() })
+        let (tokenizers, seen) = Default::default();
+        Ok(Self { url: url.clone(), connection, tokenizers, seen })
     }
 
     /// The same with files that models' prompts are counted with.
@@ -131,7 +141,7 @@ impl Engine for Ollama {
     }
 
     async fn describe(&self) -> Result<Description, Failure> {
-        let version: Version = self.connection.get("/api/version").await?.read()?;
+        let wire::Version { version } = self.connection.get("/api/version").await?.read()?;
         let ps = self.ps().await?;
         let tags = self.tags().await?;
         let mut models = Vec::with_capacity(tags.len());
@@ -146,11 +156,14 @@ impl Engine for Ollama {
                 Err(failure) => tracing::warn!(model = tag.name, %failure, "model cannot be shown"),
             }
         }
+        let unfit = version::unfit(&version);
         let mut seen = self.seen();
-        seen.version.clone_from(&version.version);
+        seen.version = Some(Version::parse(&version));
         seen.shown.retain(|digest, _| tags.iter().any(|tag| tag.digest == *digest));
         seen.contexts.retain(|name, _| tags.iter().any(|tag| same_model(&tag.name, name)));
-        Ok(Description { version: version.version, slots: None, models })
+        seen.refusing.retain(|digest| tags.iter().any(|tag| tag.digest == *digest));
+        drop(seen);
+        Ok(Description { version, slots: None, models, unfit })
     }
 
     /// A context that Ollama capped to the model's own is taken as it is: no host has more.
@@ -182,7 +195,27 @@ impl Engine for Ollama {
             tracing::warn!(model, size, size_vram, "model is partly on the CPU");
         }
         self.seen().contexts.insert(bare(model).to_owned(), loaded.context);
+        let version = self.seen().version;
+        let doubtful = version.is_some_and(|version| version.refuses_long_prompts() == Has::Perhaps);
+        if doubtful && traits.chat && !set.embedding {
+            self.try_refusal(tag, set, loaded.context).await?;
+        }
         Ok(())
+    }
+
+    /// As the command line of its runner says, where that can be read.
+    async fn slots(&self, _: &str) -> Option<u32> {
+        let found = Runner::of(&self.url).await;
+        let options = *self.connection.options();
+        let runner = found.as_ref().and_then(|runner| Connection::new(&runner.url()?, options).ok());
+        self.seen().runner = runner.map(Arc::new);
+        found.map(|runner| runner.slots)
+    }
+
+    /// As its runner says, if that was found.
+    async fn requests(&self) -> Option<u32> {
+        let runner = self.seen().runner.clone()?;
+        llama_server::requests(&runner).await
     }
 
     /// Waits until it is gone from `/api/ps`: Ollama answers at once and unloads when nothing uses it.
@@ -222,7 +255,10 @@ impl Engine for Ollama {
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {
         let (known, counts_prompt) = {
             let seen = self.seen();
-            (seen.contexts.get(bare(call.model)).copied(), seen.version != COUNTS_ONLY_EVALUATED)
+            (
+                seen.contexts.get(bare(call.model)).copied(),
+                seen.version.is_none_or(Version::counts_whole_prompts),
+            )
         };
         let context = if call.set.context > 0 { call.set.context } else { known.unwrap_or_default() };
         let request = request::translate(call, context)?;
@@ -258,7 +294,7 @@ impl Engine for Ollama {
             ("options".to_owned(), json!({ "num_predict": 1 })),
         ]);
         let endpoint = Endpoint::OllamaChat;
-        let call = Call { endpoint, model, body: &body, set, prompt_tokens: 0, answer_tokens: 0 };
+        let call = Call::new(endpoint, model, &body, set);
         let mut request = request::translate(&call, set.context)?;
         request.body["_debug_render_only"] = json!(true);
         let deadline = self.connection.options().load_deadline();

@@ -73,14 +73,10 @@ fn one(request: &Value, response: &Value) -> String {
     let body = response["body"].as_str().unwrap().replace("(lines left out here)\n", "");
     let reply = Reply { status, body: body.into_bytes() };
     let nothing = Map::new();
-    let call = |endpoint| Call {
-        endpoint,
-        model: request["json"]["model"].as_str().unwrap_or_default(),
-        body: request["json"].as_object().unwrap_or(&nothing),
-        set: ReloadSet { context: 2048, ..ReloadSet::default() },
-        prompt_tokens: 0,
-        answer_tokens: 0,
-    };
+    let model = request["json"]["model"].as_str().unwrap_or_default();
+    let body = request["json"].as_object().unwrap_or(&nothing);
+    let set = ReloadSet { context: 2048, ..ReloadSet::default() };
+    let call = |endpoint| Call::new(endpoint, model, body, set);
     match request["path"].as_str().unwrap() {
         _ if request["method"] == "GET" => about(request["path"].as_str().unwrap(), &reply),
         "/api/show" => about("/api/show", &reply),

@@ -41,7 +41,8 @@ pub(super) fn read(
         Endpoint::Completions => render::text_completion(&answer, call.model, stamp),
         _ => Value::Object(body),
     };
-    Ok(answer.into_response(written))
+    let response = answer.into_response(written);
+    Ok(if counts_prompt { response } else { Response { prompt_tokens: None, ..response } })
 }
 
 /// OpenAI's chat and Ollama say true, OpenAI's completions a number.

@@ -110,14 +110,7 @@ async fn a_rendered_prompt_has_the_tokens_that_an_engine_evaluates() {
     let definition = Definition::decode(&driver.vocabulary(&model.name).await.unwrap()).unwrap();
     let prompt = driver.render(&model.name, set, &CHAT).await.unwrap().unwrap();
     let body = json!({ "messages": CHAT });
-    let call = Call {
-        endpoint: Endpoint::OllamaChat,
-        model: &model.name,
-        body: body.as_object().unwrap(),
-        set,
-        prompt_tokens: 0,
-        answer_tokens: 0,
-    };
+    let call = Call::new(Endpoint::OllamaChat, &model.name, body.as_object().unwrap(), set);
     let evaluated = driver.run(&call).await.unwrap().prompt_tokens;
     assert_eq!(Some(build(&definition).unwrap().count(&prompt)), evaluated);
     assert_eq!(running.stats().loads, 1, "rendered with the set of the requests");

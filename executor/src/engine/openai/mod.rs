@@ -25,7 +25,7 @@ use super::connection::{Connection, Error, Options};
 use super::tokenizers::{self, Found, Source, Tokenizers};
 use super::{
     Call, Class, Description, Engine, Facts, Failure, Loaded, Model, ReloadSet, Response, Turn, bare,
-    same_model,
+    llama_server, same_model,
 };
 use wire::{Applied, Listed, Models, Props, Version};
 
@@ -124,7 +124,7 @@ impl Engine for OpenAi {
         let contexts =
             models.iter().filter_map(|model| Some((bare(&model.name).to_owned(), model.max_context?)));
         *self.contexts.lock().unwrap_or_else(PoisonError::into_inner) = contexts.collect();
-        Ok(Description { version, slots: props.total_slots, models })
+        Ok(Description { version, slots: props.total_slots, models, unfit: None })
     }
 
     async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
@@ -139,6 +139,14 @@ impl Engine for OpenAi {
             }
             _ => Ok(()),
         }
+    }
+
+    async fn slots(&self, _: &str) -> Option<u32> {
+        self.props().await.ok()?.total_slots
+    }
+
+    async fn requests(&self) -> Option<u32> {
+        llama_server::requests(&self.connection).await
     }
 
     /// Its model stays for as long as it runs.
@@ -183,7 +191,7 @@ impl Engine for OpenAi {
     async fn render(&self, model: &str, set: ReloadSet, chat: &[Turn]) -> Result<Option<String>, Failure> {
         let body = Map::from_iter([("messages".to_owned(), json!(chat))]);
         let endpoint = Endpoint::ChatCompletions;
-        let call = Call { endpoint, model, body: &body, set, prompt_tokens: 0, answer_tokens: 0 };
+        let call = Call::new(endpoint, model, &body, set);
         let request = request::translate(&call, set.context)?;
         let deadline = self.connection.options().probe_deadline();
         let reply = self.connection.post("/apply-template", &request.body, deadline).await?;

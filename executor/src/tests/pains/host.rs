@@ -121,6 +121,7 @@ impl Chunk {
             custom_id: format!("{id}-{line}"),
             body: body.to_string(),
             prompt_tokens: self.prompt_tokens,
+            ..Default::default()
         });
         let mut shared = self.shared.clone();
         shared["model"] = json!(self.model);

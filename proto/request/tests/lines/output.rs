@@ -1,4 +1,4 @@
-use caravan_request::{LineError, error_line, output_line};
+use caravan_request::{LineError, Source, error_line, output_line};
 use serde_json::{Value, json};
 
 fn parse(line: &str) -> Value {
@@ -8,7 +8,7 @@ fn parse(line: &str) -> Value {
 
 #[test]
 fn an_answer_is_an_output_line() {
-    let line = output_line("r1", "a \"b\"\n", 200, "q1", "{\n  \"x\": \"y\\n\"\r\n}");
+    let line = output_line("r1", "a \"b\"\n", 200, "q1", "{\n  \"x\": \"y\\n\"\r\n}", None);
     assert_eq!(
         parse(&line),
         json!({"id": "r1", "custom_id": "a \"b\"\n", "response": {"status_code": 200, "request_id": "q1", "body": {"x": "y\n"}}, "error": null})
@@ -18,8 +18,16 @@ fn an_answer_is_an_output_line() {
 
 #[test]
 fn an_answer_that_is_no_json_does_not_tear_the_line() {
-    let line = parse(&output_line("r1", "a", 502, "q1", "<html>\nbad gateway"));
+    let line = parse(&output_line("r1", "a", 502, "q1", "<html>\nbad gateway", None));
     assert_eq!(line["response"]["body"], "<html>\nbad gateway");
+}
+
+#[test]
+fn what_answered_stands_beside_the_answer() {
+    let source = Source { engine_version: "0.33.0 \"x\"", model_digest: "" };
+    let line = parse(&output_line("r1", "a", 200, "q1", "{}", Some(source)));
+    assert_eq!(line["x_caravan"], json!({"engine_version": "0.33.0 \"x\"", "model_digest": ""}));
+    assert_eq!((&line["error"], &line["response"]["body"]), (&Value::Null, &json!({})));
 }
 
 #[test]

@@ -107,7 +107,8 @@ impl Engine {
         let started = Instant::now();
         self.refuse(&ask)?;
         let lease = self.scheduler.slot(ask.set.clone(), ask.prompt.chain.clone(), ask.keep_alive).await?;
-        let load = started.elapsed();
+        // As the real thing: a wait for a slot is in the total alone.
+        let load = lease.joined().saturating_duration_since(started);
         let cached = lease.cached();
         self.stats.evaluated(ask.prompt.len(), cached, ask.prompt.system);
         let prefill = self.options.prefill_time(ask.prompt.len() - cached);

@@ -58,6 +58,8 @@ pub(super) struct Waiter {
     /// `None` only wants the model loaded.
     pub(super) prompt: Option<Arc<Chain>>,
     pub(super) keep_alive: KeepAlive,
+    /// When it joined the queue of a runner that is loaded.
+    pub(super) joined: Instant,
     pub(super) turn: oneshot::Sender<Turn>,
 }
 
@@ -78,6 +80,8 @@ pub(super) struct Grant {
     pub(super) prompt: Arc<Chain>,
     pub(super) dead: CancellationToken,
     pub(super) frozen: watch::Receiver<bool>,
+    /// When its runner was there.
+    pub(super) joined: Instant,
 }
 
 // === impl Runner ===
@@ -102,9 +106,10 @@ impl Runner {
     }
 
     /// Queues a request, and serves it if a slot is idle. The last request's `keep_alive` counts.
-    pub(super) fn join(&mut self, waiter: Waiter) {
+    pub(super) fn join(&mut self, mut waiter: Waiter) {
         self.keep_alive = waiter.keep_alive;
         self.idle_since = Instant::now();
+        waiter.joined = self.idle_since;
         if waiter.prompt.is_none() {
             let _ = waiter.turn.send(Turn::Loaded);
             return;
@@ -118,8 +123,8 @@ impl Runner {
         while let Some(prompt) = self.waiting.front().and_then(|waiter| waiter.prompt.clone()) {
             let Some(taken) = self.slots.take(&prompt) else { return };
             let (dead, frozen) = (self.dead.clone(), self.frozen.subscribe());
-            let grant = Grant { runner: self.id, taken, prompt, dead, frozen };
             let Some(waiter) = self.waiting.pop_front() else { return };
+            let grant = Grant { runner: self.id, taken, prompt, dead, frozen, joined: waiter.joined };
             if waiter.turn.send(Turn::Slot(grant)).is_err() {
                 self.slots.put_back(taken.slot);
             }

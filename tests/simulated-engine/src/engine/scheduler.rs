@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -138,7 +138,13 @@ impl Scheduler {
         keep_alive: KeepAlive,
     ) -> Result<Option<Lease>, Failure> {
         let (turn, told) = oneshot::channel();
-        self.arrive(Waiter { set: set.clone(), prompt: prompt.clone(), keep_alive, turn })?;
+        self.arrive(Waiter {
+            set: set.clone(),
+            prompt: prompt.clone(),
+            keep_alive,
+            joined: Instant::now(),
+            turn,
+        })?;
         let mut waiting = Waiting { scheduler: self.clone(), told };
         loop {
             match (&mut waiting.told).await {
@@ -149,7 +155,9 @@ impl Scheduler {
                     let loading = Loading { scheduler: self };
                     tokio::time::sleep(time).await;
                     let (turn, told) = oneshot::channel();
-                    let waiter = Waiter { set: set.clone(), prompt: prompt.clone(), keep_alive, turn };
+                    let joined = Instant::now();
+                    let waiter =
+                        Waiter { set: set.clone(), prompt: prompt.clone(), keep_alive, joined, turn };
                     waiting.told = told;
                     loading.finish(waiter);
                 }
@@ -224,6 +232,11 @@ impl Lease {
     /// Tokens of the prompt that the slot's cache held.
     pub(crate) fn cached(&self) -> usize {
         self.grant.taken.cached
+    }
+
+    /// When its runner was there: what came after was a wait for a slot.
+    pub(crate) fn joined(&self) -> Instant {
+        self.grant.joined
     }
 
     /// Cancelled when the runner dies.
