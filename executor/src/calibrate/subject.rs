@@ -95,7 +95,8 @@ impl Subject {
         model: &str,
     ) -> Result<Self, Error> {
         Ok(Self {
-            engine: options.driver(connection)?,
+            // What is not whole in VRAM is measured as such.
+            engine: EngineOptions { partial_offload: true, ..options.clone() }.driver(connection)?,
             model: model.to_owned(),
             slots: options.slots,
             host: Box::new(Here::new(Box::new(Nvml::default()), options.url.as_ref())),

@@ -39,6 +39,9 @@ const CONTEXT_PAD: u64 = 256;
 /// How often `/api/ps` is asked whether an unload is done.
 const UNLOAD_LOOK: Duration = Duration::from_millis(50);
 
+/// Code of a load for which there is too little memory: a smaller context may still fit.
+const OUT_OF_MEMORY: &str = "model_load_out_of_memory";
+
 /// The release whose `prompt_eval_count` leaves out what came from the cache.
 const COUNTS_ONLY_EVALUATED: &str = "0.30.0";
 
@@ -47,6 +50,7 @@ const COUNTS_ONLY_EVALUATED: &str = "0.30.0";
 pub struct Ollama {
     connection: Connection,
     tokenizers: Tokenizers,
+    partial_offload: bool,
     seen: Mutex<Seen>,
 }
 
@@ -68,13 +72,20 @@ impl Ollama {
     /// If the URL is not http, or the HTTP client cannot be set up.
     pub fn new(url: &Url, options: Options) -> Result<Self, Error> {
         let connection = Connection::new(url, options)?;
-        Ok(Self { connection, tokenizers: Tokenizers::default(), seen: Mutex::default() })
+        let tokenizers = Tokenizers::default();
+        Ok(Self { connection, tokenizers, partial_offload: false, seen: Mutex::default() })
     }
 
     /// The same with files that models' prompts are counted with.
     #[must_use]
     pub fn with_tokenizers(self, tokenizers: Tokenizers) -> Self {
         Self { tokenizers, ..self }
+    }
+
+    /// The same, where a model serves too of which a part is on the CPU.
+    #[must_use]
+    pub fn with_partial_offload(self, partial_offload: bool) -> Self {
+        Self { partial_offload, ..self }
     }
 
     /// The key of a model's vocabulary: its digest, which stands for its template as well, with that
@@ -108,6 +119,25 @@ impl Ollama {
         let tags: Tags = self.connection.get("/api/tags").await?.read()?;
         // Only what this host runs itself.
         Ok(tags.models.into_iter().filter(|tag| tag.remote_host.is_empty()).collect())
+    }
+
+    /// Undoes a load that put a part of the model on the CPU, unless that is wanted.
+    async fn partly_loaded(&self, model: &str, loaded: Loaded) -> Result<(), Failure> {
+        let Loaded { size, size_vram, context } = loaded;
+        tracing::warn!(model, size, size_vram, context, "model is partly on the CPU");
+        if self.partial_offload {
+            return Ok(());
+        }
+        if let Err(failure) = self.unload(model).await {
+            tracing::warn!(model, %failure, "not unloaded");
+        }
+        let message = format!(
+            "with a context of {context} only {} of {} MiB are in VRAM, the rest would run on the CPU: it needs a \
+             smaller max_context, fewer slots (OLLAMA_NUM_PARALLEL), or partial_offload = true",
+            size_vram >> 20,
+            size >> 20
+        );
+        Err(Failure::own(Class::Model, OUT_OF_MEMORY, message))
     }
 
     /// Loads once and says how the model is loaded then.
@@ -178,8 +208,7 @@ impl Engine for Ollama {
             );
         }
         if 0 < loaded.size_vram && loaded.size_vram < loaded.size {
-            let Loaded { size, size_vram, .. } = loaded;
-            tracing::warn!(model, size, size_vram, "model is partly on the CPU");
+            self.partly_loaded(model, loaded).await?;
         }
         self.seen().contexts.insert(bare(model).to_owned(), loaded.context);
         Ok(())
