@@ -86,6 +86,10 @@ pub struct EngineOptions {
     /// GPUs that it runs on, as NVML numbers them; empty: those on which its processes take memory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<u32>,
+    /// Whether a model serves of which some layers are on the CPU, because not all of it fits into VRAM:
+    /// it is many times slower, and says nothing of it. Default false: such a load is undone and refused.
+    #[serde(default)]
+    pub partial_offload: bool,
     /// Files to count a model's prompts with, by the model's name: a `tokenizer.json` or a GGUF. One
     /// that is named here wins over what the engine itself tells of the model.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -168,7 +172,10 @@ impl EngineOptions {
         let url = self.url.as_ref().ok_or(engine::Error::NoUrl)?;
         let tokenizers = Tokenizers::new(self.tokenizers.clone());
         Ok(match self.kind {
-            EngineKind::Ollama => Arc::new(Ollama::new(url, connection)?.with_tokenizers(tokenizers)),
+            EngineKind::Ollama => {
+                let driver = Ollama::new(url, connection)?.with_tokenizers(tokenizers);
+                Arc::new(driver.with_partial_offload(self.partial_offload))
+            }
             EngineKind::OpenAi => Arc::new(OpenAi::new(url, connection)?.with_tokenizers(tokenizers)),
         })
     }

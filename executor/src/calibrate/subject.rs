@@ -112,7 +112,11 @@ impl Subject {
         model: &str,
     ) -> Result<Self, Error> {
         Ok(Self {
-            stage: Box::new(Attached::new(options.driver(connection)?, options.slots)),
+            // What is not whole in VRAM is measured as such.
+            stage: Box::new(Attached::new(
+                EngineOptions { partial_offload: true, ..options.clone() }.driver(connection)?,
+                options.slots,
+            )),
             model: model.to_owned(),
             host: Box::new(Here::new(Box::new(Nvml::default()), options.url.as_ref())),
             host_name: host_name(),

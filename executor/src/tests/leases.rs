@@ -110,6 +110,7 @@ async fn the_drain_limit_cuts_off_what_runs() {
             url: "http://127.0.0.1:1".parse().ok(),
             slots: "1".parse().unwrap(),
             max_context: None,
+            partial_offload: false,
             gpus: Vec::new(),
             tokenizers: Default::default(),
             managed: None,

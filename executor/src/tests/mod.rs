@@ -86,6 +86,7 @@ impl Rig {
                 url: Some(url),
                 slots,
                 max_context: None,
+                partial_offload: false,
                 gpus: Vec::new(),
                 tokenizers: Default::default(),
                 managed: None,

@@ -39,6 +39,7 @@ impl Import {
                 tokenizers: Default::default(),
                 managed: None,
                 gpus: Vec::new(),
+                partial_offload: false,
             }],
             ..Options::default()
         };

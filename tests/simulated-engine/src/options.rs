@@ -26,6 +26,10 @@ pub struct Options {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+    /// Where the runner tells of its slots and counters, as llama-server does on a port of its own
+    /// (`/slots`, and `/metrics` as with `LLAMA_ARG_ENDPOINT_METRICS`); absent: nowhere.
+    #[arg(long)]
+    pub runner_listen: Option<SocketAddr>,
     /// Requests run in parallel (`OLLAMA_NUM_PARALLEL`); embedding models always have one slot.
     #[arg(long, default_value_t = 4)]
     pub slots: usize,

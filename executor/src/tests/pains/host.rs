@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::super::{PATIENCE, Peer, Planner};
-use crate::{Error, Limits, Options};
+use crate::{EngineOptions, Error, Limits, Liveness, Options};
 
 /// Simulated engines and the executor that drives them; all of it ends when this is dropped.
 pub(super) struct Host {
@@ -47,12 +47,30 @@ impl Host {
             let entry = json!({"kind": "ollama", "url": engine.url(), "slots": slots});
             serde_json::from_value(entry).unwrap()
         });
+        Self::drive(entries.collect(), engines, adapt).await
+    }
+
+    /// An engine in a process of its own, which the executor starts: `managed` is its entry's table.
+    pub(super) async fn managing(
+        slots: usize,
+        managed: Value,
+        adapt: impl FnOnce(&mut Options),
+    ) -> (Self, Peer) {
+        let entry = json!({"kind": "ollama", "slots": slots, "managed": managed});
+        Self::drive(vec![serde_json::from_value(entry).unwrap()], Vec::new(), adapt).await
+    }
+
+    async fn drive(
+        entries: Vec<EngineOptions>,
+        engines: Vec<Running>,
+        adapt: impl FnOnce(&mut Options),
+    ) -> (Self, Peer) {
         let mut planner = Planner::start().await;
         let mut options = Options {
             planner: vec![planner.url.clone()],
             host: Some("test-host".into()),
             limits: Limits { first_pause_millis: 1, longest_pause_millis: 20, ..Limits::default() },
-            engines: entries.collect(),
+            engines: entries,
             ..Options::default()
         };
         adapt(&mut options);
@@ -61,6 +79,11 @@ impl Host {
         running.spawn(service.run(Shutdown::new(PATIENCE)));
         let peer = planner.welcome().await;
         (Self { engines, planner, _running: running }, peer)
+    }
+
+    /// Ends the executor at once, as a kill does; the only engine stays.
+    pub(super) fn end(mut self) -> Running {
+        self.engines.remove(0)
     }
 
     /// The only engine.
@@ -174,6 +197,23 @@ pub(super) fn outcome(result: &RequestResult) -> Result<String, String> {
         }
         Outcome::Error(error) => Err(error.code.clone()),
     }
+}
+
+/// Bounds that a simulated engine is held to: slots that are missing show after some milliseconds.
+pub(super) fn attentive(options: &mut Options) {
+    options.liveness = Liveness { floor_seconds: 1, mend_seconds: 0, wait_millis: 5, ..Liveness::default() };
+}
+
+/// The same, and no request is sent to an idle engine before it has answered one of the executor's own.
+pub(super) fn doubtful(options: &mut Options) {
+    attentive(options);
+    options.liveness.probe_seconds = 1;
+    options.liveness.idle_seconds = 0;
+}
+
+/// What the first engine has to say of how it runs.
+pub(super) async fn notes(peer: &mut Peer) -> String {
+    peer.fresh_heartbeat().await.engines[0].notes.join("; ")
 }
 
 /// How many of all results so far are answers.

@@ -74,6 +74,36 @@ async fn pain_07_the_default_context_of_a_large_gpu_fills_it_and_is_never_used()
 }
 
 #[tokio::test]
+async fn pain_08_layers_on_the_cpu_are_refused_with_their_sizes() {
+    // 8 GiB of weights, and 1 GiB of cache for each of the slots.
+    let sim = |slots| Sim { slots, vram: Some(16 << 30), ..Sim::default() };
+    let naive = Naive::new(&sim(16));
+    let asked = json!([{"role": "user", "content": "hello"}]);
+    assert_eq!(naive.chat(asked, json!({"num_ctx": 8_192})).await.0, 200, "a success like any other");
+    let loaded = naive.loaded().await;
+    let (size, in_vram) = (loaded["size"].as_u64().unwrap(), loaded["size_vram"].as_u64().unwrap());
+    assert!(0 < in_vram && in_vram < size, "many times slower: {loaded}");
+
+    let chunk = || Chunk { context: 8_192, ..Chunk::many("own", 2) };
+    let (host, mut peer) = Host::new(sim(16)).await;
+    peer.wait_credits(1).await;
+    peer.lease(chunk().lease("a")).await;
+    peer.wait("it goes back", |peer| peer.handed_back() == [("a", "model_unusable")]).await;
+    let message = peer.fresh_heartbeat().await.engines[0].message.clone();
+    assert!(message.contains("are in VRAM") && message.contains("OLLAMA_NUM_PARALLEL"), "{message}");
+    assert_eq!(host.engine().stats().requests, 0, "nothing ran on the CPU");
+    assert_eq!(Client::of(host.engine()).loaded().await, Value::Null, "and nothing is left there");
+
+    let (_host, mut peer) = Host::new(sim(4)).await;
+    run(&mut peer, &[chunk()]).await;
+    assert_eq!(answered(&peer), 2, "with fewer slots it fits");
+    let (_host, mut peer) =
+        Host::with(vec![sim(16)], |options| options.engines[0].partial_offload = true).await;
+    run(&mut peer, &[chunk()]).await;
+    assert_eq!(answered(&peer), 2, "and where that is wanted it serves");
+}
+
+#[tokio::test]
 async fn pain_09_one_engine_runs_one_instance_and_an_executor_drives_one_for_each_gpu() {
     let sim = Sim { slots: 2, answer_ms: 30, ..Sim::default() };
     let naive = Naive::new(&sim);

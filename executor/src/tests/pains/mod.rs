@@ -5,6 +5,7 @@ mod host;
 mod loads;
 mod memory;
 mod naive;
+mod process;
 mod prompts;
 mod queue;
 mod stuck;
@@ -13,6 +14,7 @@ mod table;
 use caravan_simulated_engine::{Fault, Options as Sim, Rule, text_of};
 use serde_json::{Value, json};
 
-use super::until;
+use super::{Peer, until};
 use host::{Chunk, Host, outcome};
 use naive::{Client, Naive};
+use process::{Home, Process};

@@ -45,8 +45,12 @@ impl std::ops::Deref for Naive {
 
 impl Client {
     pub(super) fn of(engine: &Running) -> Self {
+        Self::at(&engine.url())
+    }
+
+    pub(super) fn at(url: &str) -> Self {
         let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
-        Self { url: engine.url(), http }
+        Self { url: url.into(), http }
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
@@ -88,11 +92,20 @@ impl Client {
         self.get("/api/ps").await["models"][0].clone()
     }
 
-    /// Asks for a stream and leaves after its first bytes.
-    pub(super) async fn leave_a_stream(&self) {
+    /// Asks for a stream, with these fields beside, and leaves after its first bytes.
+    pub(super) async fn leave_a_stream(&self, fields: &[(&str, Value)]) {
         let messages = json!([{"role": "user", "content": "a long story"}]);
-        let body = json!({"model": "simulated", "messages": messages});
+        let mut body = json!({"model": "simulated", "messages": messages});
+        for (name, value) in fields {
+            body[*name] = value.clone();
+        }
         let sent = self.http.post(format!("{}/api/chat", self.url)).json(&body).send().await;
         assert!(sent.unwrap().chunk().await.unwrap().is_some());
+    }
+
+    /// Has the simulation do something: `deadlock`, `release`, `freeze`, ….
+    pub(super) async fn simulate(&self, what: &str) {
+        let sent = self.http.post(format!("{}/sim/{what}", self.url)).send().await;
+        assert_eq!(sent.unwrap().status(), 204);
     }
 }

@@ -11,6 +11,7 @@ mod line;
 mod models;
 mod progress;
 mod pull;
+mod runner;
 mod runner_options;
 mod sim;
 mod v1;
@@ -25,6 +26,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, head, post};
 
 use crate::engine::Engine;
+
+pub(crate) use runner::runner_router;
 
 /// Content type of native answers.
 const JSON: &str = "application/json; charset=utf-8";

@@ -124,6 +124,12 @@ impl Scheduler {
         self.advance(&mut state);
     }
 
+    /// Which slots of the runner are busy, and the context of each, if there is a runner.
+    pub(crate) fn busy(&self) -> Option<(Vec<bool>, usize)> {
+        let state = self.lock();
+        state.runner.as_ref().map(|runner| (runner.slots.busy(), runner.set.context))
+    }
+
     /// What is loaded now.
     pub(crate) fn loaded(&self) -> Option<Loaded> {
         let mut state = self.lock();

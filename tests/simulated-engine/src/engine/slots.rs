@@ -93,6 +93,11 @@ impl Slots {
         }
     }
 
+    /// Which of them are taken.
+    pub(crate) fn busy(&self) -> Vec<bool> {
+        self.slots.iter().map(|slot| slot.busy).collect()
+    }
+
     /// Whether nobody uses one.
     pub(crate) fn all_idle(&self) -> bool {
         self.slots.iter().all(|slot| !slot.busy || slot.lost)
