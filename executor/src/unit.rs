@@ -150,8 +150,7 @@ impl Unit {
         let state = if health.up { v1::engine::State::Ready } else { v1::engine::State::Down };
         let managed = self.managed.as_deref();
         let launch = managed.map(Managed::launch);
-        let doing = managed.filter(|_| !health.up).map(Managed::doing).unwrap_or_default();
-        let mut message = if doing.is_empty() { health.message } else { doing };
+        let mut message = health.message;
         for (model, why) in &refused {
             let separator = if message.is_empty() { "" } else { "; " };
             message.push_str(&format!("{separator}model {model} is not usable here: {why}"));

@@ -6,6 +6,7 @@ mod engine;
 mod failures;
 mod gate;
 mod leases;
+mod managed;
 mod planner;
 mod reload;
 mod streams;

@@ -11,6 +11,7 @@ mod forms;
 mod golden;
 mod invalid;
 mod kills;
+mod managed;
 mod planned;
 mod prefixes;
 mod servers;
