@@ -47,10 +47,19 @@ impl Fleet {
     /// # Errors
     /// If it does not come up.
     pub async fn executor(&self, name: &str, engine: &str, slots: usize) -> anyhow::Result<Process> {
+        let engine = format!("{{kind = 'ollama', url = '{engine}', slots = {slots}}}");
+        self.executor_with(name, &engine).await
+    }
+
+    /// An executor for `engines`, inline tables of TOML with commas between.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub async fn executor_with(&self, name: &str, engines: &str) -> anyhow::Result<Process> {
         // Pauses are short, so that a test need not wait for the longest of them.
         let text = format!(
             "planner = ['{}']\nhost = '{name}'\n\
-             engines = [{{kind = 'ollama', url = '{engine}', slots = {slots}}}]\n\
+             engines = [{engines}]\n\
              [limits]\nlongest_pause_millis = 300\n",
             self.planner_url()
         );

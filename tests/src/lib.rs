@@ -17,6 +17,6 @@ pub use caravan::{Caravan, Ended, Submitted};
 pub use fleet::Fleet;
 pub use input::{Expected, Input, MODEL};
 pub use predict::{Predicted, Shape, predict, profile_of};
-pub use process::{Process, binary, signal};
+pub use process::{Process, binary, is_running, signal};
 pub use up::Up;
 pub use wait::{LIMIT, until};

@@ -47,6 +47,14 @@ pub async fn signal(pid: Option<u32>, signal: &str) -> anyhow::Result<()> {
     if sent.success() { Ok(()) } else { bail!("{signal} was not sent to {pid}") }
 }
 
+/// Whether a process is at work: one that has ended and that nobody has waited for is not.
+#[must_use]
+pub fn is_running(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().next());
+    state.is_some_and(|state| !matches!(state, "Z" | "X"))
+}
+
 // === impl Process ===
 
 impl Process {

@@ -25,12 +25,20 @@ impl Up {
     /// # Errors
     /// If it does not come up.
     pub async fn start(engines: &[&str], slots: usize, config: &str) -> anyhow::Result<Self> {
+        let engines =
+            engines.iter().map(|url| format!("{{kind = 'ollama', url = '{url}', slots = {slots}}}"));
+        Self::with(&engines.collect::<Vec<_>>().join(", "), config).await
+    }
+
+    /// All roles on `engines`, inline tables of TOML with commas between.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub async fn with(engines: &str, config: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let mut text = String::from("listen = '127.0.0.1:0'\nhttp_listen = '127.0.0.1:0'\n");
         writeln!(text, "data_dir = '{}'", directory.path().join("data").display())?;
-        let engines =
-            engines.iter().map(|url| format!("{{kind = 'ollama', url = '{url}', slots = {slots}}}"));
-        writeln!(text, "engines = [{}]\n{config}", engines.collect::<Vec<_>>().join(", "))?;
+        writeln!(text, "engines = [{engines}]\n{config}")?;
         let (file, ready) = (directory.path().join("up.toml"), directory.path().join("ready.json"));
         std::fs::write(&file, text)?;
         let args =

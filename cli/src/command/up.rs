@@ -23,8 +23,8 @@ pub(super) struct Args {
     /// Where all state is kept; one process at a time.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// An engine of this host, ollama=URL or openai=URL; may be given again. Without any:
-    /// the Ollama at `OLLAMA_HOST` or <http://127.0.0.1:11434>.
+    /// An engine of this host, ollama=URL or openai=URL, or ollama=managed for one that is started
+    /// and stopped here; may be given again. Without any: the Ollama at `OLLAMA_HOST` or <http://127.0.0.1:11434>.
     #[arg(long, value_name = "KIND=URL", value_parser = parse_engine)]
     engine: Vec<EngineOptions>,
     /// Requests that each engine runs in parallel: a number, or auto to ask it.

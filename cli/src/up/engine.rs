@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv6Addr};
 
-use caravan_executor::{EngineOptions, Slots};
+use caravan_executor::{EngineOptions, ManagedOptions, Slots};
 use caravan_request::EngineKind;
 use url::{Host, Url};
 
@@ -11,20 +11,27 @@ const OLLAMA_PORT: u16 = 11_434;
 /// Where to reach what listens on every address, or on one that is not named.
 const LOOPBACK: &str = "127.0.0.1";
 
-/// Parses `ollama=URL` and `openai=URL`.
+/// Instead of an address: the executor starts it.
+const MANAGED: &str = "managed";
+
+/// Parses `ollama=URL`, `openai=URL` and `ollama=managed`.
 pub(crate) fn parse(text: &str) -> Result<EngineOptions, String> {
-    let wrong = || format!("`{text}` is not of the form ollama=URL or openai=URL");
+    let wrong = || format!("`{text}` is not of the form ollama=URL, openai=URL or ollama=managed");
     let (kind, address) = text.split_once('=').ok_or_else(wrong)?;
     let kind = match kind {
         "ollama" => EngineKind::Ollama,
         "openai" => EngineKind::OpenAi,
         _ => return Err(wrong()),
     };
-    let url = match kind {
-        EngineKind::Ollama => ollama_url(address)?,
-        EngineKind::OpenAi => url(address)?,
-    };
-    Ok(engine(kind, url))
+    match (kind, address) {
+        (EngineKind::Ollama, MANAGED) => {
+            Ok(EngineOptions { managed: Some(ManagedOptions::default()), ..engine(kind, None) })
+        }
+        (EngineKind::Ollama, _) => Ok(engine(kind, Some(ollama_url(address)?))),
+        // A llama-server needs more than a word.
+        (EngineKind::OpenAi, MANAGED) => Err("a managed llama-server needs a configuration file".into()),
+        (EngineKind::OpenAi, _) => Ok(engine(kind, Some(url(address)?))),
+    }
 }
 
 /// The Ollama that `host`, the value of `OLLAMA_HOST`, names as Ollama itself reads it:
@@ -33,7 +40,7 @@ pub(crate) fn ollama(host: Option<&str>) -> Result<EngineOptions, String> {
     let host = host.unwrap_or_default().trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'');
     let host = if host.is_empty() { LOOPBACK } else { host };
     let url = ollama_url(host).map_err(|error| format!("OLLAMA_HOST: {error}"))?;
-    Ok(engine(EngineKind::Ollama, url))
+    Ok(engine(EngineKind::Ollama, Some(url)))
 }
 
 /// The URL of an Ollama: its own port unless a scheme or a port is named.
@@ -56,10 +63,10 @@ fn names_port(address: &str) -> bool {
     authority.parse::<Ipv6Addr>().is_err() && port.is_some_and(|port| port.parse::<u16>().is_ok())
 }
 
-fn engine(kind: EngineKind, url: Url) -> EngineOptions {
+fn engine(kind: EngineKind, url: Option<Url>) -> EngineOptions {
     EngineOptions {
         kind,
-        url: Some(url),
+        url,
         slots: Slots::Auto,
         max_context: None,
         partial_offload: false,
@@ -105,7 +112,9 @@ mod tests {
         ] {
             assert_eq!(url(&parse(text).expect("an engine")), expected, "{text}");
         }
-        for bad in ["ollama", "vllm=http://a", "http://a", "ollama="] {
+        let managed = parse("ollama=managed").expect("an engine");
+        assert_eq!((managed.url, managed.managed), (None, Some(ManagedOptions::default())));
+        for bad in ["ollama", "vllm=http://a", "http://a", "ollama=", "openai=managed"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -13,11 +13,11 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 /// The variable of the mark.
 pub(super) const VARIABLE: &str = "CARAVAN_MANAGED_BY";
 
-/// Who started an engine, and which.
+/// Who started an engine, and as which program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mark {
     executor: Executor,
-    engine: String,
+    program: String,
 }
 
 /// One executor process of this machine since it was booted.
@@ -33,10 +33,10 @@ struct Executor {
 // === impl Mark ===
 
 impl Mark {
-    /// Of `engine`, started by this process. None if `/proc` does not show it.
-    pub(super) fn new(engine: &str) -> Option<Self> {
+    /// Of `program`, started by this process. None if `/proc` does not show it.
+    pub(super) fn new(program: &str) -> Option<Self> {
         let executor = Executor::of(&Process::myself().ok()?)?;
-        Some(Self { executor, engine: engine.to_owned() })
+        Some(Self { executor, program: program.to_owned() })
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -44,7 +44,7 @@ impl Mark {
         let (namespace, pid, start) = (parts.next()?, parts.next()?, parts.next()?);
         let executor =
             Executor { namespace: namespace.to_owned(), pid: pid.parse().ok()?, start: start.parse().ok()? };
-        Some(Self { executor, engine: parts.next()?.to_owned() })
+        Some(Self { executor, program: parts.next()?.to_owned() })
     }
 
     /// The mark of a process, if it has one and this user may see it.
@@ -64,7 +64,7 @@ impl Mark {
         left.len()
     }
 
-    /// Whether what carries `other` has to end before this engine starts.
+    /// Whether what carries `other` has to end before this program starts.
     fn ends(&self, other: &Self) -> bool {
         other == self || (other.executor.namespace == self.executor.namespace && !other.executor.lives())
     }
@@ -73,7 +73,7 @@ impl Mark {
 impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Executor { namespace, pid, start } = &self.executor;
-        write!(f, "{namespace} {pid} {start} {}", self.engine)
+        write!(f, "{namespace} {pid} {start} {}", self.program)
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
         let elsewhere = Executor { namespace: "pid:[1]".into(), ..dead.executor.clone() };
         let mut own = Sleeper::marked(&mark.to_string());
         let mut orphan = Sleeper::marked(&dead.to_string());
-        let mut beside = Sleeper::marked(&Mark { engine: "mark-test-1".into(), ..mark.clone() }.to_string());
+        let mut beside = Sleeper::marked(&Mark { program: "mark-test-1".into(), ..mark.clone() }.to_string());
         let mut foreign = Sleeper::marked(&Mark { executor: elsewhere, ..dead.clone() }.to_string());
         assert!(mark.sweep() >= 2);
         own.ended();

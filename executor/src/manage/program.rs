@@ -5,6 +5,7 @@ use std::{os::fd::OwnedFd, process::Stdio, sync::Arc, time::Duration};
 use caravan_request::EngineKind;
 use tokio::{net::unix::pipe, process::Command, task::JoinSet};
 use url::Url;
+use uuid::Uuid;
 
 use super::{
     Error, Launch, ManagedOptions, Running,
@@ -28,6 +29,8 @@ pub(crate) struct Program {
     options: ManagedOptions,
     /// Tells whether its API answers.
     engine: Arc<dyn Engine>,
+    /// In the environment of all its lives, and of no other program.
+    mark: Option<Mark>,
 }
 
 // === impl Program ===
@@ -37,7 +40,8 @@ impl Program {
     /// managed. The entry is one with a URL (`manage::expand`).
     pub(crate) fn new(id: &str, options: &EngineOptions, engine: Arc<dyn Engine>) -> Option<Self> {
         let (managed, url) = (options.managed.clone()?, options.url.clone()?);
-        Some(Self { id: id.to_owned(), kind: options.kind, url, options: managed, engine })
+        let mark = Mark::new(&format!("{id} {}", Uuid::now_v7()));
+        Some(Self { id: id.to_owned(), kind: options.kind, url, options: managed, engine, mark })
     }
 
     /// Starts it and waits until its API answers (bounded by `start_seconds`). What an earlier life
@@ -47,8 +51,7 @@ impl Program {
     /// # Errors
     /// If it does not start, ends, or does not answer in time.
     pub(crate) async fn start(&self, launch: &Launch) -> Result<Running, Error> {
-        let mark = Mark::new(&self.id);
-        if let Some(mark) = mark.clone() {
+        if let Some(mark) = self.mark.clone() {
             // Reads all of `/proc`. A panic in there has killed less than it should have, no more.
             let _swept = tokio::task::spawn_blocking(move || mark.sweep()).await;
         }
@@ -58,7 +61,7 @@ impl Program {
         let spawn = |source| Error::Spawn { program: line.words.join(" "), source };
         let (reader, writer) = std::io::pipe().map_err(spawn)?;
         let reader = pipe::Receiver::from_owned_fd(OwnedFd::from(reader)).map_err(spawn)?;
-        let mut command = command(&line, mark.as_ref()).map_err(spawn)?;
+        let mut command = command(&line, self.mark.as_ref()).map_err(spawn)?;
         command.stdout(writer.try_clone().map_err(spawn)?).stderr(writer);
         let child = command.spawn().map_err(spawn)?;
         // It holds this process's end of the pipe.

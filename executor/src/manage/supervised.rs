@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use caravan_request::EngineKind;
+use tokio::sync::Semaphore;
 
 use super::{
     Managed,
@@ -37,14 +38,22 @@ impl Supervised {
         Self { engine, managed }
     }
 
+    /// Its life now, and the slots in it. Whoever answers while it has none is not it.
+    fn life(&self) -> Result<(Life, Arc<Semaphore>), Failure> {
+        let code = "engine_not_running";
+        let down =
+            || Failure { class: Class::Down, code, message: self.managed.doing(), status: None, body: None };
+        self.managed.life().ok_or_else(down)
+    }
+
     /// What a failure in `life` means, given what is known of the process.
-    async fn explain(&self, life: Option<Life>, failure: Failure) -> Failure {
-        let Some(life) = life else { return failure };
+    async fn explain(&self, life: Life, failure: Failure) -> Failure {
         let patience = match failure.class {
             // The engine is there and has judged the request.
             Class::Request if failure.status.is_some() => return failure,
-            Class::Down | Class::Suspect if failure.code != Failure::TIMEOUT => NOTICED_WITHIN,
-            _ => Duration::ZERO,
+            Class::Down if failure.code == Failure::TIMEOUT => Duration::ZERO,
+            Class::Down | Class::Suspect | Class::Retry => NOTICED_WITHIN,
+            Class::Request | Class::Model | Class::Bystander => Duration::ZERO,
         };
         match self.managed.cause(life, patience).await {
             None => failure,
@@ -70,13 +79,14 @@ impl Engine for Supervised {
     }
 
     async fn describe(&self) -> Result<Description, Failure> {
+        self.life()?;
         self.engine.describe().await
     }
 
     /// A runner that was killed while it loaded is loaded again, unless the kernel did it for want
     /// of memory: that it would do again.
     async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
-        let life = self.managed.life().map(|(life, _)| life);
+        let (life, _) = self.life()?;
         let kills = out_of_memory_kills();
         let Err(failure) = self.engine.load(model, set).await else { return Ok(()) };
         if runner_was_killed(&failure) && kills.is_some() && kills == out_of_memory_kills() {
@@ -111,11 +121,8 @@ impl Engine for Supervised {
 
     /// Waits for a slot where it was started anew with fewer of them than it has lanes.
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {
-        let (life, slots) = self.managed.life().unzip();
-        let _slot = match slots {
-            Some(slots) => slots.acquire_owned().await.ok(),
-            None => None,
-        };
+        let (life, slots) = self.life()?;
+        let _slot = slots.acquire().await;
         match self.engine.run(call).await {
             Ok(response) => Ok(response),
             Err(failure) => Err(self.explain(life, failure).await),

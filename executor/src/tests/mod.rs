@@ -7,6 +7,7 @@ mod failures;
 mod gate;
 mod leases;
 mod liveness;
+mod managed;
 mod models;
 mod pains;
 mod planner;

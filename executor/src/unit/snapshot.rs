@@ -27,8 +27,6 @@ impl Unit {
         };
         let managed = self.managed.as_deref();
         let launch = managed.map(Managed::launch);
-        let doing = managed.filter(|_| !health.up).map(Managed::doing).unwrap_or_default();
-        let message = if doing.is_empty() { health.message } else { doing };
         let models = health.description.models.iter().filter_map(|model| self.model(model, &refused));
         v1::Engine {
             id: self.id.to_string(),
@@ -41,7 +39,7 @@ impl Unit {
             version: health.description.version,
             slots: int32(self.lanes.now()),
             state: state.into(),
-            message: refused.iter().fold(message, with_refused),
+            message: refused.iter().fold(health.message, with_refused),
             lanes: at_work.iter().filter(|work| work.lane.engine == self.id).map(lane).collect(),
             tokens_per_second: self.speed.tokens_per_second(Instant::now()),
             managed: managed.is_some(),

@@ -11,6 +11,7 @@ mod forms;
 mod golden;
 mod invalid;
 mod kills;
+mod managed;
 mod models;
 mod planned;
 mod prefixes;
