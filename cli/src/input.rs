@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+
 use crate::{failure::Failure, rows::Rows};
 
 /// An input that can be read again from any offset.
@@ -61,6 +63,18 @@ impl Input {
     /// Bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Whether it begins with these bytes.
+    pub(crate) async fn begins_with(&self, start: &[u8]) -> Result<bool, Failure> {
+        let mut file = tokio::fs::File::from_std(self.reader()?);
+        let mut found = Vec::with_capacity(start.len());
+        let read = async {
+            file.rewind().await?;
+            file.take(start.len() as u64).read_to_end(&mut found).await
+        };
+        read.await.map_err(|source| self.unread(source))?;
+        Ok(found == start)
     }
 
     /// It could not be read.

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Between two lines where there is no terminal; a change of state or of its reason is said at once.
-const LINE_INTERVAL: Duration = Duration::from_secs(5);
+pub(crate) const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Progress of a batch.
 pub(crate) struct Progress {
@@ -31,7 +31,7 @@ enum Form {
     Silent,
 }
 
-/// Progress of an upload; shown on a terminal only.
+/// Progress of a file's bytes; shown on a terminal only.
 pub(crate) struct Transfer {
     bar: ProgressBar,
 }
@@ -88,14 +88,15 @@ impl Drop for Progress {
 // === impl Transfer ===
 
 impl Transfer {
-    /// An upload of `size` bytes.
-    pub(crate) fn new(size: u64) -> Self {
-        let bar = stderr::bar("{bar:20} uploading {wide_msg}");
+    /// Of `size` bytes; `what` is done with them.
+    pub(crate) fn new(what: &'static str, size: u64) -> Self {
+        let bar = stderr::bar("{bar:20} {prefix} {wide_msg}");
+        bar.set_prefix(what);
         bar.set_length(size);
         Self { bar }
     }
 
-    /// So many bytes are sent.
+    /// So many bytes are done.
     pub(crate) fn at(&self, offset: u64) {
         self.bar.set_position(offset);
         self.bar.set_message(bytes(i64::try_from(offset).unwrap_or(i64::MAX)));

@@ -29,8 +29,37 @@ const CHUNKS_AHEAD: usize = 4;
 
 /// Uploads `input` and returns the file on the server.
 pub(crate) async fn upload(server: &Server, input: &Input, transfer: &Transfer) -> Result<File, Failure> {
-    let upload = Upload { server, input, transfer, id: Uuid::now_v7().simple().to_string() };
-    upload.run().await
+    let id = Uuid::now_v7().simple().to_string();
+    let upload = Upload { server, input, transfer, id, purpose: Purpose::Batch, sha256: None };
+    upload.run(0).await
+}
+
+/// The same for a model's file with this SHA-256, which is the key as well: what an earlier command
+/// has sent is not sent again.
+pub(crate) async fn upload_model(
+    server: &Server,
+    input: &Input,
+    sha256: String,
+    transfer: &Transfer,
+) -> Result<File, Failure> {
+    let (id, purpose) = (format!("model-{sha256}"), Purpose::Model);
+    let upload = Upload { server, input, transfer, id, purpose, sha256: Some(sha256) };
+    let stored = upload.query(&mut server.patience()).await?;
+    match stored.file {
+        Some(file) => Ok(file),
+        None => upload.run(u64::try_from(stored.committed_bytes).unwrap_or_default()).await,
+    }
+}
+
+/// SHA-256 of all bytes, 64 hex digits.
+pub(crate) async fn hash(input: &Input, transfer: &Transfer) -> Result<String, Failure> {
+    let mut hash = Hash::default();
+    let mut pieces = Pieces::from(input, 0).await?;
+    while let Some(data) = pieces.next().await? {
+        hash.take(hash.upto, &data);
+        transfer.at(hash.upto);
+    }
+    Ok(hash.hex())
 }
 
 struct Upload<'a> {
@@ -39,6 +68,15 @@ struct Upload<'a> {
     transfer: &'a Transfer,
     /// The key for resuming.
     id: String,
+    purpose: Purpose,
+    /// Of the whole, if that is known; else it is taken as the bytes are sent.
+    sha256: Option<String>,
+}
+
+/// The bytes of an input from an offset on.
+struct Pieces<'a> {
+    input: &'a Input,
+    file: tokio::fs::File,
 }
 
 /// The hash of the bytes up to an offset, kept over attempts so that no byte is hashed twice.
@@ -51,9 +89,8 @@ struct Hash {
 // === impl Upload ===
 
 impl Upload<'_> {
-    async fn run(&self) -> Result<File, Failure> {
+    async fn run(&self, mut offset: u64) -> Result<File, Failure> {
         let mut hash = Hash::default();
-        let mut offset = 0;
         let mut patience = self.server.patience();
         loop {
             let status = match self.attempt(offset, &mut hash).await? {
@@ -96,20 +133,13 @@ impl Upload<'_> {
         let start = UploadStart {
             upload_id: self.id.clone(),
             filename: self.input.filename().to_owned(),
-            purpose: Purpose::Batch.into(),
+            purpose: self.purpose.into(),
         };
         if !send(Part::Start(start)).await {
             return Ok(());
         }
-        let unread = |source| self.input.unread(source);
-        let mut file = tokio::fs::File::from_std(self.input.reader()?);
-        file.seek(SeekFrom::Start(offset)).await.map_err(unread)?;
-        loop {
-            let mut data = Vec::with_capacity(CHUNK_BYTES);
-            (&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut data).await.map_err(unread)?;
-            if data.is_empty() {
-                break;
-            }
+        let mut pieces = Pieces::from(self.input, offset).await?;
+        while let Some(data) = pieces.next().await? {
             hash.take(offset, &data);
             let at = i64::try_from(offset).unwrap_or(i64::MAX);
             offset += data.len() as u64;
@@ -118,7 +148,8 @@ impl Upload<'_> {
             }
             self.transfer.at(offset);
         }
-        send(Part::Finish(UploadFinish { sha256: hash.hex() })).await;
+        let sha256 = self.sha256.clone().unwrap_or_else(|| hash.hex());
+        send(Part::Finish(UploadFinish { sha256 })).await;
         Ok(())
     }
 
@@ -134,6 +165,24 @@ impl Upload<'_> {
                 Err(status) => patience.wait(status).await?,
             }
         }
+    }
+}
+
+// === impl Pieces ===
+
+impl<'a> Pieces<'a> {
+    async fn from(input: &'a Input, offset: u64) -> Result<Self, Failure> {
+        let mut file = tokio::fs::File::from_std(input.reader()?);
+        file.seek(SeekFrom::Start(offset)).await.map_err(|source| input.unread(source))?;
+        Ok(Self { input, file })
+    }
+
+    /// The next of at most `CHUNK_BYTES`; none at the end.
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let mut data = Vec::with_capacity(CHUNK_BYTES);
+        let read = (&mut self.file).take(CHUNK_BYTES as u64).read_to_end(&mut data).await;
+        read.map_err(|source| self.input.unread(source))?;
+        Ok(Some(data).filter(|data| !data.is_empty()))
     }
 }
 

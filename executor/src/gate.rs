@@ -1,5 +1,6 @@
 //! The gate of one engine: which model it is loaded with, and who may use it now.
 
+mod evict;
 mod kept_off;
 mod load;
 mod refused;
@@ -304,7 +305,8 @@ impl Gate {
         self.refuse_from(model, 0, failure);
     }
 
-    fn refuse_from(&self, model: &str, context: u64, failure: Failure) {
+    /// The same with a context of so many tokens or more.
+    pub(crate) fn refuse_from(&self, model: &str, context: u64, failure: Failure) {
         self.state.send_modify(|state| state.refused.insert(model, context, failure, self.refuse_for));
     }
 

@@ -2,6 +2,8 @@
 //! drives the engines of its own host, and checks everything that they say. It keeps no
 //! state beyond its own life: whatever it holds and cannot finish, the planner gives to
 //! another.
+//!
+#![doc = include_str!("../docs/pains.md")]
 
 mod backoff;
 pub mod calibrate;
@@ -27,6 +29,7 @@ mod tests;
 mod unit;
 mod usage;
 mod vocabularies;
+mod vram;
 
 pub use manage::{Error as ManageError, Gpus, ManagedOptions};
 pub use options::{Ceiling, EngineOptions, Limits, Liveness, Options, Slots};

@@ -1,10 +1,12 @@
 //! The program `caravan-executor`.
 
+mod calibration;
+
 use std::{process::ExitCode, time::Duration};
 
 use caravan_executor::Options;
 use caravan_service::{Args, Shutdown, config, exit, telemetry};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 /// Caravan's executor: drives the engines of its host
 #[derive(Debug, Parser)]
@@ -12,6 +14,14 @@ use clap::Parser;
 struct Cli {
     #[command(flatten)]
     args: Args,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Measure what a model takes and gives on an engine of the configuration, and keep its profile
+    Calibrate(calibration::Args),
 }
 
 /// What flags say of the configuration.
@@ -33,6 +43,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         return Ok(());
     }
     let _telemetry = telemetry::init("executor", &options.telemetry)?;
+    if let Some(Command::Calibrate(args)) = cli.command {
+        return Box::pin(calibration::run(args, &options)).await;
+    }
     let shutdown = Shutdown::on_signals(Duration::from_secs(options.drain_seconds))?;
     options.build().await?.run(shutdown).await?;
     Ok(())

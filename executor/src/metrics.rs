@@ -2,11 +2,11 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use caravan_proto::v1::Usage;
+use caravan_proto::v1::{Gpu, Usage};
 use caravan_service::metrics::Metric;
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Histogram},
+    metrics::{Counter, Gauge, Histogram},
 };
 
 const REQUESTS: Metric =
@@ -52,6 +52,21 @@ const ENGINE_STARTS: Metric =
 const ENGINE_ENDS: Metric =
     Metric::new("caravan.executor.engine.ends", "{end}", "ends of managed engines, by `cause`");
 
+const VRAM_USED: Metric = Metric::new("caravan.executor.vram.used", "By", "VRAM in use, by `gpu`");
+const VRAM_TOTAL: Metric = Metric::new("caravan.executor.vram.total", "By", "VRAM in all, by `gpu`");
+const VRAM_CEILING: Metric =
+    Metric::new("caravan.executor.vram.ceiling", "By", "VRAM that may be in use, by `gpu`");
+const VRAM_TAKEN: Metric = Metric::new(
+    "caravan.executor.vram.taken",
+    "By",
+    "VRAM that processes take, by `gpu` and `engine`, which is `foreign` for processes of none",
+);
+const VRAM_CROSSINGS: Metric = Metric::new(
+    "caravan.executor.vram.crossings",
+    "{crossing}",
+    "times that an engine's GPU rose above the ceiling, by `cause`",
+);
+
 struct Instruments {
     requests: Counter<u64>,
     request_seconds: Histogram<f64>,
@@ -66,6 +81,11 @@ struct Instruments {
     mended: Counter<u64>,
     slots_missing: Counter<u64>,
     connects: Counter<u64>,
+    vram_used: Gauge<f64>,
+    vram_total: Gauge<f64>,
+    vram_ceiling: Gauge<f64>,
+    vram_taken: Gauge<f64>,
+    vram_crossings: Counter<u64>,
     engine_starts: Counter<u64>,
     engine_ends: Counter<u64>,
 }
@@ -84,6 +104,11 @@ static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
     mended: MENDED.counter(),
     slots_missing: SLOTS_MISSING.counter(),
     connects: CONNECTS.counter(),
+    vram_used: VRAM_USED.gauge(),
+    vram_total: VRAM_TOTAL.gauge(),
+    vram_ceiling: VRAM_CEILING.gauge(),
+    vram_taken: VRAM_TAKEN.gauge(),
+    vram_crossings: VRAM_CROSSINGS.counter(),
     engine_starts: ENGINE_STARTS.counter(),
     engine_ends: ENGINE_ENDS.counter(),
 });
@@ -162,4 +187,38 @@ pub(crate) fn engine_started(ok: bool) {
 /// A managed engine ended, for this `cause`.
 pub(crate) fn engine_ended(cause: &'static str) {
     INSTRUMENTS.engine_ends.add(1, &[KeyValue::new("cause", cause)]);
+}
+
+/// What is in use of a GPU, as far as it is known: what is not known is not exported.
+pub(crate) fn vram(gpu: &Gpu, ceiling: Option<u64>, engines: &[&str]) {
+    let of_gpu = || KeyValue::new("gpu", gpu.index.to_string());
+    let total = gpu.vram_total_bytes;
+    let ceiling = ceiling.and_then(|ceiling| i64::try_from(ceiling).ok());
+    for (gauge, bytes) in [
+        (&INSTRUMENTS.vram_used, gpu.vram_used_bytes),
+        (&INSTRUMENTS.vram_total, total),
+        (&INSTRUMENTS.vram_ceiling, ceiling),
+    ] {
+        if let Some(bytes) = bytes {
+            gauge.record(float(bytes), &[of_gpu()]);
+        }
+    }
+    for engine in engines.iter().copied().chain([""]) {
+        let taken = gpu.processes.iter().filter(|process| process.engine == engine);
+        if let Some(bytes) = taken.map(|process| process.vram_bytes).sum::<Option<i64>>() {
+            let engine = if engine.is_empty() { "foreign" } else { engine };
+            let engine = KeyValue::new("engine", engine.to_owned());
+            INSTRUMENTS.vram_taken.record(float(bytes), &[of_gpu(), engine]);
+        }
+    }
+}
+
+/// A GPU of an engine rose above the ceiling because of `cause`.
+pub(crate) fn vram_crossed(cause: &'static str) {
+    INSTRUMENTS.vram_crossings.add(1, &[KeyValue::new("cause", cause)]);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "gauges are floats; a byte of petabytes does not matter")]
+fn float(bytes: i64) -> f64 {
+    bytes as f64
 }

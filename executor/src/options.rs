@@ -18,8 +18,9 @@ pub use liveness::Liveness;
 pub use slots::Slots;
 
 use crate::{
+    calibrate::{self, shelf::Shelf},
     engine::{self, Engine, Tokenizers, ollama::Ollama, openai::OpenAi, tokenizers},
-    gpu::{Nvml, Probe as _},
+    gpu::{LIBRARY, Nvml, Probe as _},
     manage::{self, ManagedOptions},
     service::{Error, Service},
 };
@@ -51,6 +52,14 @@ pub struct Options {
     /// The VRAM of each GPU that may be in use. Above it what runs is finished, then an engine that is
     /// the cause gives some back, and a foreign process is waited for.
     pub vram_ceiling: Ceiling,
+    /// NVIDIA's library, by path or as the loader finds it.
+    pub nvml_library: PathBuf,
+    /// Where the profiles of this host are kept: those that `calibrate` measured, and those that are put there
+    /// by hand. Planners get the ones that hold for the engines as they are. Absent: none is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profiles_dir: Option<PathBuf>,
+    /// How models are calibrated.
+    pub calibration: calibrate::Options,
     /// The engines of this host; after a restart their order should be the same, their
     /// ids come from it.
     pub engines: Vec<EngineOptions>,
@@ -74,6 +83,13 @@ pub struct EngineOptions {
     /// engine is started with so much; absent: what its profile says, else 8,192.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_context: Option<u64>,
+    /// GPUs that it runs on, as NVML numbers them; empty: those on which its processes take memory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gpus: Vec<u32>,
+    /// Whether a model serves of which some layers are on the CPU, because not all of it fits into VRAM:
+    /// it is many times slower, and says nothing of it. Default false: such a load is undone and refused.
+    #[serde(default)]
+    pub partial_offload: bool,
     /// Files to count a model's prompts with, by the model's name: a `tokenizer.json` or a GGUF. One
     /// that is named here wins over what the engine itself tells of the model.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -98,6 +114,9 @@ impl Default for Options {
             client: client::Options::default(),
             connection: engine::Options::default(),
             vram_ceiling: Ceiling::default(),
+            nvml_library: PathBuf::from(LIBRARY),
+            profiles_dir: None,
+            calibration: calibrate::Options::default(),
             engines: Vec::new(),
         }
     }
@@ -112,11 +131,13 @@ impl Options {
     #[expect(clippy::unused_async, reason = "every role is built the same way")]
     pub async fn build(mut self) -> Result<Service, Error> {
         self.check()?;
-        let mut gpus = Nvml::default();
+        let mut gpus = Nvml::new(&self.nvml_library);
         self.engines = manage::expand(&self.engines, || gpus.sample())?;
         let engines = self.engines.iter().map(|engine| engine.driver(self.connection));
         let engines = engines.collect::<Result<Vec<_>, _>>()?;
-        Ok(Service::new(&self, engines, Box::new(gpus)))
+        let shelf = Shelf::open(self.profiles_dir.clone());
+        let shelf = shelf.map_err(|source| Error::Profiles { path: self.profiles_dir.clone(), source })?;
+        Ok(Service::new(&self, engines, Box::new(gpus), shelf))
     }
 
     /// What serde cannot check.
@@ -126,6 +147,7 @@ impl Options {
         config::check(!self.engines.is_empty(), "engines", "a list with at least one engine")?;
         config::check(limits.tries > 0, "limits.tries", "at least 1")?;
         config::check(limits.unacked_results > 0, "limits.unacked_results", "at least 1")?;
+        config::check(limits.gpu_millis > 0, "limits.gpu_millis", "at least 1")?;
         config::check(limits.unacked_bytes > 0, "limits.unacked_bytes", "at least 1")?;
         let pauses =
             limits.first_pause_millis > 0 && limits.first_pause_millis <= limits.longest_pause_millis;
@@ -150,7 +172,10 @@ impl EngineOptions {
         let url = self.url.as_ref().ok_or(engine::Error::NoUrl)?;
         let tokenizers = Tokenizers::new(self.tokenizers.clone());
         Ok(match self.kind {
-            EngineKind::Ollama => Arc::new(Ollama::new(url, connection)?.with_tokenizers(tokenizers)),
+            EngineKind::Ollama => {
+                let driver = Ollama::new(url, connection)?.with_tokenizers(tokenizers);
+                Arc::new(driver.with_partial_offload(self.partial_offload))
+            }
             EngineKind::OpenAi => Arc::new(OpenAi::new(url, connection)?.with_tokenizers(tokenizers)),
         })
     }

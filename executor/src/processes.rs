@@ -50,6 +50,12 @@ pub(crate) fn tree(root: u32) -> Vec<u32> {
     tree
 }
 
+/// Whether the kernel shows a process of that number here. One that a driver names and that is not
+/// shown is of another namespace, or hidden.
+pub(crate) fn is_seen(pid: i64) -> bool {
+    i32::try_from(pid).is_ok_and(|pid| Process::new(pid).is_ok())
+}
+
 /// Bytes of host memory that these processes have for themselves, in RAM (`RssAnon`) and swapped out
 /// (`VmSwap`): files that they map, such as weights, are not counted. Processes that have ended count as
 /// nothing; none if not one of them can be read.

@@ -1,11 +1,14 @@
 //! The executor as a whole: built from options, run until it is asked to stop.
 
-use std::{fs, io, sync::Arc};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use caravan_proto::name::ExecutorId;
 use caravan_service::{Shutdown, config};
 use tokio::{
-    sync::watch,
     task::{JoinError, JoinSet},
     time::timeout,
 };
@@ -13,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     backoff::Backoff,
+    calibrate::shelf::Shelf,
     engine::{self, Engine},
     gpu,
     lane::Lane,
@@ -23,6 +27,7 @@ use crate::{
     session::Session,
     unit::Unit,
     vocabularies,
+    vram::Vram,
 };
 
 /// Why an executor did not start or did not end well.
@@ -37,6 +42,15 @@ pub enum Error {
     /// A managed engine cannot be had as configured.
     #[error("bad managed engine")]
     Manage(#[from] manage::Error),
+    /// The directory of profiles cannot be used.
+    #[error("directory of profiles {} cannot be used", path.as_deref().unwrap_or(Path::new("")).display())]
+    Profiles {
+        /// Which.
+        path: Option<PathBuf>,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The ready file cannot be written.
     #[error("ready file not written")]
     Ready(#[source] io::Error),
@@ -54,14 +68,19 @@ pub struct Service {
     ledger: Arc<Ledger>,
     limits: Limits,
     probe: Box<dyn gpu::Probe>,
-    gpus: Arc<watch::Sender<gpu::Sample>>,
+    vram: Arc<Vram>,
 }
 
 // === impl Service ===
 
 impl Service {
     /// An executor for `engines`, which are those of `options`, in order.
-    pub(crate) fn new(options: &Options, engines: Vec<Arc<dyn Engine>>, probe: Box<dyn gpu::Probe>) -> Self {
+    pub(crate) fn new(
+        options: &Options,
+        engines: Vec<Arc<dyn Engine>>,
+        probe: Box<dyn gpu::Probe>,
+        shelf: Shelf,
+    ) -> Self {
         let limits = options.limits.clone();
         let bounds = Bounds {
             results: limits.unacked_results,
@@ -78,6 +97,7 @@ impl Service {
             .collect();
         // Until an engine has answered, its lanes ask for nothing.
         units.iter().for_each(|unit| ledger.set_up(&unit.id, false));
+        let vram = Arc::new(Vram::new(options, &units));
         let errands = Arc::new(Errands::new(units.iter().map(|unit| Arc::clone(&unit.id))));
         let getter = |unit: &Arc<Unit>| Getter {
             unit: Arc::clone(unit),
@@ -93,7 +113,6 @@ impl Service {
             silence: limits.model_silence(),
         };
         let getters = units.iter().map(getter).collect();
-        let gpus = Arc::new(watch::Sender::new(Err("not read yet".to_owned())));
         let session = Session {
             id: ExecutorId::now(),
             host: options.host.clone().unwrap_or_else(host_name),
@@ -103,10 +122,11 @@ impl Service {
             units: units.clone(),
             ledger: Arc::clone(&ledger),
             errands,
-            gpus: gpus.subscribe(),
+            vram: Arc::clone(&vram),
+            shelf: Arc::new(shelf),
             ready_file: options.ready_file.clone(),
         };
-        Self { session, units, getters, ledger, limits, probe, gpus }
+        Self { session, units, getters, ledger, limits, probe, vram }
     }
 
     /// The name of this process in the fleet.
@@ -122,12 +142,12 @@ impl Service {
     /// # Errors
     /// If the ready file cannot be written, or a task has a defect.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
-        let Self { session, units, getters, ledger, limits, probe, gpus } = self;
+        let Self { session, units, getters, ledger, limits, probe, vram } = self;
         let [lanes_ended, gpus_stop, engines_stop] = [(); 3].map(|()| CancellationToken::new());
         let mut sessions = JoinSet::new();
         sessions.spawn(session.run(lanes_ended.clone()));
         let mut gpu_reader = JoinSet::new();
-        gpu_reader.spawn(gpu::run(probe, limits.gpu(), gpus, gpus_stop.clone()));
+        gpu_reader.spawn(vram.run(probe, Arc::clone(&ledger), gpus_stop.clone()));
         let (mut watchers, mut drivers) = (JoinSet::new(), JoinSet::new());
         watchers.spawn(vocabularies::serve(units.clone(), Arc::clone(&ledger)));
         for getter in getters {

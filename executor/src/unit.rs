@@ -88,11 +88,7 @@ impl Unit {
         limits: &Limits,
         liveness: Liveness,
     ) -> Self {
-        let name = match engine.kind() {
-            EngineKind::Ollama => "ollama",
-            EngineKind::OpenAi => "openai",
-        };
-        let id: Arc<str> = format!("{name}-{place}").into();
+        let id: Arc<str> = id(engine.kind(), place).into();
         let program = Program::new(&id, options, Arc::clone(&engine));
         let managed = program.map(|program| Arc::new(Managed::new(program, Launch::of(options))));
         let engine = match &managed {
@@ -199,4 +195,13 @@ impl Unit {
     fn probe_time(&self) -> Duration {
         self.liveness.probe()
     }
+}
+
+/// `Engine.id` of the engine at `place` in the configuration.
+pub(crate) fn id(kind: EngineKind, place: usize) -> String {
+    let name = match kind {
+        EngineKind::Ollama => "ollama",
+        EngineKind::OpenAi => "openai",
+    };
+    format!("{name}-{place}")
 }

@@ -1,10 +1,11 @@
 //! The contract `caravan.v1`: generated messages, clients and servers, and what
-//! stands beside them by hand (names, errors, JSON). It holds no behaviour.
+//! stands beside them by hand (names, errors, JSON, what a profile holds for). It holds no behaviour.
 
 pub mod delta;
 pub mod error;
 pub mod json;
 pub mod name;
+pub mod profile;
 
 /// The generated package.
 #[expect(

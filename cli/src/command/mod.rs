@@ -6,6 +6,7 @@ mod delete;
 mod fleet;
 mod get;
 mod list;
+mod model;
 mod plan;
 mod profiles;
 mod results;
@@ -66,6 +67,8 @@ enum Command {
     Delete(delete::Args),
     /// Show executors, engines, lanes and GPUs
     Fleet(fleet::Args),
+    /// Give models to engines, and list them
+    Model(model::Args),
     /// Show what calibration measured, and for which engines it holds
     Profiles(profiles::Args),
     /// Measure what a model takes and gives on an engine of this host
@@ -110,6 +113,7 @@ impl Command {
             Self::Cancel(args) => cancel::run(args, context).await,
             Self::Delete(args) => delete::run(args, context).await,
             Self::Fleet(args) => fleet::run(args, context).await,
+            Self::Model(args) => model::run(args, context).await,
             Self::Profiles(args) => profiles::run(args, context).await,
             Self::Calibrate(args) => Box::pin(calibrate::run(args, context)).await,
         }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
-use caravan_planner::{models, profiles::difference};
+use caravan_planner::models;
 use caravan_proto::{
     json::{enum_text, to_value},
+    profile::difference,
     v1::{CreateProfileRequest, Executor, ListProfilesRequest, Profile},
 };
 use serde_json::{Map, Value, json};

@@ -67,7 +67,7 @@ async fn create(
 ) -> Result<(File, Batch), Failure> {
     let (input, batch) = args.options.read(&args.file).await?;
     let file = {
-        let transfer = Transfer::new(input.size());
+        let transfer = Transfer::new("uploading", input.size());
         upload(server, &input, &transfer).await?
     };
     let request = CreateBatchRequest {

@@ -62,6 +62,8 @@ fn engine(kind: EngineKind, url: Url) -> EngineOptions {
         url: Some(url),
         slots: Slots::Auto,
         max_context: None,
+        partial_offload: false,
+        gpus: Vec::new(),
         tokenizers: BTreeMap::new(),
         managed: None,
     }

@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use crate::engine::{self, Failure};
+use crate::{
+    engine::{self, Failure},
+    manage,
+};
 
 /// Why a calibration gave no profile. What was measured until then is kept, if there is a directory for it.
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +13,17 @@ pub enum Error {
     /// The engine's address cannot be used.
     #[error("bad engine")]
     Engine(#[from] engine::Error),
+    /// The engines of the configuration cannot be told.
+    #[error(transparent)]
+    Manage(#[from] manage::Error),
+    /// There is no such engine in the configuration, or more than one.
+    #[error("no engine {id} in the configuration; there are {}", known.join(", "))]
+    NoEngine {
+        /// What was asked for; empty for the only one.
+        id: String,
+        /// What there is.
+        known: Vec<String>,
+    },
     /// It does not answer.
     #[error("the engine does not answer: {0}")]
     Silent(String),

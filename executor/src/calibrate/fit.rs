@@ -72,7 +72,7 @@ fn solve<const N: usize>(rows: &[Row<N>], chosen: [bool; N]) -> Option<[f64; N]>
             triangle[*before][place] = subtract(&mut vector, base);
         }
         let left = dot(&vector, &vector).sqrt();
-        if !(left > length * DEPENDENT) {
+        if left <= length * DEPENDENT {
             return None;
         }
         vector.iter_mut().for_each(|number| *number /= left);

@@ -148,7 +148,7 @@ impl<'a> Shape<'a> {
         }
         // Every so many layers one attends, the others are recurrent.
         let interval = self.metadata.dimension("full_attention_interval").unwrap_or(0);
-        if interval > 1 && (layer + 1) % interval != 0 {
+        if interval > 1 && !(layer + 1).is_multiple_of(interval) {
             return Some(Layer::Recurrent);
         }
         let windowed = self.is_windowed(layer)?;

@@ -58,7 +58,6 @@ pub(crate) fn mismatch(profile: &v1::Profile, engine: &v1::Engine) -> Option<Str
         ("GPU", profile.gpu.clone(), engine.gpu.clone()),
         ("driver", profile.driver.clone(), engine.driver.clone()),
         ("KV type", profile.kv_type.clone(), engine.kv_type.clone()),
-        ("SWA_FULL", profile.swa_full.to_string(), engine.swa_full.to_string()),
     ];
     let (what, was, is) = pairs.into_iter().find(|(_, was, is)| was != is)?;
     Some(format!("measured with {what} `{was}`, which is `{is}` now"))
@@ -104,7 +103,6 @@ mod tests {
             ("driver", |profile| profile.driver = "581".into()),
             ("KV type", |profile| profile.kv_type = "q8_0".into()),
             ("kind", |profile| profile.engine_kind = engine::Kind::Openai.into()),
-            ("SWA_FULL", |profile| profile.swa_full = true),
         ] {
             let said = changed(change);
             assert!(said.contains(why), "{said}");

@@ -10,7 +10,7 @@ const WORTH: f64 = 0.15;
 pub(crate) fn knee(points: &[(u32, f64)]) -> Option<usize> {
     let mut knee = None;
     for (place, (slots, throughput)) in points.iter().enumerate() {
-        if !(*throughput > 0.0) {
+        if throughput.is_nan() || *throughput <= 0.0 {
             continue;
         }
         let Some((before_slots, before)) = knee.map(|place: usize| points[place]) else {

@@ -37,23 +37,29 @@ pub(super) async fn measure(run: &mut Run<'_>) -> Result<(), Error> {
         }
         let what = format!("whether {slots} slots of {context} tokens are safe");
         run.show(Phase::Largest, &what);
-        let safe = match run.set(Phase::Largest, end, setting).await? {
-            Attempt::Done(()) => {
-                run.weigh(setting, false).await?.is_safe() && fill(run, setting, end).await?
-            }
-            Attempt::Refused(failure) => run.refuse(setting, &failure.message)?.is_safe(),
+        let load = match run.set(Phase::Largest, end, setting).await? {
+            Attempt::Done(()) => run.weigh(setting, false).await?,
+            Attempt::Refused(failure) => run.refuse(setting, &failure.message)?,
             Attempt::Over => {
                 run.leave_out(what);
                 return Ok(());
             }
         };
-        if safe {
+        if load.is_safe() && fill(run, setting, end).await? {
             return Ok(());
         }
-        bound = (context as f64 * SMALLER) as u64;
+        bound = smaller(run, &load);
     }
     run.note(format!("No context larger than those measured was found to be safe with {slots} slots."));
     Ok(())
+}
+
+/// What to try at most after a load that was refused. One that was split has shown how much fits.
+fn smaller(run: &Run<'_>, refused: &Load) -> u64 {
+    let less = (refused.context as f64 * SMALLER) as u64;
+    let fits = refused.reading.is_split().then_some(refused.reading.size_vram);
+    let fitting = run.line().zip(fits).and_then(|(line, fits)| line.largest_context(refused.slots, fits));
+    fitting.map_or(less, |fitting| fitting.min(less))
 }
 
 /// The largest context that the line predicts to fit, below `bound`; none if that is not larger than what
@@ -63,8 +69,12 @@ fn candidate(run: &Run<'_>, slots: u32, bound: u64) -> Option<u64> {
     if !run.stage.sets_context() {
         return run.limit().filter(|context| *context <= bound);
     }
-    let predicted = match (run.line(), run.room().bytes()) {
-        (Some(line), Some(room)) if line.token > 0.0 => line.largest_context(slots, room)?,
+    let predicted = match (run.line(), run.room()) {
+        (Some(line), Room::Vram(room) | Room::Host(room)) if line.token > 0.0 => {
+            line.largest_context(slots, room)?
+        }
+        // A load that does not fit is split, which is seen.
+        (_, Room::NotKnown(_)) if run.limit().is_some() && run.is_on_gpu() => limit,
         // What nothing bounds is not tried: the largest that was loaded holds.
         _ => run.log.loads().filter(|load| load.is_safe()).map(|load| load.context).max()?,
     };

@@ -65,7 +65,8 @@ impl Line {
 pub(crate) fn message(loads: &[&Load], line: Option<&Line>, cache: Option<&Cache>) -> Option<MemoryFit> {
     let whole: Vec<&Load> = loads.iter().copied().filter(|load| !load.reading.is_split()).collect();
     let source = line.map(|line| line.source).or_else(|| source(&whole))?;
-    let points: Vec<MemoryPoint> = loads.iter().map(|load| point(load, source, line)).collect();
+    let known = loads.iter().filter(|load| load.context > 0);
+    let points: Vec<MemoryPoint> = known.map(|load| point(load, source, line)).collect();
     let measured = points.iter().filter(|point| line.is_some() && point.bytes > 0);
     let residuals = measured.map(|point| (point.bytes as f64 - point.fitted_bytes).abs());
     Some(MemoryFit {

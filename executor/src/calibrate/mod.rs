@@ -22,12 +22,14 @@ mod log;
 mod measurement;
 mod memory;
 mod options;
+mod owned;
 mod plot;
 mod profile;
 mod rates;
 mod reuse;
 mod room;
 mod run;
+pub(crate) mod shelf;
 mod speed;
 mod stage;
 mod subject;
@@ -37,7 +39,7 @@ mod template;
 mod tests;
 mod words;
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use caravan_proto::v1::Profile;
 
@@ -86,7 +88,5 @@ pub async fn calibrate(
             Phase::Largest => largest::measure(&mut run).await?,
         }
     }
-    let spent: Duration = run.budget.spent();
-    tracing::debug!(?spent, "measured");
     run.end().await
 }

@@ -200,7 +200,7 @@ impl Series {
 
 /// The next of 1, 2, 2.5, 4, 5, 8 times a power of ten: its quarters read well.
 fn round_up(most: f64) -> f64 {
-    if !(most > 0.0) {
+    if most.is_nan() || most <= 0.0 {
         return 0.0;
     }
     let power = 10.0_f64.powf(most.log10().floor());

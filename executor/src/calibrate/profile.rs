@@ -9,6 +9,7 @@ use super::{
     identity::Identity,
     line::{self, Line},
     log::Log,
+    measurement::Reuse,
     rates, reuse, template,
 };
 use crate::engine::Facts;
@@ -26,7 +27,6 @@ const LOOSE: f64 = 0.1;
 #[derive(Debug)]
 pub(super) struct Known<'a> {
     pub(super) facts: &'a Facts,
-    pub(super) cache: Option<&'a Cache>,
     /// Slots that the profile is for.
     pub(super) slots: u32,
     /// The largest context that may be asked for.
@@ -42,6 +42,10 @@ pub(super) struct Known<'a> {
 /// The profile of what `log` holds.
 pub(super) fn conclude(log: &Log, known: &Known<'_>, notes: Vec<String>, left_out: Vec<String>) -> Profile {
     let mut profile = identified(log.identity());
+    let reuses: Vec<_> = log.reuses().collect();
+    profile.swa_full |= reuse::shows_whole_cache(&reuses, known.sliding_window);
+    let cache = Cache::of(&known.facts.metadata, &profile.kv_type, profile.swa_full);
+    let cache = cache.as_ref();
     profile.notes = notes;
     profile.left_out = left_out;
     profile.model_context = known.model_context.map_or(0, int64);
@@ -50,9 +54,9 @@ pub(super) fn conclude(log: &Log, known: &Known<'_>, notes: Vec<String>, left_ou
     profile.measure_time = Some(std::time::SystemTime::now().into());
     let spent = Duration::try_from_secs_f64(log.seconds()).unwrap_or_default();
     profile.duration = spent.try_into().ok();
-    memory(&mut profile, log, known);
+    memory(&mut profile, log, known, cache);
     speeds(&mut profile, log);
-    prefixes(&mut profile, log, known);
+    prefixes(&mut profile, &reuses, known, cache);
     if let Some(measured) = log.template() {
         let (tokens, notes) = template::conclude(measured);
         profile.template = tokens;
@@ -87,13 +91,13 @@ fn identified(identity: &Identity) -> Profile {
     }
 }
 
-fn memory(profile: &mut Profile, log: &Log, known: &Known<'_>) {
+fn memory(profile: &mut Profile, log: &Log, known: &Known<'_>, cache: Option<&Cache>) {
     let loads: Vec<_> = log.loads().collect();
     profile.max_context =
         safe_context(log, known.slots).or(known.limit.filter(|_| loads.is_empty())).map_or(0, int64);
-    let formula = known.cache.map_or(0.0, Cache::token_bytes);
-    let line = Line::of(&loads, known.cache);
-    profile.memory = line::message(&loads, line.as_ref(), known.cache);
+    let formula = cache.map_or(0.0, Cache::token_bytes);
+    let line = Line::of(&loads, cache);
+    profile.memory = line::message(&loads, line.as_ref(), cache);
     profile.kv_bytes_per_token = line.map_or(formula, |line| line.token);
     let Some(line) = line else {
         profile.notes.push(
@@ -130,7 +134,7 @@ fn safe_context(log: &Log, slots: u32) -> Option<u64> {
 
 fn speeds(profile: &mut Profile, log: &Log) {
     let rates = rates::conclude(&log.bursts().collect::<Vec<_>>());
-    let own = rates.iter().filter(|rates| rates.point.slots <= profile.slots).next_back();
+    let own = rates.iter().rfind(|rates| rates.point.slots <= profile.slots);
     if let Some(rates) = own {
         let SpeedPoint { prefill_tokens_per_second, decode_tokens_per_second, request_seconds, .. } =
             rates.point;
@@ -146,14 +150,8 @@ fn speeds(profile: &mut Profile, log: &Log) {
                 rates.off * 100.0
             ));
         }
-        for (what, rate) in [("prompt's", prefill_tokens_per_second), ("answer's", decode_tokens_per_second)]
-        {
-            if rate == 0.0 {
-                profile.notes.push(format!("A {what} token took no time that could be told."));
-            }
-        }
     } else {
-        profile.notes.push("Speeds are not known.".to_owned());
+        profile.notes.push("Speeds are not known: what a token takes could not be told.".to_owned());
     }
     let knee = rates.iter().find(|rates| rates.point.knee).map(|rates| rates.point.slots);
     if let Some(knee) = knee.filter(|knee| *knee < profile.slots) {
@@ -162,10 +160,9 @@ fn speeds(profile: &mut Profile, log: &Log) {
     profile.speeds = rates.into_iter().map(|rates| rates.point).collect();
 }
 
-fn prefixes(profile: &mut Profile, log: &Log, known: &Known<'_>) {
-    let all: Vec<_> = log.reuses().collect();
-    let recurrent = known.cache.is_some_and(|cache| cache.state > 0.0);
-    profile.reuse = reuse::conclude(&all, known.sliding_window, known.can_batch, recurrent);
+fn prefixes(profile: &mut Profile, reuses: &[&Reuse], known: &Known<'_>, cache: Option<&Cache>) {
+    let recurrent = cache.is_some_and(|cache| cache.state > 0.0);
+    profile.reuse = reuse::conclude(reuses, known.sliding_window, known.can_batch, recurrent);
     if !profile.reuse.is_empty() && !profile.reuse.iter().any(|point| point.reused) {
         profile
             .notes

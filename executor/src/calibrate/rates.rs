@@ -3,7 +3,7 @@
 use caravan_proto::v1::SpeedPoint;
 
 use super::{
-    fit::{Row, nonnegative},
+    fit::{Row, any_sign, nonnegative},
     knee::knee,
     measurement::{Burst, Trial},
 };
@@ -35,20 +35,24 @@ pub(super) fn conclude(bursts: &[&Burst]) -> Vec<Rates> {
     all
 }
 
-/// None of no trials. A rate that took no time that could be measured is 0.
+/// None of no trials, and none where a token took no time that could be told.
 fn rates(lanes: u32, trials: &[Trial]) -> Option<Rates> {
     let row = |trial: &Trial| Row { x: [1.0, trial.evaluated, trial.answered], y: trial.seconds };
     let rows: Vec<Row<3>> = trials.iter().map(row).collect();
-    let coefficients = nonnegative(&rows)?;
+    let told = |coefficients: &[f64; 3]| coefficients[1] > 0.0 && coefficients[2] > 0.0;
+    let without_request = || {
+        let rows: Vec<Row<2>> = rows.iter().map(|row| Row { x: [row.x[1], row.x[2]], y: row.y }).collect();
+        any_sign(&rows).map(|[prompt, answer]| [0.0, prompt, answer])
+    };
+    let coefficients = nonnegative(&rows).filter(told).or_else(without_request).filter(told)?;
     let [request, prompt, answer] = coefficients;
-    let per_second = |seconds: f64| if seconds > 0.0 { seconds.recip() } else { 0.0 };
     let seconds: f64 = trials.iter().map(|trial| trial.seconds).sum();
     let answered: f64 = trials.iter().map(|trial| trial.answered).sum();
     let off: f64 = rows.iter().map(|row| (row.fitted(&coefficients) / row.y - 1.0).abs()).sum();
     let point = SpeedPoint {
         slots: lanes.try_into().unwrap_or(i32::MAX),
-        prefill_tokens_per_second: per_second(prompt),
-        decode_tokens_per_second: per_second(answer),
+        prefill_tokens_per_second: prompt.recip(),
+        decode_tokens_per_second: answer.recip(),
         request_seconds: request,
         throughput: if seconds > 0.0 { f64::from(lanes) * answered / seconds } else { 0.0 },
         knee: false,
@@ -86,13 +90,11 @@ mod tests {
     }
 
     #[test]
-    fn what_took_no_time_has_no_rate() {
+    fn what_tells_no_rate_has_none() {
         let free = Trial { evaluated: 5.0, answered: 5.0, seconds: 0.0 };
         assert!(rates(1, &[free]).is_none());
         assert!(rates(1, &[]).is_none());
         let only = Trial { evaluated: 0.0, answered: 0.0, seconds: 0.5 };
-        let point = rates(1, &[only]).unwrap().point;
-        assert_eq!((point.prefill_tokens_per_second, point.decode_tokens_per_second), (0.0, 0.0));
-        assert!((point.request_seconds - 0.5).abs() < 1e-12);
+        assert!(rates(1, &[only]).is_none(), "nothing tells what a token takes");
     }
 }

@@ -155,6 +155,13 @@ pub(super) fn is_reused(reuse: &Reuse) -> bool {
     evaluated <= reuse.own as f64 * 1.25 + 64.0 + reuse.prefix as f64 * (1.0 - REUSED)
 }
 
+/// Whether windowed layers must keep the whole context: without, no prefix that is no longer than the window
+/// is ever reused.
+pub(super) fn shows_whole_cache(all: &[&Reuse], window: Option<u64>) -> bool {
+    let Some(window) = window else { return false };
+    all.iter().any(|reuse| reuse.counted && reuse.prefix <= window && is_reused(reuse))
+}
+
 /// Each point with what it needs. `window` is the model's; `can_batch` tells whether an engine takes
 /// `num_batch` with a request.
 pub(super) fn conclude(
@@ -237,6 +244,14 @@ mod tests {
             concluded.iter().map(|point| point.reused).collect::<Vec<_>>(),
             [false, true, false, true, false]
         );
+    }
+
+    #[test]
+    fn a_short_prefix_that_is_reused_shows_the_whole_cache() {
+        let (short, long) = (reuse(128, 64, 0, 65.0), reuse(1_024, 64, 0, 65.0));
+        assert!(shows_whole_cache(&[&long, &short], Some(512)));
+        assert!(!shows_whole_cache(&[&long], Some(512)) && !shows_whole_cache(&[&short], None));
+        assert!(!shows_whole_cache(&[&Reuse { counted: false, ..short }], Some(512)));
     }
 
     #[test]

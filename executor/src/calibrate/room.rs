@@ -81,8 +81,8 @@ pub(crate) fn taken(gpus: &[Gpu], pids: &[u32]) -> u64 {
     gpus.iter().flat_map(|gpu| own_processes(gpu, pids)).sum()
 }
 
-/// The GPUs that the engine runs on: those of its processes `pids`, or where these are not known those of
-/// which more is taken than `before`.
+/// The GPUs that the engine runs on: those of its processes `pids`, where these are not known those of which
+/// more is taken than `before`, and else the only one.
 pub(crate) fn in_use(gpus: &[Gpu], pids: &[u32], before: &[Others]) -> Vec<Gpu> {
     let has_process = |gpu: &&Gpu| own_processes(gpu, pids).next().is_some();
     let own: Vec<Gpu> = gpus.iter().filter(has_process).cloned().collect();
@@ -94,7 +94,11 @@ pub(crate) fn in_use(gpus: &[Gpu], pids: &[u32], before: &[Others]) -> Vec<Gpu> 
         let used = gpu.vram_used_bytes.and_then(|used| u64::try_from(used).ok());
         used.zip(was(gpu.index)).is_some_and(|(used, was)| used > was + GROWN)
     };
-    gpus.iter().filter(grew).cloned().collect()
+    let grown: Vec<Gpu> = gpus.iter().filter(grew).cloned().collect();
+    match (grown.is_empty(), gpus) {
+        (true, [only]) => vec![only.clone()],
+        _ => grown,
+    }
 }
 
 /// Bytes that may be in use, all GPUs together; 0 if nothing tells.

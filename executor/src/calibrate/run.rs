@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use caravan_proto::v1;
+use caravan_request::EngineKind;
 use tokio::time::Instant;
 
 use super::{
@@ -90,7 +91,15 @@ impl Run<'_> {
         let fixed =
             (!self.stage.sets_context()).then(|| self.model.loaded.map_or(0, |loaded| loaded.context));
         let fixed = fixed.filter(|context| *context > 0);
-        [self.model.max_context, self.options.max_context, fixed].into_iter().flatten().min()
+        [self.model_context(), self.options.max_context, fixed].into_iter().flatten().min()
+    }
+
+    /// The context that the model was made for.
+    pub(super) fn model_context(&self) -> Option<u64> {
+        let made_for = self.facts.metadata.context_length();
+        // A server whose models are fixed at its start tells what it was started with.
+        let is_told = self.engine().kind() == EngineKind::Ollama || !self.stage.sets_context();
+        made_for.or(self.model.max_context.filter(|_| is_told))
     }
 
     /// How requests are asked: the same for reuse and for speed.
@@ -171,7 +180,7 @@ impl Run<'_> {
     /// A load that failed, kept as one that is not safe.
     pub(super) fn refuse(&mut self, setting: Setting, why: &str) -> Result<Load, Error> {
         let Setting { slots, context, batch } = setting;
-        let load = Load { slots, context, batch, refused: why.to_owned(), ..Load::default() };
+        let load = Load { slots, context, batch, refused: sentence(why), ..Load::default() };
         self.keep(Measurement::Load(load.clone()))?;
         Ok(load)
     }
@@ -184,10 +193,9 @@ impl Run<'_> {
     /// What the model may take, in what the line counts.
     pub(super) fn room(&self) -> Room {
         use v1::memory_fit::Source;
-        let last = self.log.loads().rev().find(|load| load.reading != Reading::default());
-        let reading = last.map(|load| load.reading).unwrap_or_default();
-        if reading.size_vram == 0 && reading.nvml == 0 {
+        if !self.is_on_gpu() {
             let free = self.host.available();
+            let reading = self.last_reading();
             let own = reading.resident.max(reading.size);
             return free.map_or_else(
                 || Room::NotKnown("The host's free memory cannot be read.".to_owned()),
@@ -200,6 +208,17 @@ impl Run<'_> {
             Room::Vram(bytes) => Room::Vram(bytes.saturating_sub(kept)),
             other => other,
         }
+    }
+
+    /// Whether the model was on a GPU when it was loaded last.
+    pub(super) fn is_on_gpu(&self) -> bool {
+        let reading = self.last_reading();
+        reading.size_vram > 0 || reading.nvml > 0
+    }
+
+    fn last_reading(&self) -> Reading {
+        let last = self.log.loads().rev().find(|load| load.reading != Reading::default());
+        last.map(|load| load.reading).unwrap_or_default()
     }
 
     /// The contexts at which memory is measured: powers of two from where it is a line.
@@ -227,10 +246,13 @@ const SHORTEST: u64 = 2_048;
 /// memory, at a load each.
 const RUNGS: u32 = 4;
 
-/// As a sentence of its own.
+/// Letters of an engine's sentence that are kept.
+const SENTENCE: usize = 400;
+
+/// An engine's words as a sentence of its own, on one line and not too long.
 pub(super) fn sentence(text: &str) -> String {
-    let text = text.trim().trim_end_matches('.');
-    let mut letters = text.chars();
+    let text: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut letters = text.trim_end_matches('.').chars().take(SENTENCE);
     let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
+    format!("{first}{}.", letters.collect::<String>())
 }

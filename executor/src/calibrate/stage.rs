@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use caravan_request::EngineKind;
 
-use crate::engine::{Engine, Failure, ReloadSet};
+use crate::{
+    engine::{Description, Engine, Failure, ReloadSet, same_model},
+    options::Slots,
+};
 
 /// How an engine runs a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,14 +24,26 @@ pub(crate) struct Setting {
 /// An engine that can be set, as far as that goes.
 #[async_trait]
 pub(crate) trait Stage: Send + Sync + fmt::Debug {
+    /// Makes sure that it answers, and says what it is.
+    async fn open(&mut self, model: &str) -> Result<Description, Failure>;
+
     /// The engine as it runs now.
     fn engine(&self) -> Arc<dyn Engine>;
 
     /// The numbers of slots that it can be run with, ascending, never empty: one if they are fixed.
     fn slots(&self) -> Vec<u32>;
 
+    /// Its slots are taken for one, because nobody says how many they are.
+    fn is_assumed(&self) -> bool;
+
+    /// Never runs it with the most slots again; false if there are no fewer.
+    fn take_fewer(&mut self) -> bool;
+
     /// Whether its context can be set.
     fn sets_context(&self) -> bool;
+
+    /// Type of its KV cache, empty if not known, and whether it keeps the whole cache of sliding windows.
+    fn cache(&self) -> (String, bool);
 
     /// Runs the model with exactly this setting.
     async fn set(&mut self, model: &str, setting: Setting) -> Result<(), Failure>;
@@ -41,7 +56,9 @@ pub(crate) trait Stage: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub(crate) struct Attached {
     engine: Arc<dyn Engine>,
-    slots: u32,
+    stated: Slots,
+    /// As it says.
+    said: Option<u32>,
     /// Whether the model was loaded before.
     was_loaded: bool,
 }
@@ -57,24 +74,44 @@ impl Setting {
 // === impl Attached ===
 
 impl Attached {
-    /// `slots` are those that it was started with; `was_loaded` tells whether the model was there before.
-    pub(crate) fn new(engine: Arc<dyn Engine>, slots: u32, was_loaded: bool) -> Self {
-        Self { engine, slots: slots.max(1), was_loaded }
+    /// `slots` are those that it was started with, if they are not what it says.
+    pub(crate) fn new(engine: Arc<dyn Engine>, slots: Slots) -> Self {
+        Self { engine, stated: slots, said: None, was_loaded: false }
     }
 }
 
 #[async_trait]
 impl Stage for Attached {
+    async fn open(&mut self, model: &str) -> Result<Description, Failure> {
+        let description = self.engine.describe().await?;
+        self.said = description.slots;
+        let loaded = description.models.iter().filter(|known| known.loaded.is_some());
+        self.was_loaded = loaded.clone().any(|known| model.is_empty() || same_model(&known.name, model));
+        Ok(description)
+    }
+
     fn engine(&self) -> Arc<dyn Engine> {
         Arc::clone(&self.engine)
     }
 
     fn slots(&self) -> Vec<u32> {
-        vec![self.slots]
+        vec![self.stated.or(self.said)]
+    }
+
+    fn is_assumed(&self) -> bool {
+        self.stated.known(self.said).is_none()
+    }
+
+    fn take_fewer(&mut self) -> bool {
+        false
     }
 
     fn sets_context(&self) -> bool {
         self.engine.kind() == EngineKind::Ollama
+    }
+
+    fn cache(&self) -> (String, bool) {
+        (String::new(), false)
     }
 
     async fn set(&mut self, model: &str, setting: Setting) -> Result<(), Failure> {

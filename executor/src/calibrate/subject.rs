@@ -8,38 +8,94 @@ use tokio::time::Instant;
 
 use super::{
     Error, Options, Phase, Progress,
-    attempt::{Attempt, attempt},
+    attempt::Attempt,
     budget::Budget,
     formula::Cache,
     host::{Here, Host},
     identity::Identity,
     log::Log,
+    owned::Owned,
     profile::{self, Known},
     room::{self, Others},
-    run::Run,
-    stage::{Attached, Setting, Stage},
+    run::{Run, sentence},
+    shelf::Shelf,
+    stage::{Attached, Stage},
     words::Words,
 };
 use crate::{
-    engine::{self as drivers, Class, Description, Engine, Facts, Failure, Model, same_model},
-    gpu::{Nvml, Sample},
-    options::{EngineOptions, Slots},
+    engine::{self as drivers, Description, Facts, Failure, Model, same_model},
+    gpu::{Nvml, Probe as _},
+    manage::{self, Launch, Program},
+    options::{EngineOptions, Options as Configuration, Slots},
     service::host_name,
+    unit,
 };
-
-/// Context of the first load, before anything is known of the model's.
-const FIRST_CONTEXT: u64 = 2_048;
 
 /// A model on an engine.
 #[derive(Debug)]
 pub struct Subject {
-    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) stage: Box<dyn Stage>,
     /// As the user names it; empty: the only one.
     pub(crate) model: String,
-    /// Slots that the engine was started with.
-    pub(crate) slots: Slots,
     pub(crate) host: Box<dyn Host>,
     pub(crate) host_name: String,
+}
+
+// === impl Configuration ===
+
+impl Configuration {
+    /// Calibrates `model` on one of the engines, and keeps the profile where profiles are kept. `engine` is the
+    /// id that it has in the fleet; none is the only one.
+    ///
+    /// # Errors
+    /// As [`super::calibrate`], and if there is no such engine.
+    pub async fn calibrate(
+        &self,
+        engine: Option<&str>,
+        model: &str,
+        progress: &dyn Progress,
+    ) -> Result<v1::Profile, Error> {
+        let engines = self.each_engine()?;
+        let ids = engines.iter().enumerate().map(|(place, (engine, _))| unit::id(engine.kind, place));
+        let ids: Vec<String> = ids.collect();
+        let place = match (engine, engines.len()) {
+            (Some(engine), _) => ids.iter().position(|id| id == engine),
+            (None, 1) => Some(0),
+            (None, _) => None,
+        };
+        let missing = || Error::NoEngine { id: engine.unwrap_or_default().to_owned(), known: ids.clone() };
+        let place = place.ok_or_else(missing)?;
+        let (engine, slots) = engines.get(place).ok_or_else(missing)?;
+        let directory = |source| Error::State { path: self.profiles_dir.clone().unwrap_or_default(), source };
+        let shelf = Shelf::open(self.profiles_dir.clone()).map_err(directory)?;
+        let mut subject = Subject::attached(engine, self.connection, model)?;
+        let driver = subject.stage.engine();
+        if let Some(program) = Program::new(&ids[place], engine, Arc::clone(&driver)) {
+            subject.stage = Box::new(Owned::new(program, driver, Launch::of(engine), *slots));
+        }
+        if let Some(host) = &self.host {
+            subject.host_name.clone_from(host);
+        }
+        let max_context = [self.calibration.max_context, engine.max_context].into_iter().flatten().min();
+        let options = Options { vram_ceiling: self.vram_ceiling, max_context, ..self.calibration.clone() };
+        let profile = super::calibrate(subject, &options, progress).await?;
+        shelf.keep(profile.clone()).map_err(directory)?;
+        Ok(profile)
+    }
+
+    /// The engines as an executor would have them, each with the slots that its entry states: for a
+    /// managed one others would take what an older profile says.
+    fn each_engine(&self) -> Result<Vec<(EngineOptions, Slots)>, Error> {
+        let mut each = Vec::new();
+        for entry in &self.engines {
+            let expanded = manage::expand(std::slice::from_ref(entry), || Nvml::default().sample())?;
+            each.extend(expanded.into_iter().map(|engine| {
+                let max_context = entry.max_context;
+                (EngineOptions { max_context, ..engine }, entry.slots)
+            }));
+        }
+        Ok(each)
+    }
 }
 
 // === impl Subject ===
@@ -56,9 +112,12 @@ impl Subject {
         model: &str,
     ) -> Result<Self, Error> {
         Ok(Self {
-            engine: options.driver(connection)?,
+            // What is not whole in VRAM is measured as such.
+            stage: Box::new(Attached::new(
+                EngineOptions { partial_offload: true, ..options.clone() }.driver(connection)?,
+                options.slots,
+            )),
             model: model.to_owned(),
-            slots: options.slots,
             host: Box::new(Here::new(Box::new(Nvml::default()), options.url.as_ref())),
             host_name: host_name(),
         })
@@ -66,51 +125,49 @@ impl Subject {
 
     /// Finds and loads the model, and takes up what was measured of it before.
     pub(super) async fn begin<'a>(
-        self,
+        mut self,
         options: &'a Options,
         progress: &'a dyn Progress,
     ) -> Result<Run<'a>, Error> {
         let (budget, since) = (Budget::new(options.budget()), Instant::now());
         let silent = |failure: Failure| Error::Silent(failure.message);
-        let description = self.engine.describe().await.map_err(silent)?;
+        let description = self.stage.open(&self.model).await.map_err(silent)?;
         let model = find(&description, &self.model)?;
         let mut notes = BTreeSet::new();
-        let slots = self.slots.known(description.slots);
-        if slots.is_none() {
-            notes.insert("The engine does not tell its slots: measured with one. State them.".to_owned());
+        if self.stage.is_assumed() {
+            notes.insert("The engine does not tell its slots: taken for one. State them.".to_owned());
         }
-        let facts = self.engine.facts(&model.name).await.unwrap_or_else(|failure| {
-            notes.insert(format!("The model cannot be described: {}.", failure.message));
+        let facts = self.stage.engine().facts(&model.name).await.unwrap_or_else(|failure| {
+            notes.insert(format!("The model cannot be described: {}", sentence(&failure.message)));
             Facts::default()
         });
-        let mut stage = Attached::new(self.engine, slots.unwrap_or(1), model.loaded.is_some());
-        let others = clear(&mut stage, &*self.host, &model).await;
-        let end = budget.end(Phase::Memory);
-        load(&mut stage, &model, end).await?;
-        let described = describe(&stage, &*self.host, &others, &description).await;
-        let identity = Identity::of(&self.host_name, &described, &of_contract(&model));
-        let log = Log::open(options.state_dir.as_deref(), identity)?;
-        if !log.is_empty() {
-            tracing::info!(seconds = log.seconds(), "going on where an earlier run ended");
-        }
+        let others = clear(&*self.stage, &*self.host, &model).await;
+        let (kv_type, swa_full) = self.stage.cache();
         let seed = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_nanos() as u64);
-        let cache = Cache::of(&facts.metadata, &described.kv_type, described.swa_full);
-        Ok(Run {
-            stage: Box::new(stage),
+        let mut run = Run {
+            stage: self.stage,
             host: self.host,
             options,
             progress,
             budget,
-            log,
+            log: Log::open(None, Identity::default())?,
             words: Words::new(seed),
+            cache: Cache::of(&facts.metadata, &kv_type, swa_full),
             model,
             facts,
-            cache,
             others,
             notes,
             left_out: Vec::new(),
             since,
-        })
+        };
+        run.load_first().await?;
+        let described = run.describe(description, kv_type, swa_full).await;
+        let identity = Identity::of(&self.host_name, &described, &of_contract(&run.model));
+        run.log = Log::open(options.state_dir.as_deref(), identity)?;
+        if !run.log.is_empty() {
+            tracing::info!(seconds = run.log.seconds(), "going on where an earlier run ended");
+        }
+        Ok(run)
     }
 }
 
@@ -126,7 +183,7 @@ fn find(description: &Description, name: &str) -> Result<Model, Error> {
 }
 
 /// What others take of the GPUs, seen without the model where it can be unloaded.
-async fn clear(stage: &mut dyn Stage, host: &dyn Host, model: &Model) -> Vec<Others> {
+async fn clear(stage: &dyn Stage, host: &dyn Host, model: &Model) -> Vec<Others> {
     if model.loaded.is_some()
         && stage.sets_context()
         && let Err(failure) = stage.engine().unload(&model.name).await
@@ -136,50 +193,6 @@ async fn clear(stage: &mut dyn Stage, host: &dyn Host, model: &Model) -> Vec<Oth
     room::others(&host.gpus().await.unwrap_or_default(), &host.engine_pids())
 }
 
-/// The first load, which tells on which GPUs the model runs.
-async fn load(stage: &mut dyn Stage, model: &Model, end: Instant) -> Result<(), Error> {
-    let slots = stage.slots().last().copied().unwrap_or(1);
-    let context = if stage.sets_context() {
-        model.max_context.unwrap_or(FIRST_CONTEXT).min(FIRST_CONTEXT)
-    } else {
-        model.loaded.map_or(0, |loaded| loaded.context)
-    };
-    let unusable = |message: String| Error::Unusable { model: model.name.clone(), message };
-    let setting = Setting { slots, context, batch: 0 };
-    match attempt(Phase::Memory, end, stage.set(&model.name, setting)).await? {
-        Attempt::Done(()) => Ok(()),
-        Attempt::Refused(Failure { class: Class::Suspect | Class::Bystander, message, .. }) => {
-            Err(Error::Lost { doing: "loading the model", message })
-        }
-        Attempt::Refused(failure) => Err(unusable(failure.message)),
-        Attempt::Over => Err(unusable("it did not load within its part of the budget".to_owned())),
-    }
-}
-
-/// The engine with the GPUs that its processes are on, or whose use grew when the model was loaded.
-async fn describe(
-    stage: &dyn Stage,
-    host: &dyn Host,
-    before: &[Others],
-    description: &Description,
-) -> v1::Engine {
-    let engine = stage.engine();
-    let kind = match engine.kind() {
-        EngineKind::Ollama => engine::Kind::Ollama,
-        EngineKind::OpenAi => engine::Kind::Openai,
-    };
-    let sample: Sample = host.gpus().await;
-    let gpus = room::in_use(&sample.unwrap_or_default(), &host.engine_pids(), before);
-    let names: Vec<_> = gpus.iter().map(|gpu| gpu.name.as_str()).collect();
-    v1::Engine {
-        kind: kind.into(),
-        version: description.version.clone(),
-        gpu: names.join(" + "),
-        driver: gpus.first().map(|gpu| gpu.driver.clone()).unwrap_or_default(),
-        ..Default::default()
-    }
-}
-
 fn of_contract(model: &Model) -> v1::Model {
     v1::Model { name: model.name.clone(), digest: model.digest.clone(), ..Default::default() }
 }
@@ -187,6 +200,48 @@ fn of_contract(model: &Model) -> v1::Model {
 // === impl Run ===
 
 impl Run<'_> {
+    /// The first load, which tells on which GPUs the model runs, and with how many slots it can.
+    async fn load_first(&mut self) -> Result<(), Error> {
+        let end = self.budget.end(Phase::Memory);
+        let unusable =
+            |run: &Self, message: String| Error::Unusable { model: run.model.name.clone(), message };
+        loop {
+            let message = match self.set(Phase::Memory, end, self.working()).await? {
+                Attempt::Done(()) if !self.read().await?.0.is_split() => return Ok(()),
+                Attempt::Done(()) => "a part of it is on the CPU".to_owned(),
+                Attempt::Refused(failure) => failure.message,
+                Attempt::Over => {
+                    let message = "it did not load within its part of the budget".to_owned();
+                    return Err(unusable(self, message));
+                }
+            };
+            let slots = self.most_slots();
+            if !self.stage.take_fewer() {
+                return Err(unusable(self, message));
+            }
+            self.note(format!("With {slots} slots it does not run: {}", sentence(&message)));
+        }
+    }
+
+    /// The engine as planners know it, with the GPUs that it runs on.
+    async fn describe(&self, description: Description, kv_type: String, swa_full: bool) -> v1::Engine {
+        let kind = match self.engine().kind() {
+            EngineKind::Ollama => engine::Kind::Ollama,
+            EngineKind::OpenAi => engine::Kind::Openai,
+        };
+        let sample = self.host.gpus().await.unwrap_or_default();
+        let gpus = room::in_use(&sample, &self.host.engine_pids(), &self.others);
+        v1::Engine {
+            kind: kind.into(),
+            version: description.version,
+            gpu: gpus.iter().map(|gpu| gpu.name.as_str()).collect::<Vec<_>>().join(" + "),
+            driver: gpus.first().map(|gpu| gpu.driver.clone()).unwrap_or_default(),
+            kv_type,
+            swa_full,
+            ..Default::default()
+        }
+    }
+
     /// Leaves the engine and concludes.
     pub(super) async fn end(mut self) -> Result<v1::Profile, Error> {
         if let Err(failure) = self.stage.leave(&self.model.name).await {
@@ -205,10 +260,9 @@ impl Run<'_> {
         let totals = self.host.gpus().await.unwrap_or_default();
         let known = Known {
             facts: &self.facts,
-            cache: self.cache.as_ref(),
             slots: self.best_slots(),
             limit: self.limit(),
-            model_context: self.facts.metadata.context_length().or(self.model.max_context),
+            model_context: self.model_context(),
             sliding_window: self.model.sliding_window,
             can_batch: self.stage.sets_context(),
             ceiling: room::ceiling(&totals, self.options.vram_ceiling),

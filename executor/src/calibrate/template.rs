@@ -153,9 +153,10 @@ pub(super) fn conclude(template: &Template) -> (Option<TemplateTokens>, Vec<Stri
         template.chats.iter().filter(|chat| !(drops_system && chat.system)).map(row).collect();
     let solved = any_sign(&rows).or_else(|| without_system(&rows));
     let tokens = solved.map(|[conversation, system, exchange, _]| TemplateTokens {
-        conversation: conversation.round() as i64,
-        system: system.round() as i64,
-        exchange: exchange.round() as i64,
+        conversation: conversation.round().max(0.0) as i64,
+        // A template may put one of its own where there is none, and is shorter with the user's.
+        system: system.round().max(0.0) as i64,
+        exchange: exchange.round().max(0.0) as i64,
     });
     (tokens, notes)
 }
@@ -225,6 +226,14 @@ mod tests {
         let (tokens, notes) = conclude(&template);
         assert_eq!(tokens, None);
         assert_eq!(notes.len(), 2, "{notes:?}");
+    }
+
+    #[test]
+    fn a_system_message_in_place_of_the_templates_own_adds_nothing() {
+        let mut template = counted(34, 0, 9, 1);
+        template.chats.iter_mut().filter(|chat| chat.system).for_each(|chat| chat.tokens -= 20);
+        let (tokens, _) = conclude(&template);
+        assert_eq!(tokens, Some(TemplateTokens { conversation: 34, system: 0, exchange: 9 }));
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Failure {
     }
 
     /// This kind of engine gets no models.
-    pub(super) fn fixed_model() -> Self {
+    pub(crate) fn fixed_model() -> Self {
         Self::own(Class::Model, "model_fixed", "its model is fixed at its start")
     }
 

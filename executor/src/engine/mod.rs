@@ -67,20 +67,11 @@ pub trait Engine: Send + Sync + fmt::Debug + 'static {
 
     /// Gets `model` from the engine's own registry, also where it has one of that name. Takes as long
     /// as it makes progress. The failure's message is a sentence for an operator.
-    async fn pull(&self, _model: &str, _progress: Progress<'_>) -> Result<(), Failure> {
-        Err(Failure::fixed_model())
-    }
+    async fn pull(&self, model: &str, progress: Progress<'_>) -> Result<(), Failure>;
 
     /// Makes `model` of a file, in place of what that name stands for. As `pull` else. The same file
     /// gives the same digest on engines of the same version.
-    async fn import(
-        &self,
-        _model: &str,
-        _file: &dyn ModelFile,
-        _progress: Progress<'_>,
-    ) -> Result<(), Failure> {
-        Err(Failure::fixed_model())
-    }
+    async fn import(&self, model: &str, file: &dyn ModelFile, progress: Progress<'_>) -> Result<(), Failure>;
 
     /// Runs one request to its end. Dropping the future cancels it at the engine.
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure>;

@@ -1,17 +1,19 @@
-//! Vocabularies that the planner wants, and the one that is ready for it.
+//! Vocabularies that the planner wants, the one that is ready for it, and profiles.
 
 use std::collections::VecDeque;
 
-use caravan_proto::v1::Vocabulary;
+use caravan_proto::v1::{Profile, Vocabulary, connect_request::Message};
 
 /// Keys that wait to be read; a planner that asks for more asks again at its next plan.
 const MOST_WANTED: usize = 16;
 
-/// At most one vocabulary is held, of 20 MiB at most, until it is sent.
+/// At most one vocabulary is held, of 20 MiB at most, until it is sent. Profiles are those of this host
+/// that the planner does not have, of some 10 KiB each.
 #[derive(Debug, Default)]
 pub(super) struct Errand {
     wanted: VecDeque<String>,
     ready: Option<Vocabulary>,
+    profiles: VecDeque<Profile>,
 }
 
 // === impl Errand ===
@@ -42,8 +44,19 @@ impl Errand {
         self.ready = Some(vocabulary);
     }
 
-    pub(super) fn take(&mut self) -> Option<Vocabulary> {
-        self.ready.take()
+    pub(super) fn put_profiles(&mut self, profiles: Vec<Profile>) {
+        self.profiles.extend(profiles);
+    }
+
+    /// Whether something is to be sent.
+    pub(super) fn has_next(&self) -> bool {
+        self.is_ready() || !self.profiles.is_empty()
+    }
+
+    /// What is to be sent next: a vocabulary is large, and goes last.
+    pub(super) fn take(&mut self) -> Option<Message> {
+        let profile = self.profiles.pop_front().map(Message::Profile);
+        profile.or_else(|| self.ready.take().map(Message::Vocabulary))
     }
 
     /// Whoever asked is gone.

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use crate::lease::{LaneId, Lease, Warmth};
 use errand::Errand;
 use outbox::Outbox;
+pub(crate) use state::Finish;
 use state::{Held, State};
 
 /// The books between lanes and planner. A lane holds at most a running and a fetched
@@ -73,7 +74,8 @@ impl Ledger {
             lanes: BTreeMap::new(),
             leases: HashMap::new(),
             down: Vec::new(),
-            open: HashMap::new(),
+            closed: HashMap::new(),
+            lanes_open: HashMap::new(),
             outbox: Outbox::default(),
             errand: Errand::default(),
             hand_backs: Vec::new(),
@@ -129,6 +131,12 @@ impl Ledger {
     pub(crate) fn start(&self, lease: &Lease) -> bool {
         let mut state = self.lock();
         let draining = state.draining;
+        if let Some(reason) = state.stops(&lease.lane.engine) {
+            state.hand_back(&lease.id, reason);
+            drop(state);
+            self.outgoing.notify_one();
+            return false;
+        }
         let Some(held) = state.leases.get_mut(&lease.id) else { return false };
         if draining && !held.started {
             return false;
@@ -209,6 +217,15 @@ impl Ledger {
         self.outgoing.notify_one();
     }
 
+    /// Has profiles sent. Dropped if the planner is gone: the next one gets them with the greeting.
+    pub(crate) fn give_profiles(&self, profiles: Vec<v1::Profile>) {
+        let mut state = self.lock();
+        if state.connected && !profiles.is_empty() {
+            state.errand.put_profiles(profiles);
+            self.outgoing.notify_one();
+        }
+    }
+
     /// Gives `lease` back with what is left of it.
     pub(crate) fn hand_back(&self, lease: &Lease, reason: &str) {
         self.lock().hand_back(&lease.id, reason);
@@ -240,6 +257,20 @@ impl Ledger {
         }
         drop(state);
         self.report();
+    }
+
+    /// Lanes of `engine` take no work until it is opened: what was not started is given back for
+    /// `reason`, the rest goes on as `finish` says.
+    pub(crate) fn close(&self, engine: &Arc<str>, finish: Finish, reason: &'static str) {
+        self.lock().close(engine, finish, reason);
+        self.outgoing.notify_one();
+    }
+
+    /// Lanes of `engine` take work again.
+    pub(crate) fn open(&self, engine: &Arc<str>) {
+        if self.lock().open(engine) {
+            self.report();
+        }
     }
 
     /// Of `engine` only the first `lanes` take work from now on; what others have fetched goes back.

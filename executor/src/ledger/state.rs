@@ -20,8 +20,10 @@ pub(super) struct State {
     pub(super) lanes: BTreeMap<LaneId, Place>,
     pub(super) leases: HashMap<String, Held>,
     pub(super) down: Vec<Arc<str>>,
+    /// Engines that take no work, with what goes on there and why.
+    pub(super) closed: HashMap<Arc<str>, (Finish, &'static str)>,
     /// Lanes that take work, by engine; all of them where it is not said.
-    pub(super) open: HashMap<Arc<str>, u32>,
+    pub(super) lanes_open: HashMap<Arc<str>, u32>,
     pub(super) outbox: Outbox,
     pub(super) errand: Errand,
     pub(super) hand_backs: Vec<(LeaseStatus, String)>,
@@ -31,6 +33,15 @@ pub(super) struct State {
     /// A heartbeat should go out at once.
     pub(super) report: bool,
     pub(super) ttl: Duration,
+}
+
+/// What goes on at an engine that takes no work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// Chunks that were started, to their end.
+    Chunks,
+    /// Requests that are in flight; the rest of their chunks is given back.
+    Requests,
 }
 
 /// The planner's side of a lane.
@@ -88,11 +99,12 @@ impl State {
         if place.fetched.is_some() {
             return Err("no_credit".into());
         }
-        if !open {
-            // Asked for before; what it asks for next is kept until it takes work again.
+        // Asked for before. Its lane asks anew, and is heard when it may.
+        let closed = self.closed.get(&lease.lane.engine).map(|(_, reason)| *reason);
+        if let Some(reason) = closed.or((!open).then_some("lane_closed")) {
             place.credit = None;
             place.filled.notify_one();
-            return Err("lane_closed".into());
+            return Err(reason.into());
         }
         place.credit = None;
         place.fetched = Some(Arc::clone(&lease));
@@ -102,12 +114,31 @@ impl State {
         Ok(())
     }
 
+    pub(super) fn close(&mut self, engine: &Arc<str>, finish: Finish, reason: &'static str) {
+        self.closed.insert(Arc::clone(engine), (finish, reason));
+        let unstarted =
+            self.leases.values().filter(|held| !held.started && held.lease.lane.engine == *engine);
+        for id in unstarted.map(|held| held.lease.id.clone()).collect::<Vec<_>>() {
+            self.hand_back(&id, reason);
+        }
+    }
+
+    /// True if it was closed.
+    pub(super) fn open(&mut self, engine: &Arc<str>) -> bool {
+        self.closed.remove(engine).is_some()
+    }
+
+    /// Why no further request of `engine` is sent, if none is.
+    pub(super) fn stops(&self, engine: &Arc<str>) -> Option<&'static str> {
+        self.closed.get(engine).filter(|(finish, _)| *finish == Finish::Requests).map(|(_, reason)| *reason)
+    }
+
     pub(super) fn is_open(&self, lane: &LaneId) -> bool {
-        self.open.get(&lane.engine).is_none_or(|open| lane.index < *open)
+        self.lanes_open.get(&lane.engine).is_none_or(|open| lane.index < *open)
     }
 
     pub(super) fn set_lanes(&mut self, engine: &Arc<str>, lanes: u32) {
-        self.open.insert(Arc::clone(engine), lanes);
+        self.lanes_open.insert(Arc::clone(engine), lanes);
         let closed = self.lanes.iter().filter(|(lane, _)| !self.is_open(lane));
         let fetched = closed.filter_map(|(_, place)| place.fetched.as_ref().map(|lease| lease.id.clone()));
         for id in fetched.collect::<Vec<_>>() {
@@ -150,13 +181,14 @@ impl State {
             || !self.hand_backs.is_empty()
             || self.sendable_credits().next().is_some()
             || self.outbox.has_unsent()
-            || self.errand.is_ready()
+            || self.errand.has_next()
     }
 
     pub(super) fn sendable_credits(&self) -> impl Iterator<Item = &LaneId> {
         let open = self.lanes.iter().filter(|(_, place)| place.credit.as_ref().is_some_and(|c| !c.sent));
         let lanes = open.map(|(lane, _)| lane).filter(|lane| self.is_open(lane));
-        lanes.filter(|lane| !self.down.contains(&lane.engine))
+        let up = lanes.filter(|lane| !self.down.contains(&lane.engine));
+        up.filter(|lane| !self.closed.contains_key(&lane.engine))
     }
 
     pub(super) fn next(&mut self, message_bytes: usize) -> Option<Message> {
@@ -173,8 +205,8 @@ impl State {
         }
         // After the results, so that fewer of them run again elsewhere.
         let Some((_, reason)) = self.hand_backs.first().cloned() else {
-            // It is large, and only a plan waits for it.
-            return self.errand.take().map(Message::Vocabulary);
+            // Only plans wait for it.
+            return self.errand.take();
         };
         let told = self.hand_backs.extract_if(.., |(_, other)| *other == reason);
         Some(Message::HandBack(HandBack { leases: told.map(|(lease, _)| lease).collect(), reason }))

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// From a load on, memory still fills: caches, buffers, the first requests.
-const SETTLED_AFTER: Duration = Duration::from_secs(60);
-
-/// The growth of one process tree since a minute after its last load.
+/// The growth of one process tree since it had settled after its last load.
 #[derive(Debug)]
 pub(super) struct Growth {
     limit: u64,
+    settles_in: Duration,
     loads: u64,
     since: Instant,
     base: Option<u64>,
@@ -20,8 +18,8 @@ pub(super) struct Growth {
 
 impl Growth {
     /// Of an engine that starts `now`; `limit` in bytes, 0 for none.
-    pub(super) fn new(limit: u64, now: Instant) -> Self {
-        Self { limit, loads: 0, since: now, base: None }
+    pub(super) fn new(limit: u64, settles_in: Duration, now: Instant) -> Self {
+        Self { limit, settles_in, loads: 0, since: now, base: None }
     }
 
     /// Its memory is `bytes` now, after so many `loads` of models. Gives by how much it has grown, if
@@ -30,7 +28,7 @@ impl Growth {
         if loads != self.loads {
             *self = Self { loads, since: now, base: None, ..*self };
         }
-        if now.duration_since(self.since) < SETTLED_AFTER {
+        if now.duration_since(self.since) < self.settles_in {
             return None;
         }
         let grown = bytes.saturating_sub(*self.base.get_or_insert(bytes));
@@ -43,10 +41,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn growth_counts_from_a_minute_after_the_last_load() {
+    fn growth_counts_from_when_it_has_settled_after_the_last_load() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
-        let mut growth = Growth::new(100, start);
+        let mut growth = Growth::new(100, Duration::from_secs(60), start);
         assert_eq!(growth.over(at(10), 1, 1_000), None);
         assert_eq!(growth.over(at(69), 1, 5_000), None, "still settling");
         assert_eq!(growth.over(at(70), 1, 6_000), None, "the base");
@@ -59,7 +57,7 @@ mod tests {
 
     #[test]
     fn no_limit_is_none() {
-        let mut growth = Growth::new(0, Instant::now());
+        let mut growth = Growth::new(0, Duration::from_secs(60), Instant::now());
         let later = |minutes: u64| Instant::now() + Duration::from_secs(60 * minutes);
         assert_eq!(growth.over(later(2), 0, 1), None);
         assert_eq!(growth.over(later(3), 0, u64::MAX), None);

@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Error, Launch, Program, Running, death::Cause};
+use super::{Error, Launch, ManagedOptions, Program, Running, death::Cause};
 
 /// An engine that the executor starts. Its supervisor does what is asked for here.
 #[derive(Debug)]
@@ -61,6 +61,11 @@ impl Managed {
         Self { program, state: watch::Sender::new(state) }
     }
 
+    /// How often its process was there so far.
+    pub(crate) fn lives(&self) -> u64 {
+        self.state.borrow().life
+    }
+
     /// How it is started.
     pub(crate) fn launch(&self) -> Launch {
         self.state.borrow().launch.clone()
@@ -108,9 +113,9 @@ impl Managed {
         self.program.start(launch).await
     }
 
-    /// Bytes of host memory by which it may grow; 0 for any.
-    pub(super) fn memory_growth(&self) -> u64 {
-        self.program.memory_growth()
+    /// How it is configured.
+    pub(super) fn options(&self) -> &ManagedOptions {
+        self.program.options()
     }
 
     /// It runs, started as `launch` says.

@@ -64,10 +64,16 @@ pub struct ManagedOptions {
     /// How long it may take to end by itself when it is stopped, in seconds; then it is killed.
     /// Default 2: nothing is in flight by then, and container runtimes allow no more after a drain.
     pub stop_seconds: u64,
-    /// Started anew once its processes have taken so many bytes of host memory more than a minute
-    /// after the model was loaded; 0: never. Default 4 GiB: engines are known to keep 5 to 12 MiB
-    /// a request, so this is some hundred of those.
+    /// Started anew once its processes have taken so many bytes of host memory more than they had
+    /// settled at after the model was loaded; 0: never. Default 4 GiB: engines are known to keep 5 to
+    /// 12 MiB a request, so this is some hundred of those.
     pub memory_growth_bytes: u64,
+    /// Memory has settled so many seconds after a load. Default 60: caches and buffers still fill with
+    /// the first requests.
+    pub memory_settle_seconds: u64,
+    /// Between two looks at its memory, and at the kernel's count of kills, in seconds. Default 5:
+    /// often enough to tell one kill from another.
+    pub look_seconds: u64,
     /// Directory for a log of what it writes; absent: that is not kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_dir: Option<PathBuf>,
@@ -124,6 +130,8 @@ impl Default for ManagedOptions {
             start_seconds: 900,
             stop_seconds: 2,
             memory_growth_bytes: 4 << 30,
+            memory_settle_seconds: 60,
+            look_seconds: 5,
             log_dir: None,
             log_bytes: 16 << 20,
         }
@@ -155,6 +163,7 @@ impl ManagedOptions {
         let profile = self.profile.as_ref().is_none_or(|path| path.is_file());
         config::check(profile, &key("profile"), "a file with a profile")?;
         config::check(self.start_seconds > 0, &key("start_seconds"), "at least 1")?;
+        config::check(self.look_seconds > 0, &key("look_seconds"), "at least 1")?;
         config::check(self.log_bytes > 0, &key("log_bytes"), "at least 1")?;
         let Some(url) = url else { return Ok(()) };
         let loopback = match url.host() {

@@ -72,9 +72,9 @@ impl Program {
         Ok(running)
     }
 
-    /// Bytes of host memory by which it may grow; 0 for any.
-    pub(super) fn memory_growth(&self) -> u64 {
-        self.options.memory_growth_bytes
+    /// How it is configured.
+    pub(super) fn options(&self) -> &ManagedOptions {
+        &self.options
     }
 
     async fn log(&self) -> Result<Option<Log>, Error> {

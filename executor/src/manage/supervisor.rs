@@ -9,16 +9,12 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Launch, Managed, Running,
+    Launch, Managed, ManagedOptions, Running,
     death::{Cause, out_of_memory_kills},
     growth::Growth,
     managed::Demand,
 };
 use crate::{backoff::Backoff, ledger::Ledger, metrics, options::Limits, processes, unit::Unit};
-
-/// Between two looks at an engine's memory and at the kernel's count of kills: often enough to tell
-/// one kill from another.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Starts an engine, waits for its end or for a demand to start it anew, and does so, with growing
 /// pauses while its lives are short. It never gives up: what keeps it from starting may pass.
@@ -125,8 +121,11 @@ impl Supervisor {
         let managed = Arc::clone(&self.managed);
         // One future for all turns: it keeps its place before the gate.
         let mut demanded = pin!(demanded(&managed, unit));
-        let mut growth = Growth::new(managed.memory_growth(), Instant::now());
-        let mut looks = interval(LOOK_EVERY);
+        let ManagedOptions { memory_growth_bytes, memory_settle_seconds, look_seconds, .. } =
+            managed.options();
+        let settles_in = Duration::from_secs(*memory_settle_seconds);
+        let mut growth = Growth::new(*memory_growth_bytes, settles_in, Instant::now());
+        let mut looks = interval(Duration::from_secs(*look_seconds));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

@@ -39,6 +39,11 @@ pub struct Limits {
     pub refresh_millis: u64,
     /// GPUs are read this often, in milliseconds.
     pub gpu_millis: u64,
+    /// A GPU is above or below its ceiling once so many readings in a row say so: a load frees and takes
+    /// memory for a moment.
+    pub vram_readings: u32,
+    /// An engine whose GPU is above the ceiling for so long with nothing in flight is unfit, in seconds.
+    pub unfit_seconds: u64,
     /// After draining, acks of the last results are waited for so long, in milliseconds.
     pub last_acks_millis: u64,
     /// Lives of leases until a planner says its own, in seconds.
@@ -63,6 +68,8 @@ impl Default for Limits {
             fetch_patience_seconds: 300,
             refresh_millis: 10_000,
             gpu_millis: 1_000,
+            vram_readings: 3,
+            unfit_seconds: 60,
             last_acks_millis: 1_500,
             lease_ttl_seconds: 30,
         }
@@ -104,6 +111,10 @@ impl Limits {
 
     pub(crate) fn gpu(&self) -> Duration {
         Duration::from_millis(self.gpu_millis)
+    }
+
+    pub(crate) fn unfit(&self) -> Duration {
+        Duration::from_secs(self.unfit_seconds)
     }
 
     pub(crate) fn last_acks(&self) -> Duration {

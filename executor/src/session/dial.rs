@@ -60,12 +60,15 @@ impl Session {
     }
 
     fn hello(&self) -> Hello {
+        let engines = self.engines(&[]);
+        self.shelf.give_again();
+        let profiles = self.shelf.fresh(&engines);
         Hello {
             executor: self.id.name(),
             host: self.host.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
-            engines: self.units.iter().map(|unit| unit.snapshot(&[])).collect(),
-            profiles: Vec::new(),
+            engines,
+            profiles,
         }
     }
 }

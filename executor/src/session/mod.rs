@@ -14,7 +14,7 @@ use caravan_service::{
     ready::{self, Ready},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -22,8 +22,8 @@ use tonic::{Status, Streaming};
 use url::Url;
 
 use crate::{
-    backoff::Backoff, gpu, ledger::Ledger, metrics, models::Errands, options::Limits, service::Error,
-    unit::Unit,
+    backoff::Backoff, calibrate::shelf::Shelf, ledger::Ledger, metrics, models::Errands, options::Limits,
+    service::Error, unit::Unit, vram::Vram,
 };
 use dial::Stream;
 
@@ -39,7 +39,9 @@ pub(crate) struct Session {
     pub(crate) units: Vec<Arc<Unit>>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) errands: Arc<Errands>,
-    pub(crate) gpus: watch::Receiver<gpu::Sample>,
+    pub(crate) vram: Arc<Vram>,
+    /// Profiles that were measured here.
+    pub(crate) shelf: Arc<Shelf>,
     /// Written once a planner has said welcome.
     pub(crate) ready_file: Option<PathBuf>,
 }

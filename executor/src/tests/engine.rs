@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     engine::{
         Call, Class, Description, Engine, Facts, Failure, Loaded, Model, ReloadSet, Response, Timings, Turn,
+        acquire::{ModelFile, Progress},
     },
     unit::PROBE,
 };
@@ -297,6 +298,14 @@ impl Engine for Scripted {
 
     async fn facts(&self, _: &str) -> Result<Facts, Failure> {
         Ok(Facts::default())
+    }
+
+    async fn pull(&self, _: &str, _: Progress<'_>) -> Result<(), Failure> {
+        Err(Failure::fixed_model())
+    }
+
+    async fn import(&self, _: &str, _: &dyn ModelFile, _: Progress<'_>) -> Result<(), Failure> {
+        Err(Failure::fixed_model())
     }
 
     async fn vocabulary(&self, model: &str) -> Result<Vec<u8>, Failure> {

@@ -110,12 +110,19 @@ async fn the_drain_limit_cuts_off_what_runs() {
             url: "http://127.0.0.1:1".parse().ok(),
             slots: "1".parse().unwrap(),
             max_context: None,
+            partial_offload: false,
+            gpus: Vec::new(),
             tokenizers: Default::default(),
             managed: None,
         }],
         ..Options::default()
     };
-    let service = Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], Box::new(NoGpu));
+    let service = Service::new(
+        &options,
+        vec![Arc::clone(&engine) as Arc<dyn Engine>],
+        Box::new(NoGpu),
+        Default::default(),
+    );
     let shutdown = Shutdown::new(Duration::ZERO);
     let mut running = JoinSet::new();
     running.spawn(service.run(shutdown.clone()));

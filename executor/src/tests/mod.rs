@@ -7,12 +7,15 @@ mod failures;
 mod gate;
 mod leases;
 mod liveness;
-pub(crate) mod nvml;
+mod models;
+mod pains;
 mod planner;
+mod profiles;
 mod reload;
 mod slots;
 mod streams;
 mod vocabularies;
+mod vram;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,8 +26,9 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
     EngineOptions, Error, Limits, Options, Service, Slots,
+    calibrate::shelf::Shelf,
     engine::Engine,
-    gpu::{Probe, Sample},
+    gpu::{Nvml, Probe, Sample},
 };
 use engine::Scripted;
 use planner::{Peer, Planner};
@@ -82,14 +86,22 @@ impl Rig {
                 url: Some(url),
                 slots,
                 max_context: None,
+                partial_offload: false,
+                gpus: Vec::new(),
                 tokenizers: Default::default(),
                 managed: None,
             }],
             ..Options::default()
         };
         adapt(&mut options);
+        let shelf = Shelf::open(options.profiles_dir.clone()).unwrap();
         let shutdown = Shutdown::new(Duration::from_secs(60));
-        let service = Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], Box::new(NoGpu));
+        let probe: Box<dyn Probe> = if options.nvml_library == Options::default().nvml_library {
+            Box::new(NoGpu)
+        } else {
+            Box::new(Nvml::new(&options.nvml_library))
+        };
+        let service = Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], probe, shelf);
         let mut running = JoinSet::new();
         running.spawn(service.run(shutdown.clone()));
         Self { engine, planner, shutdown, running }

@@ -1,6 +1,10 @@
 //! A planner that does what a test says, over a real socket.
 
-use std::{collections::BTreeSet, pin::Pin};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
 
 use caravan_proto::v1::{
     Ack, ChunkAck, ConnectRequest, ConnectResponse, Credit, FetchModelRequest, FetchModelResponse, HandBack,
@@ -24,6 +28,7 @@ use super::PATIENCE;
 /// Takes streams; a test talks on them.
 pub(super) struct Planner {
     pub(super) url: Url,
+    pub(super) shelf: Arc<Mutex<Shelf>>,
     peers: mpsc::Receiver<Peer>,
     _server: JoinSet<()>,
 }
@@ -46,7 +51,21 @@ pub(super) struct Peer {
     pub(super) kinds: Vec<&'static str>,
 }
 
-struct Serving(mpsc::Sender<Peer>);
+/// A model's file that it has, and how it is fetched.
+#[derive(Debug, Default)]
+pub(super) struct Shelf {
+    /// Its bytes; none if there is no file.
+    pub(super) bytes: Option<Vec<u8>>,
+    /// Streams that break off after so many bytes; those behind them do not.
+    pub(super) breaks: VecDeque<usize>,
+    /// Offset of each call.
+    pub(super) offsets: Vec<i64>,
+}
+
+struct Serving {
+    peers: mpsc::Sender<Peer>,
+    shelf: Arc<Mutex<Shelf>>,
+}
 
 #[tonic::async_trait]
 impl WorkService for Serving {
@@ -72,7 +91,7 @@ impl WorkService for Serving {
             ended: false,
             kinds: Vec::new(),
         };
-        self.0.send(peer).await.map_err(|_| Status::unavailable("the test is over"))?;
+        self.peers.send(peer).await.map_err(|_| Status::unavailable("the test is over"))?;
         Ok(Response::new(Box::pin(ReceiverStream::new(messages))))
     }
 
@@ -80,9 +99,19 @@ impl WorkService for Serving {
 
     async fn fetch_model(
         &self,
-        _: Request<FetchModelRequest>,
+        request: Request<FetchModelRequest>,
     ) -> Result<Response<Self::FetchModelStream>, Status> {
-        Err(Status::not_found("no file"))
+        let mut shelf = self.shelf.lock().unwrap();
+        let offset = request.into_inner().offset;
+        shelf.offsets.push(offset);
+        let bytes = shelf.bytes.clone().ok_or_else(|| Status::not_found("no file"))?;
+        let rest = bytes[usize::try_from(offset).unwrap()..].to_vec();
+        let sent = shelf.breaks.pop_front().map(|after| after.min(rest.len()));
+        let pieces = rest[..sent.unwrap_or(rest.len())].chunks(1_000);
+        let mut messages: Vec<_> =
+            pieces.map(|piece| Ok(FetchModelResponse { data: piece.to_vec().into() })).collect();
+        messages.extend(sent.map(|_| Err(Status::unavailable("broken off"))));
+        Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
     }
 }
 
@@ -91,14 +120,16 @@ impl Planner {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         let (sender, peers) = mpsc::channel(4);
+        let shelf = Arc::<Mutex<Shelf>>::default();
+        let serving = Serving { peers: sender, shelf: Arc::clone(&shelf) };
         let mut server = JoinSet::new();
         server.spawn(async move {
-            let service = WorkServiceServer::new(Serving(sender))
-                .max_decoding_message_size(caravan_proto::MAX_MESSAGE_BYTES);
+            let service =
+                WorkServiceServer::new(serving).max_decoding_message_size(caravan_proto::MAX_MESSAGE_BYTES);
             let router = Server::builder().add_service(service);
             router.serve_with_incoming(TcpListenerStream::new(listener)).await.unwrap();
         });
-        Self { url, peers, _server: server }
+        Self { url, shelf, peers, _server: server }
     }
 
     /// The next stream, greeted; leases live for longer than any test.

@@ -22,6 +22,8 @@ fn unit(sim: &Running, slots: Slots) -> Unit {
         max_context: None,
         tokenizers: Default::default(),
         managed: None,
+        gpus: Vec::new(),
+        partial_offload: false,
     };
     let engine = Arc::new(Ollama::new(&url, engine::Options::default()).unwrap());
     Unit::new(0, engine, &options, &Limits::default(), Liveness::default())

@@ -73,10 +73,10 @@ pub struct Fleet {
 pub struct Speed {
     /// While so many lanes are at work, or fewer.
     pub lanes: u32,
-    /// Prompt tokens a second.
-    pub prefill_tokens_per_second: f64,
-    /// Answer tokens a second.
-    pub decode_tokens_per_second: f64,
+    /// Time of a prompt token, in seconds.
+    pub prompt_seconds: f64,
+    /// Time of an answer token, in seconds.
+    pub answer_seconds: f64,
     /// Time of a request beyond its tokens, in seconds.
     pub request_seconds: f64,
 }

@@ -90,16 +90,15 @@ fn measured(fleet: &Fleet, load: &Load) -> Option<Result<Tokens, Reuse>> {
     let lengths = || fleet.reuse.iter().map(|point| point.prefix);
     let at = lengths().filter(|prefix| prefix.0 <= load.prefix_tokens).max().or(lengths().min())?;
     let points = || (0u32..).zip(&fleet.reuse).filter(|(_, point)| point.prefix == at);
+    let lost = points().find(|(_, point)| !point.kept).map(|(point, _)| Reuse::Refuted { point });
     let kept = || points().map(|(_, point)| point).filter(|point| point.kept);
-    let Some(largest) = kept().map(ReusePoint::reach).max() else {
-        return points().map(|(point, _)| Err(Reuse::Refuted { point })).next();
-    };
-    let most = if has_window(fleet) { load.own_parts.most() } else { 0 };
+    let most = if has_window(fleet) || lost.is_some() { load.own_parts.most() } else { 0 };
     let batch = kept().filter(|point| most <= point.reach()).map(|point| point.batch).min();
-    Some(batch.ok_or(Reuse::BeyondBatch { largest: Tokens(largest) }))
+    let largest = Tokens(kept().map(ReusePoint::reach).max().unwrap_or_default());
+    Some(batch.ok_or(lost.unwrap_or(Reuse::BeyondBatch { largest })))
 }
 
-/// Whether it matters how long the parts are that follow a prefix: not with full attention, nor where a prefix
+/// Whether it matters how long the parts are that follow a prefix: not, by the rule, with full attention, nor where a prefix
 /// within the window was kept, because the engine then holds more than the window.
 fn has_window(fleet: &Fleet) -> bool {
     let beyond = |window| fleet.reuse.iter().all(|point| !point.kept || point.prefix > window);

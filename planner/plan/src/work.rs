@@ -24,8 +24,8 @@ impl Pace {
         match speed.filter(|speed| is_known(speed)) {
             Some(speed) => Self {
                 // No token is free.
-                prompt: nanos(1.0 / speed.prefill_tokens_per_second).max(1),
-                answer: nanos(1.0 / speed.decode_tokens_per_second).max(1),
+                prompt: nanos(speed.prompt_seconds).max(1),
+                answer: nanos(speed.answer_seconds).max(1),
                 request: nanos(speed.request_seconds),
                 known: true,
             },
@@ -59,11 +59,11 @@ impl Pace {
 }
 
 fn is_known(speed: &Speed) -> bool {
-    let is_speed = |tokens_per_second: f64| tokens_per_second.is_finite() && tokens_per_second > 0.0;
-    is_speed(speed.prefill_tokens_per_second) && is_speed(speed.decode_tokens_per_second)
+    let times = [speed.prompt_seconds, speed.answer_seconds, speed.request_seconds];
+    times.iter().all(|seconds| seconds.is_finite() && *seconds >= 0.0)
 }
 
-/// The cast saturates; what is negative or no number is nothing.
+/// The cast saturates.
 fn nanos(seconds: f64) -> u64 {
     (seconds * NANOS_PER_SECOND).round() as u64
 }

@@ -54,7 +54,7 @@ impl Errands {
         let open = Open { outgoing, sha256: errand.sha256.clone(), latest };
         self.lock().insert(id.clone(), open);
         if !target.outgoing.send(Message::EnsureModel(errand)).await {
-            self.fail(|open, _| open == &id, "the executor has just gone away");
+            self.fail(|errand, _| errand == &id, "the executor has just gone away");
         }
         seen
     }
@@ -66,27 +66,29 @@ impl Errands {
         progress: v1::ModelProgress,
     ) -> Result<(), store::Error> {
         let state = progress.state();
-        let sha256 = {
-            let mut errands = self.lock();
-            let Some(open) = errands.get(&progress.errand).filter(|open| open.outgoing.is(outgoing)) else {
-                return Ok(());
-            };
-            open.latest.send_modify(|latest| {
-                latest.state = progress.state;
-                latest.message = progress.message;
-                latest.completed_bytes = progress.completed_bytes;
-                latest.total_bytes = progress.total_bytes;
-                latest.digest.clone_from(&progress.digest);
-            });
-            let ended = matches!(state, State::Ready | State::Failed);
-            ended.then(|| errands.remove(&progress.errand)).flatten().map(|open| open.sha256)
+        let known = {
+            let errands = self.lock();
+            let open = errands.get(&progress.errand).filter(|open| open.outgoing.is(outgoing));
+            open.map(|open| open.sha256.clone())
         };
-        match sha256 {
-            Some(sha256) if state == State::Ready && !sha256.is_empty() && !progress.digest.is_empty() => {
-                self.store.put_import(&sha256, &progress.digest).await
-            }
-            _ => Ok(()),
+        let Some(sha256) = known else { return Ok(()) };
+        // Before anybody hears that it is ready: who asks again then finds it.
+        if state == State::Ready && !sha256.is_empty() && !progress.digest.is_empty() {
+            self.store.put_import(&sha256, &progress.digest).await?;
         }
+        let mut errands = self.lock();
+        let Some(open) = errands.get(&progress.errand) else { return Ok(()) };
+        open.latest.send_modify(|latest| {
+            latest.state = progress.state;
+            latest.message = progress.message;
+            latest.completed_bytes = progress.completed_bytes;
+            latest.total_bytes = progress.total_bytes;
+            latest.digest = progress.digest;
+        });
+        if matches!(state, State::Ready | State::Failed) {
+            errands.remove(&progress.errand);
+        }
+        Ok(())
     }
 
     /// Nothing more will be heard of the errands of a session.

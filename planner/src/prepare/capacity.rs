@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
 
 use caravan_plan::{Fleet, Origin, ReusePoint, Tokens};
-use caravan_proto::v1::{self, engine};
+use caravan_proto::{
+    profile::Difference,
+    v1::{self, engine},
+};
 use caravan_request::{EngineKind, Kinds};
 
 use super::{Options, count::Counter};
 use crate::{
-    models,
-    profiles::{self, Difference},
+    models, profiles,
     store::{Executor, Profile},
 };
 
@@ -20,6 +22,8 @@ pub struct Capacity {
     engines: Vec<v1::Engine>,
     /// Whose each engine is.
     hosts: Vec<Host>,
+    /// Engines that answer and cannot be used, each with its host.
+    unfit: Vec<(String, v1::Engine)>,
     profiles: Vec<v1::Profile>,
 }
 
@@ -36,22 +40,32 @@ impl Capacity {
     #[must_use]
     pub fn of(executors: Vec<Executor>, profiles: Vec<Profile>) -> Self {
         let online = executors.into_iter().filter(|e| e.detail.state() == v1::executor::State::Online);
-        let ready = online.flat_map(|executor| {
+        let all = online.flat_map(|executor| {
             let host = Host { executor: executor.id.name(), host: executor.detail.host };
             executor.detail.engines.into_iter().map(move |engine| (engine, host.clone()))
         });
-        let (mut engines, hosts): (Vec<_>, Vec<_>) =
-            ready.filter(|(engine, _)| engine.state() == engine::State::Ready).unzip();
-        let profiles: Vec<_> = profiles.into_iter().map(profiles::view).collect();
-        engines.iter_mut().for_each(|engine| profiles::cap(engine, &profiles));
-        Self { engines, hosts, profiles }
+        let mut capacity = Self::default();
+        for (engine, host) in all {
+            match engine.state() {
+                engine::State::Ready => {
+                    capacity.engines.push(engine);
+                    capacity.hosts.push(host);
+                }
+                engine::State::Unfit => capacity.unfit.push((host.host, engine)),
+                _ => {}
+            }
+        }
+        capacity.profiles = profiles.into_iter().map(profiles::view).collect();
+        capacity.engines.iter_mut().for_each(|engine| profiles::cap(engine, &capacity.profiles));
+        capacity
     }
 
     /// One engine of nobody's, and what was calibrated on it.
     #[must_use]
     pub(super) fn as_profiled(engine: v1::Engine, profile: v1::Profile) -> Self {
         let (executor, host) = Default::default();
-        Self { engines: vec![engine], hosts: vec![Host { executor, host }], profiles: vec![profile] }
+        let hosts = vec![Host { executor, host }];
+        Self { engines: vec![engine], hosts, unfit: Vec::new(), profiles: vec![profile] }
     }
 
     /// The engines that serve.
@@ -73,6 +87,14 @@ impl Capacity {
     #[must_use]
     pub fn serves(&self, model: &str) -> bool {
         self.engines.iter().any(|engine| has(engine, model).is_some())
+    }
+
+    /// Why an engine that has the model cannot be used, if one cannot and none that has it can.
+    #[must_use]
+    pub fn unfit(&self, model: &str) -> Option<String> {
+        let mut unfit = self.unfit.iter().filter(|(_, engine)| has(engine, model).is_some());
+        let (host, engine) = unfit.next().filter(|_| !self.serves(model))?;
+        Some(format!("{host}/{} has the model {model} and cannot be used: {}", engine.id, engine.message))
     }
 
     /// The engines that have one of these models, each with the first of them.
@@ -123,7 +145,7 @@ impl Capacity {
             context: Tokens(context.filter(|tokens| *tokens > 0).unwrap_or(options.default_context)),
             speeds: profiles::of_lanes(&by_slots, lanes),
             sliding_window: window.filter(|window| *window > 0).map(Tokens),
-            reuse: reuse(&measured).iter().map(reuse_point).collect(),
+            reuse: reuse(&measured).map(reuse_point).collect(),
             answer_share: None,
             reserve_share: None,
             origin,
@@ -134,15 +156,15 @@ impl Capacity {
     #[must_use]
     pub(super) fn needs(&self, model: &str) -> Vec<String> {
         let found = self.found(model);
-        reuse(&self.measured(&found)).iter().map(|point| point.needs.clone()).collect()
+        reuse(&self.measured(&found)).map(|point| point.needs.clone()).collect()
     }
 
-    /// What a person should know of the profiles of a model: why they do not hold for engines, and for which
-    /// engines something is assumed.
+    /// What a person should know of a model: where its digests differ, why profiles do not hold for engines,
+    /// and for which engines something is assumed.
     #[must_use]
     pub(super) fn notes(&self, model: &str) -> Vec<String> {
         let found = self.found(model);
-        let mut notes = Vec::new();
+        let mut notes = Vec::from_iter(self.disagreement(model));
         let mut differing: BTreeMap<Difference, Vec<String>> = BTreeMap::new();
         for (engine, known) in &found {
             if let Some(difference) = profiles::closest(&self.profiles, engine, known) {
@@ -195,7 +217,7 @@ impl Capacity {
         }
     }
 
-    fn found(&self, model: &str) -> Vec<(&v1::Engine, &v1::Model)> {
+    pub(super) fn found(&self, model: &str) -> Vec<(&v1::Engine, &v1::Model)> {
         self.engines.iter().filter_map(|engine| Some((engine, has(engine, model)?))).collect()
     }
 
@@ -209,7 +231,7 @@ impl Capacity {
     }
 
     /// An engine as people know it.
-    fn name(&self, engine: &v1::Engine) -> String {
+    pub(super) fn name(&self, engine: &v1::Engine) -> String {
         let place = self.engines.iter().position(|known| std::ptr::eq(known, engine));
         match place.and_then(|place| self.hosts.get(place)).filter(|host| !host.host.is_empty()) {
             Some(host) => format!("{}/{}", host.host, engine.id),
@@ -218,12 +240,16 @@ impl Capacity {
     }
 }
 
-/// What was measured of the reuse of prefixes: on an engine that runs as it did then, and that keeps no more than
-/// it must, if there is one.
-fn reuse<'c>(measured: &[(&v1::Engine, &'c v1::Profile)]) -> &'c [v1::ReusePoint] {
-    let alike = measured.iter().filter(|(engine, profile)| engine.swa_full == profile.swa_full);
-    let told = alike.filter(|(_, profile)| !profile.reuse.is_empty());
-    told.min_by_key(|(engine, _)| engine.swa_full).map_or(&[], |(_, profile)| &profile.reuse)
+/// What was measured of the reuse of prefixes: on an engine that keeps no more of a window than it must, if
+/// there is one.
+fn reuse<'c>(
+    measured: &[(&'c v1::Engine, &'c v1::Profile)],
+) -> impl Iterator<Item = &'c v1::ReusePoint> + use<'c> {
+    let told = measured.iter().filter(|(_, profile)| !profile.reuse.is_empty());
+    let points = told.min_by_key(|(engine, _)| engine.swa_full).map(|(_, profile)| &profile.reuse);
+    // Where an engine tells neither counts nor times, nothing is known.
+    let known = |point: &&v1::ReusePoint| point.reused || point.basis() != v1::Basis::Unspecified;
+    points.into_iter().flatten().filter(known)
 }
 
 fn reuse_point(point: &v1::ReusePoint) -> ReusePoint {
@@ -241,7 +267,7 @@ fn slots(engine: &v1::Engine) -> u32 {
 }
 
 /// `a`, or `a and 3 more`.
-fn several(engines: &[String]) -> String {
+pub(super) fn several(engines: &[String]) -> String {
     match engines {
         [] => String::new(),
         [one] => one.clone(),

@@ -4,6 +4,7 @@
 mod capacity;
 mod count;
 mod draw;
+mod holders;
 mod offline;
 mod options;
 mod payload;

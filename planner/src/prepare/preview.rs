@@ -135,7 +135,9 @@ fn not_reused(drawn: &Drawn, model: usize, reuse: Reuse) -> String {
             let length = drawn.fleets.get(model).and_then(|fleet| fleet.reuse.get(point));
             let length = length.map_or(0, |point| point.prefix.0);
             let needs = drawn.needs.get(model).and_then(|needs| needs.get(point));
-            let needs = needs.filter(|needs| !needs.is_empty()).map_or(String::new(), |n| format!(": {n}"));
+            let needs = needs
+                .filter(|needs| !needs.is_empty())
+                .map_or(String::new(), |n| format!("; what it needs: {n}"));
             format!("calibration saw a prefix of {length} tokens evaluated anew with every request{needs}")
         }
     }

@@ -33,7 +33,6 @@ pub fn check(profile: &v1::Profile) -> Result<(), Wrong> {
         "1, or 0 for one written by hand: update this server",
     )?;
     require(SLOTS.contains(&profile.slots), "slots", "1 to 65,536")?;
-    require(profile.max_context >= 1, "max_context", "1 or more")?;
     for (field, number) in [
         ("prefill_tokens_per_second", profile.prefill_tokens_per_second),
         ("decode_tokens_per_second", profile.decode_tokens_per_second),
@@ -43,12 +42,13 @@ pub fn check(profile: &v1::Profile) -> Result<(), Wrong> {
     }
     require(is_amount(profile.request_seconds), "request_seconds", "0 or more")?;
     for (field, count) in [
+        ("max_context", profile.max_context),
         ("image_tokens", profile.image_tokens),
         ("batch_tokens", profile.batch_tokens),
         ("vram_ceiling_bytes", profile.vram_ceiling_bytes),
         ("model_context", profile.model_context),
     ] {
-        require(count >= 0, field, "0 or more")?;
+        require(count >= 0, field, "above 0, or 0 if not known")?;
     }
     if let Some(template) = &profile.template {
         let least = template.conversation.min(template.system).min(template.exchange);
@@ -91,7 +91,7 @@ fn memory(profile: &v1::Profile) -> Result<(), Wrong> {
     for (index, point) in fit.points.iter().enumerate() {
         let at = |field: &str| format!("memory.points[{index}].{field}");
         require(SLOTS.contains(&point.slots), at("slots"), "1 to 65,536")?;
-        require(point.context >= 1, at("context"), "1 or more")?;
+        require(point.context >= 0, at("context"), "0 or more")?;
         let least = point.bytes.min(point.size_bytes).min(point.size_vram_bytes);
         require(least >= 0, at("bytes"), "0 or more")?;
         require(point.refused.len() <= TEXT, at("refused"), "at most 1,024 bytes")?;
@@ -111,7 +111,7 @@ fn speeds(profile: &v1::Profile) -> Result<(), Wrong> {
             ("prefill_tokens_per_second", point.prefill_tokens_per_second),
             ("decode_tokens_per_second", point.decode_tokens_per_second),
         ] {
-            require(is_amount(speed) && speed > 0.0, at(field), "a finite number above 0")?;
+            require(is_amount(speed), at(field), "above 0, or 0 if it took no time that could be told")?;
         }
         require(is_amount(point.request_seconds), at("request_seconds"), "0 or more")?;
         require(is_amount(point.throughput), at("throughput"), "0 or more")?;
@@ -188,7 +188,7 @@ mod tests {
             ("engine_kind", |p| p.engine_kind = 77),
             ("schema", |p| p.schema = 2),
             ("slots", |p| p.slots = 0),
-            ("max_context", |p| p.max_context = 0),
+            ("max_context", |p| p.max_context = -1),
             ("prefill_tokens_per_second", |p| p.prefill_tokens_per_second = f64::NAN),
             ("decode_tokens_per_second", |p| p.decode_tokens_per_second = -1.0),
             ("kv_bytes_per_token", |p| p.kv_bytes_per_token = f64::INFINITY),
@@ -200,7 +200,7 @@ mod tests {
             ("memory.points[0].slots", |p| p.memory.as_mut().unwrap().points[0].slots = 0),
             ("speeds", |p| p.speeds[1].slots = 1),
             ("speeds[0].slots", |p| p.speeds[0].slots = 0),
-            ("speeds[1].decode_tokens_per_second", |p| p.speeds[1].decode_tokens_per_second = 0.0),
+            ("speeds[1].decode_tokens_per_second", |p| p.speeds[1].decode_tokens_per_second = -1.0),
             ("speeds[0].request_seconds", |p| p.speeds[0].request_seconds = f64::NAN),
             ("reuse[0].prefix_tokens", |p| p.reuse[0].prefix_tokens = 0),
             ("reuse[0].evaluated_tokens", |p| p.reuse[0].evaluated_tokens = f64::NAN),

@@ -8,7 +8,7 @@ const PAD: i64 = 256;
 /// Lowers the largest contexts of an engine's models to what was measured to be safe on it. So no chunk
 /// is planned, leased or loaded for more.
 pub(crate) fn cap(engine: &mut v1::Engine, profiles: &[v1::Profile]) {
-    let safe = |model: &v1::Model| Some(safe_context(valid(profiles, engine, model)?, engine.slots));
+    let safe = |model: &v1::Model| safe_context(valid(profiles, engine, model)?, engine.slots);
     let safe: Vec<Option<i64>> = engine.models.iter().map(safe).collect();
     for (model, safe) in engine.models.iter_mut().zip(safe) {
         model.max_context = match safe {
@@ -21,20 +21,18 @@ pub(crate) fn cap(engine: &mut v1::Engine, profiles: &[v1::Profile]) {
 
 /// The context of one slot that is safe with so many slots: together they take what the measured slots took,
 /// and each no more than the model was made for. Without a line through the memory, what was
-/// measured holds for any number of slots.
-fn safe_context(profile: &v1::Profile, slots: i32) -> i64 {
-    let measured = profile.max_context;
-    let Some(fit) = profile.memory.as_ref().filter(|fit| fit.token_bytes > 0.0) else { return measured };
-    if slots == profile.slots {
-        return measured;
-    }
+/// measured holds for any number of slots. None if it is not known.
+fn safe_context(profile: &v1::Profile, slots: i32) -> Option<i64> {
+    let measured = Some(profile.max_context).filter(|context| *context > 0)?;
+    let fit = profile.memory.as_ref().filter(|fit| fit.token_bytes > 0.0 && slots != profile.slots);
+    let Some(fit) = fit else { return Some(measured) };
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 tokens")]
     let slot = fit.slot_bytes + measured as f64 * fit.token_bytes;
     let share = slot * f64::from(profile.slots) / f64::from(slots.max(1));
     #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
     let tokens = ((share - fit.slot_bytes) / fit.token_bytes) as i64;
     let made_for = if profile.model_context > 0 { profile.model_context } else { measured };
-    (tokens / PAD * PAD).min(made_for).max(PAD)
+    Some((tokens / PAD * PAD).min(made_for).max(PAD))
 }
 
 #[cfg(test)]
@@ -55,14 +53,19 @@ mod tests {
 
     #[test]
     fn slots_share_what_was_measured() {
-        assert_eq!(safe_context(&profile(), 4), 8_192);
+        assert_eq!(safe_context(&profile(), 4), Some(8_192));
         // (4 × 82,920 ÷ 8 − 1,000) ÷ 10 = 4,046.
-        assert_eq!(safe_context(&profile(), 8), 3_840);
-        assert_eq!(safe_context(&profile(), 2), 16_384);
-        assert_eq!(safe_context(&profile(), 1), 32_768);
-        assert_eq!(safe_context(&profile(), 4_000), PAD);
-        assert_eq!(safe_context(&v1::Profile { model_context: 0, ..profile() }, 1), 8_192);
-        assert_eq!(safe_context(&v1::Profile { memory: None, ..profile() }, 64), 8_192);
+        assert_eq!(safe_context(&profile(), 8), Some(3_840));
+        assert_eq!(safe_context(&profile(), 2), Some(16_384));
+        assert_eq!(safe_context(&profile(), 1), Some(32_768));
+        assert_eq!(safe_context(&profile(), 4_000), Some(PAD));
+        assert_eq!(safe_context(&v1::Profile { model_context: 0, ..profile() }, 1), Some(8_192));
+        assert_eq!(safe_context(&v1::Profile { memory: None, ..profile() }, 64), Some(8_192));
+    }
+
+    #[test]
+    fn a_context_that_was_not_measured_caps_nothing() {
+        assert_eq!(safe_context(&v1::Profile { max_context: 0, ..profile() }, 2), None);
     }
 
     #[test]

@@ -3,12 +3,14 @@
 mod check;
 mod context;
 mod speed;
-mod validity;
 
 pub use check::{Wrong, check};
-pub use validity::{Difference, difference};
 
-use caravan_proto::{name::ProfileId, v1};
+use caravan_proto::{
+    name::ProfileId,
+    profile::{Difference, difference},
+    v1,
+};
 
 use crate::{
     clock, models,

@@ -3,6 +3,8 @@ use caravan_proto::v1;
 
 /// Points that a fleet is described with, at most: beyond so many slots of an engine, some are left out.
 const POINTS: u32 = 256;
+/// No token is faster, in seconds: what took no time that could be told still has a rate.
+const LEAST: f64 = 1e-9;
 
 /// What one lane does on average, by the lanes at work, of `lanes` in all: those at work are spread evenly over
 /// the engines. `measured` are engines' slots with their profiles. Empty if none tells its speed.
@@ -24,61 +26,65 @@ fn average(measured: &[(u32, &v1::Profile)], lanes: u32, (busy, most): (u32, u32
     });
     let known: Vec<(f64, Speed)> = known.collect();
     let all: f64 = known.iter().map(|(slots, _)| slots).sum();
-    let mean =
-        |of: fn(&Speed) -> f64| known.iter().map(|(slots, speed)| slots * of(speed)).sum::<f64>() / all;
+    // Tokens a second add up, not the times of a token.
+    let token = |of: fn(&Speed) -> f64| {
+        let rates = known.iter().map(|(slots, speed)| slots / of(speed).max(LEAST));
+        all / rates.sum::<f64>()
+    };
     (all > 0.0).then(|| Speed {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most `lanes`")]
         lanes: (f64::from(lanes) * part).round() as u32,
-        prefill_tokens_per_second: mean(|speed| speed.prefill_tokens_per_second),
-        decode_tokens_per_second: mean(|speed| speed.decode_tokens_per_second),
-        request_seconds: mean(|speed| speed.request_seconds),
+        prompt_seconds: token(|speed| speed.prompt_seconds),
+        answer_seconds: token(|speed| speed.answer_seconds),
+        request_seconds: known.iter().map(|(slots, speed)| slots * speed.request_seconds).sum::<f64>() / all,
     })
 }
 
-/// One lane with `busy` slots at work. Between two measured points, the time of a token is taken to grow
-/// evenly; below the first it is that of the first, and beyond the last the engine is taken to do no
-/// more in all than there. A profile without points holds for any number of slots.
+/// One lane with `busy` slots at work. Between two measured points, times are taken to grow evenly; below the first
+/// they are those of the first, and beyond the last the engine is taken to do no more in all than there.
+/// A profile without points holds for any number of slots.
 fn at(profile: &v1::Profile, busy: f64) -> Option<Speed> {
     let points = &profile.speeds;
+    let Some(last) = points.last() else { return alone(profile) };
     let behind = points.iter().position(|point| f64::from(point.slots) >= busy);
     let (from, to) = match behind {
-        Some(0) => return Some(speed(points.first()?, 1.0)),
+        Some(0) => (points.first()?, points.first()?),
         Some(behind) => (points.get(behind - 1)?, points.get(behind)?),
         None => {
-            return match points.last() {
-                Some(last) => Some(speed(last, busy / f64::from(last.slots))),
-                None => alone(profile),
-            };
+            let (speed, slower) = (speed(last), busy / f64::from(last.slots));
+            let (prompt_seconds, answer_seconds) =
+                (speed.prompt_seconds * slower, speed.answer_seconds * slower);
+            return Some(Speed { prompt_seconds, answer_seconds, ..speed });
         }
     };
-    let along = (busy - f64::from(from.slots)) / f64::from(to.slots - from.slots);
+    let width = f64::from(to.slots - from.slots);
+    let along = if width > 0.0 { (busy - f64::from(from.slots)) / width } else { 0.0 };
+    let (from, to) = (speed(from), speed(to));
     let mix = |from: f64, to: f64| from + (to - from) * along;
     Some(Speed {
-        lanes: 0,
-        prefill_tokens_per_second: 1.0
-            / mix(1.0 / from.prefill_tokens_per_second, 1.0 / to.prefill_tokens_per_second),
-        decode_tokens_per_second: 1.0
-            / mix(1.0 / from.decode_tokens_per_second, 1.0 / to.decode_tokens_per_second),
+        prompt_seconds: mix(from.prompt_seconds, to.prompt_seconds),
+        answer_seconds: mix(from.answer_seconds, to.answer_seconds),
         request_seconds: mix(from.request_seconds, to.request_seconds),
+        ..from
     })
 }
 
-/// A point whose tokens take so many times as long.
-fn speed(point: &v1::SpeedPoint, slower: f64) -> Speed {
+fn speed(point: &v1::SpeedPoint) -> Speed {
+    let seconds = |rate: f64| if rate > 0.0 { rate.recip() } else { 0.0 };
     Speed {
         lanes: 0,
-        prefill_tokens_per_second: point.prefill_tokens_per_second / slower,
-        decode_tokens_per_second: point.decode_tokens_per_second / slower,
+        prompt_seconds: seconds(point.prefill_tokens_per_second),
+        answer_seconds: seconds(point.decode_tokens_per_second),
         request_seconds: point.request_seconds,
     }
 }
 
 fn alone(profile: &v1::Profile) -> Option<Speed> {
     let known = profile.prefill_tokens_per_second > 0.0 && profile.decode_tokens_per_second > 0.0;
-    known.then_some(Speed {
+    known.then(|| Speed {
         lanes: 0,
-        prefill_tokens_per_second: profile.prefill_tokens_per_second,
-        decode_tokens_per_second: profile.decode_tokens_per_second,
+        prompt_seconds: profile.prefill_tokens_per_second.recip(),
+        answer_seconds: profile.decode_tokens_per_second.recip(),
         request_seconds: profile.request_seconds,
     })
 }
@@ -102,12 +108,13 @@ mod tests {
         v1::Profile { speeds, ..Default::default() }
     }
 
+    /// Tokens a second.
     fn rates(speed: Speed) -> [f64; 2] {
-        [speed.prefill_tokens_per_second, speed.decode_tokens_per_second].map(f64::round)
+        [speed.prompt_seconds, speed.answer_seconds].map(|seconds| (1.0 / seconds).round())
     }
 
     #[test]
-    fn the_time_of_a_token_grows_evenly_between_points() {
+    fn times_grow_evenly_between_points() {
         let at = |busy| rates(at(&profile(), busy).unwrap());
         assert_eq!([at(1.0), at(2.0), at(4.0)], [[1_000.0, 100.0], [800.0, 80.0], [400.0, 40.0]]);
         // 1.25 ms and 2.5 ms a prompt token: 1.875 ms in the middle.
@@ -128,6 +135,13 @@ mod tests {
     }
 
     #[test]
+    fn a_point_that_took_no_time_is_a_point() {
+        let free = v1::Profile { speeds: vec![point(2, 0.0, 40.0)], ..Default::default() };
+        let fleet = of_lanes(&[(2, &free)], 2);
+        assert!(fleet[1].prompt_seconds <= LEAST && fleet[1].request_seconds > 0.0, "{fleet:?}");
+    }
+
+    #[test]
     fn lanes_are_spread_over_engines() {
         let profile = profile();
         let fleet = of_lanes(&[(4, &profile), (4, &profile)], 8);
@@ -135,8 +149,7 @@ mod tests {
         assert_eq!(rates(fleet[1]), [800.0, 80.0]);
         assert_eq!(rates(fleet[3]), [400.0, 40.0]);
         // One engine is not measured: its lanes are taken to be as fast.
-        let half = of_lanes(&[(4, &profile)], 8);
-        assert_eq!(half, fleet);
+        assert_eq!(of_lanes(&[(4, &profile)], 8), fleet);
         assert_eq!(of_lanes(&[], 8), []);
         assert_eq!(of_lanes(&[(4, &v1::Profile::default())], 4), []);
     }

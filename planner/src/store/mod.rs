@@ -6,6 +6,7 @@
 
 mod accept;
 mod bits;
+mod fleet;
 mod row;
 mod sqlite;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod usage;
 
 use async_trait::async_trait;
 use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId};
+pub use fleet::*;
 pub use row::*;
 pub use sqlite::Sqlite;
 
@@ -110,6 +112,8 @@ pub trait Store: Send + Sync + 'static {
     /// engine qualifies for, of batches that are queued or running; a queued batch becomes running. The
     /// first claim of a model pins the digest that it was offered with; no other is leased from then on.
     async fn claim(&self, wanted: &Wanted) -> Result<Option<Claim>, Error>;
+    /// The pins of models of which chunks are queued.
+    async fn waiting_pins(&self, id: BatchId) -> Result<Vec<Pin>, Error>;
     /// Renews leases of `executor`, and revives those that expired but that nobody claimed since.
     /// Never shortens one. Gives those that it holds no longer.
     async fn heartbeat(
@@ -152,8 +156,8 @@ pub trait Store: Send + Sync + 'static {
     async fn put_executor(&self, executor: &Executor) -> Result<(), Error>;
     /// Executors seen at or after `since`.
     async fn executors(&self, since: Micros) -> Result<Vec<Executor>, Error>;
-    /// Remembers a profile under its key (model, digest, engine kind and version, gpu, driver, KV type): the
-    /// newest stays. Gives the one that stands there now.
+    /// Remembers a profile under what it holds for (`caravan_proto::profile`): the newest stays. Gives the one
+    /// that stands there now.
     async fn put_profile(&self, profile: &Profile) -> Result<Profile, Error>;
     /// Every profile, by model, newest first.
     async fn profiles(&self) -> Result<Vec<Profile>, Error>;

@@ -1,7 +1,7 @@
 //! Rows as values. Plain data: the database's types end at this module.
 
 use caravan_proto::{
-    name::{BatchId, ExecutorId, FileId, LeaseId, ProfileId, SegmentId},
+    name::{BatchId, ExecutorId, FileId, LeaseId, SegmentId},
     v1,
 };
 
@@ -477,26 +477,4 @@ pub struct Piece {
     pub records: i64,
     /// Bit i of byte i/8: record i was made final by this segment. Empty: all of them.
     pub mask: Vec<u8>,
-}
-
-/// An executor as last seen.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Executor {
-    /// Its id.
-    pub id: ExecutorId,
-    /// What it said of itself.
-    pub detail: v1::Executor,
-    /// When.
-    pub last_seen: Micros,
-}
-
-/// A calibrated profile.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Profile {
-    /// Its id.
-    pub id: ProfileId,
-    /// What was measured.
-    pub detail: v1::Profile,
-    /// When.
-    pub measured: Micros,
 }

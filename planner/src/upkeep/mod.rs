@@ -97,6 +97,7 @@ impl Upkeep {
                     self.start(batch, stop);
                 }
                 State::Queued => self.steps.look_for_engines(batch).await?,
+                State::Running => self.steps.look_at_running(batch).await?,
                 _ => {}
             }
         }

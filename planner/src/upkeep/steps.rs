@@ -11,6 +11,10 @@ use crate::{
     store::{self, Answers, OpenBatch, State, Store},
 };
 
+/// Why a batch waits: engines with its model answer, and none of them can be used.
+const ENGINE_UNFIT: &str = "ENGINE_UNFIT";
+/// No engine has the digest any more that the batch is held to.
+const MODEL_CHANGED: &str = "MODEL_CHANGED";
 /// Chunk rows read at a time.
 const PAGE_ROWS: i64 = 500;
 
@@ -103,13 +107,37 @@ impl Steps {
             return Ok(());
         }
         let (reason, message) = match (missing, too_long(&row, &capacity)) {
-            (Some(model), _) => {
-                ("NO_ENGINE_FOR_MODEL", format!("no engine has the model {model}; the batch waits for one"))
-            }
+            (Some(model), _) => match capacity.unfit(model) {
+                Some(why) => (ENGINE_UNFIT, why),
+                None => (
+                    "NO_ENGINE_FOR_MODEL",
+                    format!("no engine has the model {model}; the batch waits for one"),
+                ),
+            },
             (None, Some(message)) => ("NO_ENGINE_QUALIFIES", message),
             (None, None) => ("WAITING_FOR_LANE", "every lane is at work on other batches".to_owned()),
         };
         self.store.explain(batch.id, reason, &message).await
+    }
+
+    /// Says of a running batch that stands still why, if that is because its model is another now or
+    /// because the engines that could go on with it cannot be used.
+    pub(super) async fn look_at_running(&self, batch: OpenBatch) -> Result<(), store::Error> {
+        let Some(row) = self.store.batch(batch.id).await? else { return Ok(()) };
+        if row.chunks.running > 0 {
+            return Ok(());
+        }
+        let Ok(capacity) = self.preparer.capacity().await else { return Ok(()) };
+        if let Some(message) = capacity.changed(&self.store.waiting_pins(batch.id).await?) {
+            return self.store.explain(batch.id, MODEL_CHANGED, &message).await;
+        }
+        match unfit(&row, &capacity) {
+            Some(message) => self.store.explain(batch.id, ENGINE_UNFIT, &message).await,
+            None if [MODEL_CHANGED, ENGINE_UNFIT].contains(&&*row.reason) => {
+                self.store.explain(batch.id, "", "").await
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -128,6 +156,13 @@ fn lesson(batch: &store::Batch) -> Option<(String, bool, Answers)> {
     let alike = stated || plan.unstated_requests == plan.requests;
     let answers = Answers { allowed: if stated { plan.allowed_answer_tokens } else { reserved }, given };
     (complete && one && alike && given > 0).then(|| (first.clone(), stated, answers))
+}
+
+/// Says so if an engine has a model of the batch, cannot be used, and no other has any.
+fn unfit(batch: &store::Batch, capacity: &Capacity) -> Option<String> {
+    let models = || batch.plan.iter().flat_map(|plan| &plan.groups).map(|group| &group.model);
+    let any = models().any(|model| capacity.serves(model));
+    if any { None } else { models().find_map(|model| capacity.unfit(model)) }
 }
 
 /// Says so if no engine has the context that the batch's longest chunk needs.

@@ -19,6 +19,14 @@ pub(crate) fn text(question: &str, words: usize) -> String {
     text
 }
 
+/// Puts a word that depends on `chance` in the place of the last one, unless that is the first.
+pub(crate) fn vary(text: &mut String, chance: u64) {
+    if let Some(last) = text.rfind(' ') {
+        text.truncate(last);
+        text.push_str(&format!(" chance{chance:x}"));
+    }
+}
+
 /// Cuts `text` before the first stop string in it; true if there was one.
 pub(crate) fn stop_at(text: &mut String, stops: &[String]) -> bool {
     let end = stops.iter().filter(|stop| !stop.is_empty()).filter_map(|stop| text.find(stop.as_str())).min();
@@ -56,6 +64,17 @@ mod tests {
     fn the_hash_never_changes() {
         assert_eq!(answer_for("hello"), answer_for("hello"));
         assert_eq!(answer_for("").len(), "answer-".len() + 16);
+    }
+
+    #[test]
+    fn what_varies_is_not_whose_answer_it_is() {
+        let varied = |chance| {
+            let mut answer = text("hello", 3);
+            vary(&mut answer, chance);
+            answer
+        };
+        assert_ne!(varied(1), varied(2));
+        assert!(varied(1).starts_with(&answer_for("hello")) && count_tokens(&varied(1)) == 3);
     }
 
     #[test]

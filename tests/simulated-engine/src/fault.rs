@@ -41,6 +41,8 @@ pub enum Fault {
     DoneFalse,
     /// 200 with `done:false` after 30 equal tokens.
     Repeat,
+    /// The model does not stop by itself: the answer ends where a limit ends it.
+    Endless,
     /// Takes a slot and never answers, until the client leaves or the runner dies.
     Hang,
     /// The runner dies when the prompt is evaluated: this and every other request on a slot fails, the waiting

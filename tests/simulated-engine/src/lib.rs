@@ -2,8 +2,10 @@
 //!
 //! What it copies from the real thing is what a batch runner depends on: slots with a prefix cache each,
 //! a FIFO queue in front of them, reloads on changed options, context limits, statuses, error texts and
-//! counts. Its answers are a function of the question ([`answer_for`]), a token is a whitespace-separated
-//! word, its speeds are settable, and its faults come on demand ([`Rule`]). It is no measure of quality
+//! counts, and what hurts: versions and model families with peculiarities, sliding-window caches, slots and
+//! memory that are lost, runners and schedulers that hang. Its answers are a function of the question
+//! ([`answer_for`]), a token is a whitespace-separated word, its speeds are settable, and its faults come
+//! on demand ([`Rule`], [`Running`]). It is no measure of quality
 //! or of real speed, and slots do not slow each other down.
 
 mod answer;
@@ -13,6 +15,7 @@ mod fault;
 mod library;
 mod options;
 mod process;
+mod release;
 mod schema;
 mod stats;
 mod tokens;

@@ -25,6 +25,8 @@ pub(crate) struct Model {
     /// Bytes of its files.
     pub(crate) size: u64,
     pub(crate) modified: String,
+    /// Renders with a template of its own instead of Ollama's.
+    pub(crate) native: bool,
     /// As it was given when the model was created.
     pub(crate) template: Option<String>,
 }
@@ -66,6 +68,8 @@ impl Library {
             names.iter().map(|name| Model::given(options, name, embedding)).collect()
         };
         let mut models = made(&options.models, false);
+        let native = |model| Model { native: true, ..model };
+        models.extend(made(&options.native_models, false).into_iter().map(native));
         models.extend(made(&options.embedding_models, true));
         let held = Held { models, blobs: HashMap::new() };
         Self { held: Mutex::new(held), registry: made(&options.registry, false) }
@@ -129,6 +133,7 @@ impl Model {
             embedding,
             size: options.weights,
             modified: MODIFIED.into(),
+            native: false,
             template: None,
         }
     }
@@ -148,6 +153,7 @@ impl Model {
             digest: sha256(["created", digest, said, &about.to_string()]),
             size: blob.size,
             modified: Timestamp::now().to_string(),
+            native: false,
             template,
         }
     }

@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Parser, ValueEnum};
+
+use crate::release::Release;
 
 /// Which line of Ollama is emulated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -23,12 +26,23 @@ pub struct Options {
     /// Address to listen on; port 0 takes a free one.
     #[arg(long, default_value = "127.0.0.1:0")]
     pub listen: SocketAddr,
+    /// Where the runner tells of its slots and counters, as llama-server does on a port of its own
+    /// (`/slots`, and `/metrics` as with `LLAMA_ARG_ENDPOINT_METRICS`); absent: nowhere.
+    #[arg(long)]
+    pub runner_listen: Option<SocketAddr>,
     /// Requests run in parallel (`OLLAMA_NUM_PARALLEL`); embedding models always have one slot.
     #[arg(long, default_value_t = 4)]
     pub slots: usize,
     /// Name of a chat model it has; may be repeated. One model is loaded at a time.
     #[arg(long = "model", default_value = "simulated")]
     pub models: Vec<String>,
+    /// Name of one of the models whose template is the model's own and not Ollama's: a prompt that is too
+    /// long for them is llama-server's business, which cuts nothing. May be repeated.
+    #[arg(long = "native-model")]
+    pub native_models: Vec<String>,
+    /// Family of the models. Some run one request at a time, whatever `slots` says.
+    #[arg(long, default_value = "llama")]
+    pub family: String,
     /// Name of an embedding model it has; may be repeated.
     #[arg(long = "embedding-model")]
     pub embedding_models: Vec<String>,
@@ -59,7 +73,8 @@ pub struct Options {
     /// Tokens of an answer to which no limit and no schema applies.
     #[arg(long, default_value_t = 16)]
     pub answer_tokens: usize,
-    /// Context of one slot, in tokens, when a request names none (`OLLAMA_CONTEXT_LENGTH`).
+    /// Context of one slot, in tokens, when a request names none (`OLLAMA_CONTEXT_LENGTH`); 0: by how
+    /// much VRAM there is.
     #[arg(long, default_value_t = 4096)]
     pub context: usize,
     /// Hard context of the models, in tokens; caps `num_ctx`.
@@ -74,6 +89,13 @@ pub struct Options {
     /// Which line of Ollama to emulate.
     #[arg(long, value_enum, default_value = "0.33")]
     pub emulate: Emulate,
+    /// Version to report and to behave as, e.g. `0.12.5`; `0.0.0` is a development build. Without it, a
+    /// release of the line that is emulated.
+    #[arg(long)]
+    pub release: Option<String>,
+    /// Version to report instead of the one that it behaves as: a build from a source tree says `0.0.0`.
+    #[arg(long)]
+    pub reports: Option<String>,
     /// Report `prompt_eval_cached_count`, as Ollama does from v0.33.3.
     #[arg(long)]
     pub report_cached: bool,
@@ -104,6 +126,28 @@ pub struct Options {
     /// Length of a key and of a value of one head; the cache holds them in f16.
     #[arg(long, default_value_t = 128)]
     pub head_length: u64,
+    /// Tokens that a token sees in all layers but every sixth (sliding-window attention); 0: all of them.
+    #[arg(long, default_value_t = 0)]
+    pub sliding_window: usize,
+    /// Keep the whole cache of those layers too: more memory, and every prefix can be reused.
+    #[arg(long, env = "LLAMA_ARG_SWA_FULL", value_parser = FalseyValueParser::new())]
+    pub swa_full: bool,
+    /// KiB of host memory that every request leaves behind in the runner, as real pages.
+    #[arg(long, default_value_t = 0)]
+    pub leak_kib: u64,
+    /// Copy every prompt that leaves a slot to host memory, as real pages. Only the memory is copied from
+    /// the real thing: no prompt comes back.
+    #[arg(long)]
+    pub cache_prompts: bool,
+    /// MiB of those copies; llama-server's own default.
+    #[arg(long, env = "LLAMA_ARG_CACHE_RAM", default_value_t = 8_192)]
+    pub cache_ram: u64,
+    /// A client that leaves a stream takes a slot with it until the model is loaded anew.
+    #[arg(long)]
+    pub leak_streams: bool,
+    /// Answers differ with what else runs and with what was cached, as sums of floating point numbers do.
+    #[arg(long)]
+    pub nondeterministic: bool,
     /// Largest request body taken, in bytes.
     #[arg(long, default_value_t = 64 << 20)]
     pub max_body: usize,
@@ -115,6 +159,24 @@ pub struct Options {
     pub threads: usize,
 }
 
+/// Families of which Ollama runs one request at a time.
+const ALONE: [&str; 10] = [
+    "mllama",
+    "qwen3vl",
+    "qwen3vlmoe",
+    "qwen35",
+    "qwen35moe",
+    "qwen3next",
+    "lfm2",
+    "lfm2moe",
+    "nemotron_h",
+    "nemotron_h_moe",
+];
+/// Default contexts by the bytes of VRAM that there are at least.
+const TIERS: [(u64, usize); 2] = [(47 << 30, 262_144), (23 << 30, 32_768)];
+/// The default context below all of them.
+const SMALLEST: usize = 4_096;
+
 // === impl Options ===
 
 impl Default for Options {
@@ -125,7 +187,56 @@ impl Default for Options {
 
 impl Options {
     pub(crate) fn is_v0_33(&self) -> bool {
-        self.emulate == Emulate::V0_33
+        self.as_release().map_or(self.emulate == Emulate::V0_33, Release::runs_llama_server)
+    }
+
+    /// What it says to be.
+    pub(crate) fn version(&self) -> &str {
+        let line = if self.emulate == Emulate::V0_33 { "0.33.0" } else { "0.12.6" };
+        self.reports.as_deref().or(self.release.as_deref()).unwrap_or(line)
+    }
+
+    /// Whether prompts that are too long are cut whatever a request says.
+    pub(crate) fn always_truncates(&self) -> bool {
+        self.as_release().is_some_and(|release| !release.refuses_long_prompts())
+    }
+
+    /// Whether what came from a cache is left out of the tokens of a prompt.
+    pub(crate) fn counts_only_evaluated(&self) -> bool {
+        self.as_release().is_some_and(Release::counts_only_evaluated)
+    }
+
+    /// Whether what came from a cache is counted in a field of its own.
+    pub(crate) fn counts_cached(&self) -> bool {
+        self.report_cached || self.as_release().is_some_and(Release::counts_cached)
+    }
+
+    fn as_release(&self) -> Option<Release> {
+        self.release.as_deref().and_then(Release::parse)
+    }
+
+    /// Requests that a runner of the family runs in parallel.
+    pub(crate) fn slots_for(&self, embedding: bool) -> usize {
+        let alone =
+            if self.is_v0_33() { ALONE.contains(&self.family.as_str()) } else { self.family == "mllama" };
+        if embedding || alone { 1 } else { self.slots }
+    }
+
+    /// Context of one slot when a request names none.
+    pub(crate) fn default_context(&self) -> usize {
+        let room = self.vram.unwrap_or(u64::MAX);
+        match self.context {
+            0 if self.is_v0_33() => {
+                TIERS.iter().find(|(bytes, _)| room >= *bytes).map_or(SMALLEST, |tier| tier.1)
+            }
+            0 => SMALLEST,
+            stated => stated,
+        }
+    }
+
+    /// Bytes of one token in the cache of all layers, in f16: keys and values.
+    pub(crate) fn token_bytes(&self) -> u64 {
+        self.layers * self.kv_heads * 2 * self.head_length * 2
     }
 
     /// Time to evaluate `tokens` of a prompt.
@@ -162,6 +273,28 @@ mod tests {
         assert_eq!((options.slots, options.answer_ms, options.load_ms), (4, 0, 0));
         assert_eq!(options.models, ["simulated"]);
         assert_eq!(options.prefill_time(5_000), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_default_context_follows_the_vram() {
+        let context = |vram, release: &str| {
+            let release = Some(release.to_owned());
+            Options { context: 0, vram, release, ..Options::default() }.default_context()
+        };
+        let of = |gib: u64| context(Some(gib << 30), "0.33.0");
+        assert_eq!([of(80), of(24), of(16), of(0)], [262_144, 32_768, 4_096, 4_096]);
+        assert_eq!((context(None, "0.33.0"), context(None, "0.12.6")), (262_144, 4_096));
+        assert_eq!(Options::default().default_context(), 4_096);
+    }
+
+    #[test]
+    fn some_families_run_alone() {
+        let slots = |family: &str, emulate| {
+            Options { family: family.into(), emulate, ..Options::default() }.slots_for(false)
+        };
+        assert_eq!((slots("qwen35", Emulate::V0_33), slots("qwen35", Emulate::V0_12)), (1, 4));
+        assert_eq!((slots("mllama", Emulate::V0_12), slots("llama", Emulate::V0_33)), (1, 4));
+        assert_eq!(Options::default().slots_for(true), 1);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Router;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -24,6 +25,7 @@ pub struct SimulatedEngine;
 #[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
+    runner: Option<SocketAddr>,
     engine: Arc<Engine>,
 }
 
@@ -42,33 +44,43 @@ impl SimulatedEngine {
     /// # Errors
     /// The address cannot be bound, or no thread started.
     pub fn start(options: Options) -> io::Result<Running> {
-        let listener = std::net::TcpListener::bind(options.listen)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+        let (listener, address) = bind(options.listen)?;
+        let runner = options.runner_listen.map(bind).transpose()?;
+        let runner_address = runner.as_ref().map(|(_, address)| *address);
         let runtime = Builder::new_multi_thread()
             .worker_threads(options.threads.max(1))
             .thread_name("simulated-engine")
             .enable_all()
             .build()?;
-        let listener = {
-            let _inside = runtime.enter();
-            TcpListener::from_std(listener)?
-        };
         let process = Arc::new(Process { alive: Mutex::default(), dead: CancellationToken::new() });
         let engine = Arc::new(new_engine(options, process.clone()));
-        let router = api::router(engine.clone());
         let mut tasks = JoinSet::new();
-        let serve = async move {
-            let listener = listener.tap_io(|connection| {
-                // Without it a small answer may wait for an acknowledgement; a failure only costs time.
-                let _ = connection.set_nodelay(true);
-            });
-            let _ = axum::serve(listener, router).await;
-        };
-        tasks.spawn_on(serve, runtime.handle());
+        {
+            let _inside = runtime.enter();
+            tasks.spawn(serve(TcpListener::from_std(listener)?, api::router(engine.clone())));
+            if let Some((listener, _)) = runner {
+                tasks.spawn(serve(TcpListener::from_std(listener)?, api::runner_router(engine.clone())));
+            }
+        }
         process.lock().replace((runtime, tasks));
-        Ok(Running { address, engine })
+        Ok(Running { address, runner: runner_address, engine })
     }
+}
+
+/// Listens, and says where.
+fn bind(address: SocketAddr) -> io::Result<(std::net::TcpListener, SocketAddr)> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+async fn serve(listener: TcpListener, router: Router) {
+    let listener = listener.tap_io(|connection| {
+        // Without it a small answer may wait for an acknowledgement; a failure only costs time.
+        let _ = connection.set_nodelay(true);
+    });
+    let _ = axum::serve(listener, router).await;
 }
 
 // === impl Running ===
@@ -77,6 +89,11 @@ impl Running {
     /// `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Where the runner tells of itself, if it does: `http://127.0.0.1:PORT`.
+    pub fn runner_url(&self) -> Option<String> {
+        self.runner.map(|address| format!("http://{address}"))
     }
 
     /// Where it listens; give it to `Options::listen` to start another one in its place.
@@ -103,6 +120,28 @@ impl Running {
     /// Kills the runner, whatever it does: as `Fault::Crash`, from outside.
     pub fn crash(&self) {
         self.engine.scheduler.crash();
+    }
+
+    /// Stops the runner in the middle of whatever it does, as SIGSTOP would: the API still answers.
+    /// A runner that takes its place runs.
+    pub fn freeze(&self) {
+        self.engine.scheduler.freeze(true);
+    }
+
+    /// Lets a frozen runner go on.
+    pub fn thaw(&self) {
+        self.engine.scheduler.freeze(false);
+    }
+
+    /// An eviction that never ends: the runner goes when it is idle, and whoever comes waits for ever
+    /// for the next one, until `release` or another process. The API still answers.
+    pub fn deadlock(&self) {
+        self.engine.scheduler.deadlock(true);
+    }
+
+    /// Ends a deadlock.
+    pub fn release(&self) {
+        self.engine.scheduler.deadlock(false);
     }
 
     /// Stops as a killed process does: connections are cut, nothing is answered.

@@ -33,6 +33,10 @@ pub struct Snapshot {
     pub loads: u64,
     /// Deaths of a runner.
     pub crashes: u64,
+    /// Answers that were streamed, whole or not.
+    pub streams: u64,
+    /// Slots taken for ever by clients that left a stream.
+    pub lost_slots: u64,
     /// By system prompt, its identity (a stable hash in hex) as key; empty for requests without one.
     pub system_prompts: BTreeMap<String, SystemPrompt>,
     /// Answers by marker: the rest of a word that begins with `marker=` in the question.
@@ -131,6 +135,19 @@ impl Stats {
 
     pub(crate) fn crashed(&self) {
         self.lock().totals.crashes += 1;
+    }
+
+    pub(crate) fn streamed(&self) {
+        self.lock().totals.streams += 1;
+    }
+
+    pub(crate) fn lost_slot(&self) {
+        self.lock().totals.lost_slots += 1;
+    }
+
+    /// Requests being served now.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.lock().totals.in_flight
     }
 
     pub(crate) fn faulted(&self) {

@@ -74,7 +74,7 @@ mod tests {
             let tokenizer = build(&Definition::TokenizerJson(tokenizer_json(&options))).unwrap();
             let mut chat = Vec::new();
             for (text, role) in texts.iter().zip(["system", "user", "wizard", "assistant"].iter().cycle()) {
-                let overflow = Overflow { truncate: false, shift: false };
+                let overflow = Overflow { truncate: false, shift: false, native: false };
                 let raw = Prompt::raw(&options, text, 1 << 20, overflow).unwrap();
                 assert_eq!(tokenizer.count(text), raw.len() as u64, "{text}");
                 chat.push(Message { role: (*role).into(), content: text.clone() });

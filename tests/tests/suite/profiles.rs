@@ -1,8 +1,8 @@
 //! Profiles: kept, listed, used for what they were measured on, and for nothing else.
 
 use caravan_proto::v1::{
-    Batch, CreateBatchRequest, CreateProfileRequest, Engine, ListExecutorsRequest, ListProfilesRequest, Plan,
-    Profile, ReusePoint, plan::Origin,
+    Basis, Batch, CreateBatchRequest, CreateProfileRequest, Engine, ListExecutorsRequest,
+    ListProfilesRequest, Plan, Profile, ReusePoint, plan::Origin,
 };
 use caravan_simulated_engine::{Options, SimulatedEngine, text_of};
 use caravan_tests::{Api, Input, MODEL, Predicted, Shape, Up, predict, profile_of, reason};
@@ -112,6 +112,7 @@ async fn a_plan_says_why_a_prefix_is_not_reused() -> anyhow::Result<()> {
         prefix_tokens,
         own_tokens: 50,
         reused,
+        basis: Basis::Measured.into(),
         needs: needs.into(),
         ..Default::default()
     };
@@ -126,7 +127,7 @@ async fn a_plan_says_why_a_prefix_is_not_reused() -> anyhow::Result<()> {
     let plan = plan(&api, &file).await?;
     let mut groups: Vec<_> = plan.groups.iter().map(|group| group.not_reused.as_str()).collect();
     groups.sort_unstable();
-    let why = "calibration saw a prefix of 100 tokens evaluated anew with every request: a longer prefix";
+    let why = "calibration saw a prefix of 100 tokens evaluated anew with every request; what it needs: a longer prefix";
     assert_eq!(groups, ["", why]);
     assert!(plan.warnings.iter().any(|warning| warning.contains("1 shared prefixes")), "{:?}", plan.warnings);
     Ok(())

@@ -54,7 +54,7 @@ async fn online(options: &BatchOptions, file: &Path, context: &Context) -> Resul
     let uploaded = async {
         let server = Server::connect(&context.server).await?;
         let (input, batch) = options.read(file).await?;
-        let transfer = Transfer::new(input.size());
+        let transfer = Transfer::new("uploading", input.size());
         let file = upload(&server, &input, &transfer).await?;
         Ok((server, Batch { input_file: file.name, ..batch }))
     };

@@ -50,6 +50,7 @@ pub struct Ollama {
     url: Url,
     connection: Connection,
     tokenizers: Tokenizers,
+    partial_offload: bool,
     seen: Mutex<Seen>,
 }
 
@@ -77,14 +78,20 @@ impl Ollama {
     /// If the URL is not http, or the HTTP client cannot be set up.
     pub fn new(url: &Url, options: Options) -> Result<Self, Error> {
         let connection = Connection::new(url, options)?;
-        let (tokenizers, seen) = Default::default();
-        Ok(Self { url: url.clone(), connection, tokenizers, seen })
+        let (tokenizers, partial_offload, seen) = Default::default();
+        Ok(Self { url: url.clone(), connection, tokenizers, partial_offload, seen })
     }
 
     /// The same with files that models' prompts are counted with.
     #[must_use]
     pub fn with_tokenizers(self, tokenizers: Tokenizers) -> Self {
         Self { tokenizers, ..self }
+    }
+
+    /// The same, where a model serves too of which a part is on the CPU.
+    #[must_use]
+    pub fn with_partial_offload(self, partial_offload: bool) -> Self {
+        Self { partial_offload, ..self }
     }
 
     /// The key of a model's vocabulary: its digest, which stands for its template as well, with that
@@ -118,6 +125,25 @@ impl Ollama {
         let tags: Tags = self.connection.get("/api/tags").await?.read()?;
         // Only what this host runs itself.
         Ok(tags.models.into_iter().filter(|tag| tag.remote_host.is_empty()).collect())
+    }
+
+    /// Undoes a load that put a part of the model on the CPU, unless that is wanted.
+    async fn partly_loaded(&self, model: &str, loaded: Loaded) -> Result<(), Failure> {
+        let Loaded { size, size_vram, context } = loaded;
+        tracing::warn!(model, size, size_vram, context, "model is partly on the CPU");
+        if self.partial_offload {
+            return Ok(());
+        }
+        if let Err(failure) = self.unload(model).await {
+            tracing::warn!(model, %failure, "not unloaded");
+        }
+        let message = format!(
+            "with a context of {context} only {} of {} MiB are in VRAM, the rest would run on the CPU: it needs a \
+             smaller max_context, fewer slots (OLLAMA_NUM_PARALLEL), or partial_offload = true",
+            size_vram >> 20,
+            size >> 20
+        );
+        Err(Failure::own(Class::Model, Failure::LOAD_OUT_OF_MEMORY, message))
     }
 
     /// Loads once and says how the model is loaded then.
@@ -191,8 +217,7 @@ impl Engine for Ollama {
             );
         }
         if 0 < loaded.size_vram && loaded.size_vram < loaded.size {
-            let Loaded { size, size_vram, .. } = loaded;
-            tracing::warn!(model, size, size_vram, "model is partly on the CPU");
+            self.partly_loaded(model, loaded).await?;
         }
         self.seen().contexts.insert(bare(model).to_owned(), loaded.context);
         let version = self.seen().version;

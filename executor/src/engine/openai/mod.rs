@@ -19,6 +19,7 @@ use serde_json::{Map, json};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
+use super::acquire::{ModelFile, Progress};
 use super::answer::Stamp;
 use super::connection::{Connection, Error, Options};
 use super::tokenizers::{self, Found, Source, Tokenizers};
@@ -161,6 +162,14 @@ impl Engine for OpenAi {
             Some((source, _)) => Ok(Facts { template, ..source.facts().await? }),
             None => Ok(Facts { template, ..Facts::default() }),
         }
+    }
+
+    async fn pull(&self, _: &str, _: Progress<'_>) -> Result<(), Failure> {
+        Err(Failure::fixed_model())
+    }
+
+    async fn import(&self, _: &str, _: &dyn ModelFile, _: Progress<'_>) -> Result<(), Failure> {
+        Err(Failure::fixed_model())
     }
 
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {

@@ -1,7 +1,10 @@
 //! The wrapper against a library that answers what a test says.
 
+use caravan_simulated_nvml::{Card, SimulatedNvml};
+
 use super::*;
-use crate::tests::nvml::{Card, GIB, Library};
+
+const GIB: u64 = 1 << 30;
 
 fn process(pid: i64, bytes: Option<u64>) -> GpuProcess {
     GpuProcess { pid, vram_bytes: bytes.map(|bytes| bytes.try_into().unwrap()), engine: String::new() }
@@ -9,14 +12,14 @@ fn process(pid: i64, bytes: Option<u64>) -> GpuProcess {
 
 #[test]
 fn everything_is_read_of_each_gpu() {
-    let library = Library::build();
+    let nvml = SimulatedNvml::build().unwrap();
     let small = Card { used: 3 * GIB, total: 24 * GIB, compute: &[(11, GIB), (12, 2 * GIB)] };
-    library.say_cards(&[small, Card { used: 0, total: 80 * GIB, compute: &[] }]);
-    let gpus = Nvml::new(&library.path()).sample().unwrap();
+    nvml.show(&[small, Card { used: 0, total: 80 * GIB, compute: &[] }]).unwrap();
+    let gpus = Nvml::new(nvml.path()).sample().unwrap();
     let bytes = |gib: u64| Some(i64::try_from(gib * GIB).unwrap());
     let first = Gpu {
         index: 0,
-        name: "Test GPU".into(),
+        name: "Simulated GPU".into(),
         uuid: "GPU-0".into(),
         vram_used_bytes: bytes(3),
         vram_total_bytes: bytes(24),
@@ -43,9 +46,10 @@ fn everything_is_read_of_each_gpu() {
 
 #[test]
 fn what_fails_has_its_reason_and_hides_nothing_else() {
-    let library = Library::build();
-    library.say("count=2\n0.name=Old GPU\n0.used=5\n0.total=8\n0.power=!4\n0.compute=7:?\n1.handle=!15\n");
-    let gpus = Nvml::new(&library.path()).sample().unwrap();
+    let nvml = SimulatedNvml::build().unwrap();
+    nvml.say("count=2\n0.name=Old GPU\n0.used=5\n0.total=8\n0.power=!4\n0.compute=7:?\n1.handle=!15\n")
+        .unwrap();
+    let gpus = Nvml::new(nvml.path()).sample().unwrap();
     let (old, lost) = (&gpus[0], &gpus[1]);
     assert_eq!((old.vram_used_bytes, old.vram_free_bytes), (Some(5), Some(3)));
     assert_eq!((old.power_watts, old.temperature_celsius, old.utilization_percent), (None, None, None));
@@ -66,10 +70,10 @@ fn what_fails_has_its_reason_and_hides_nothing_else() {
 
 #[test]
 fn a_split_gpu_is_said_to_be_split_and_its_processes_are_counted_once() {
-    let library = Library::build();
+    let nvml = SimulatedNvml::build().unwrap();
     // 5 runs on two instances; 6 computes and draws.
-    library.say("count=1\n0.mig=1\n0.compute=5:10 5:20 6:40\n0.graphics=6:40 9:1\n");
-    let gpu = Nvml::new(&library.path()).sample().unwrap().remove(0);
+    nvml.say("count=1\n0.mig=1\n0.compute=5:10 5:20 6:40\n0.graphics=6:40 9:1\n").unwrap();
+    let gpu = Nvml::new(nvml.path()).sample().unwrap().remove(0);
     assert_eq!(gpu.mig, Some(true));
     assert_eq!(gpu.processes, [process(6, Some(40)), process(5, Some(30)), process(9, Some(1))]);
     assert_eq!((gpu.vram_used_bytes, gpu.vram_total_bytes), (None, None), "never 0");
@@ -77,25 +81,25 @@ fn a_split_gpu_is_said_to_be_split_and_its_processes_are_counted_once() {
 
 #[test]
 fn more_processes_than_the_wrapper_expected_are_read_at_the_next_call() {
-    let library = Library::build();
+    let nvml = SimulatedNvml::build().unwrap();
     let many: Vec<_> = (1..=40).map(|pid| (pid, u64::from(pid))).collect();
-    library.say_cards(&[Card { used: 1, total: 2, compute: &many }]);
-    let gpu = Nvml::new(&library.path()).sample().unwrap().remove(0);
+    nvml.show(&[Card { used: 1, total: 2, compute: &many }]).unwrap();
+    let gpu = Nvml::new(nvml.path()).sample().unwrap().remove(0);
     assert_eq!((gpu.processes.len(), gpu.processes[0].pid), (40, 40));
 }
 
 #[test]
 fn a_library_that_is_not_there_or_fails_is_a_reason_and_is_looked_for_again() {
-    let library = Library::build();
-    library.say("init=!9\n");
-    let mut nvml = Nvml::new(&library.path());
-    assert_eq!(nvml.sample(), Err("NVIDIA driver is not loaded".into()));
-    library.say_cards(&[Card::default()]);
-    assert_eq!(nvml.sample().unwrap().len(), 1, "the driver was loaded in between");
-    library.say("count=!1\n");
-    assert_eq!(nvml.sample(), Err("NVML was not first initialized with `Nvml::init()`".into()));
-    library.remove();
-    assert_eq!(nvml.sample(), Err("libnvidia-ml.so.1 not found".into()));
+    let nvml = SimulatedNvml::build().unwrap();
+    nvml.say("init=!9\n").unwrap();
+    let mut reader = Nvml::new(nvml.path());
+    assert_eq!(reader.sample(), Err("NVIDIA driver is not loaded".into()));
+    nvml.show(&[Card::default()]).unwrap();
+    assert_eq!(reader.sample().unwrap().len(), 1, "the driver was loaded in between");
+    nvml.say("count=!1\n").unwrap();
+    assert_eq!(reader.sample(), Err("NVML was not first initialized with `Nvml::init()`".into()));
+    nvml.uninstall().unwrap();
+    assert_eq!(reader.sample(), Err("libnvidia-ml.so.1 not found".into()));
 }
 
 #[test]

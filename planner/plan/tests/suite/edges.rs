@@ -134,7 +134,7 @@ fn the_largest_numbers_do_not_overflow() {
         policy.stated = StatedTokens { max_context: huge, system: huge, exchange: huge, user: huge };
         policy.max_time = Some(Micros(u64::MAX));
         let mut slow = fleet(u32::MAX);
-        slow.speeds[0].decode_tokens_per_second = f64::MIN_POSITIVE;
+        slow.speeds[0].answer_seconds = f64::MAX;
         let largest = Request { bytes: u32::MAX, ..request(0, 1, u32::MAX) };
         let plan = planned(&[largest; 9], &[head(u32::MAX / 4)], &[slow], &policy);
         assert_eq!(plan.order.len() + plan.rejected.len(), 9);

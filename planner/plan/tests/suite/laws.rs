@@ -51,11 +51,12 @@ impl Case {
         let head = self.head(request.group);
         let own = u64::from(request.prompt_tokens.saturating_sub(head.prefix_tokens));
         let fleet = &self.fleets[head.model as usize];
-        let nanos = |speed: f64| (speed > 0.0).then(|| (1e9 / speed).round() as u64);
+        let nanos = |seconds: f64| (seconds * 1e9).round() as u64;
         let at = fleet.speeds.iter().find(|speed| fleet.lanes.max(1) <= speed.lanes);
-        let cost = at.or(fleet.speeds.last()).and_then(|speed| {
-            let request = (speed.request_seconds * 1e9).round() as u64;
-            Some((nanos(speed.prefill_tokens_per_second)?, nanos(speed.decode_tokens_per_second)?, request))
+        let known = at.or(fleet.speeds.last()).filter(|speed| speed.prompt_seconds.is_finite());
+        let cost = known.map(|speed| {
+            let token = |seconds| nanos(seconds).max(1);
+            (token(speed.prompt_seconds), token(speed.answer_seconds), nanos(speed.request_seconds))
         });
         let (prompt, answer, request) = cost.unwrap_or((1, 32, 0));
         own * prompt + (self.exchange(ordinal) - own) * answer + request
@@ -90,12 +91,12 @@ fn requests(groups: u32) -> impl Generator<Value = Vec<Request>> {
 }
 
 fn fleet() -> impl Generator<Value = Fleet> {
-    let rate = || prop_oneof![10 => 1.0..5_000.0f64, 1 => Just(0.0)];
-    let speed = (1..30u32, rate(), rate(), 0.0..2.0f64).prop_map(
-        |(lanes, prefill_tokens_per_second, decode_tokens_per_second, request_seconds)| Speed {
+    let time = || prop_oneof![10 => 2e-4..1.0f64, 1 => Just(0.0), 1 => Just(f64::NAN)];
+    let speed = (1..30u32, time(), 2e-4..1.0f64, 0.0..2.0f64).prop_map(
+        |(lanes, prompt_seconds, answer_seconds, request_seconds)| Speed {
             lanes,
-            prefill_tokens_per_second,
-            decode_tokens_per_second,
+            prompt_seconds,
+            answer_seconds,
             request_seconds,
         },
     );

@@ -11,12 +11,8 @@ struct Run {
 }
 
 /// What one lane does in the tests, if the fleet does not say otherwise.
-const SPEED: Speed = Speed {
-    lanes: 1,
-    prefill_tokens_per_second: 2_000.0,
-    decode_tokens_per_second: 50.0,
-    request_seconds: 0.0,
-};
+const SPEED: Speed =
+    Speed { lanes: 1, prompt_seconds: 1.0 / 2_000.0, answer_seconds: 1.0 / 50.0, request_seconds: 0.0 };
 
 /// Lanes take chunks as `Chunk` says; a lane keeps one prefix. Lane 0 takes `slowness` times as long as planned.
 fn run(plan: &Plan, input: &Input<'_>, lanes: usize, slowness: f64) -> Run {
@@ -53,8 +49,8 @@ fn run(plan: &Plan, input: &Input<'_>, lanes: usize, slowness: f64) -> Run {
             answer += request.answer_tokens.map_or(0, |tokens| u64::from(tokens.get()));
         }
         evaluated += prompt;
-        let time = prompt as f64 / speed.prefill_tokens_per_second
-            + answer as f64 / speed.decode_tokens_per_second
+        let time = prompt as f64 * speed.prompt_seconds
+            + answer as f64 * speed.answer_seconds
             + f64::from(chunk.requests()) * speed.request_seconds;
         at[lane] = Some((clock + time * if lane == 0 { slowness } else { 1.0 }, Some(chunk)));
     }
@@ -66,8 +62,11 @@ fn floor(requests: &[Request], heads: &[Head], lanes: usize) -> Run {
     let own = |r: &Request| u64::from(r.prompt_tokens - heads[r.group as usize].prefix_tokens);
     let evaluated = prefixes + requests.iter().map(own).sum::<u64>();
     let answers: u64 = requests.iter().filter_map(|r| r.answer_tokens).map(|t| u64::from(t.get())).sum();
-    let (prefill, decode) = (SPEED.prefill_tokens_per_second, SPEED.decode_tokens_per_second);
-    Run { seconds: (evaluated as f64 / prefill + answers as f64 / decode) / lanes as f64, evaluated }
+    Run {
+        seconds: (evaluated as f64 * SPEED.prompt_seconds + answers as f64 * SPEED.answer_seconds)
+            / lanes as f64,
+        evaluated,
+    }
 }
 
 fn both(requests: &[Request], heads: &[Head], fleet: Fleet) -> (Plan, Run, Run) {
@@ -144,8 +143,8 @@ fn a_longer_request_makes_a_longer_batch() {
 fn few_requests_run_at_the_speed_of_few() {
     let speed = |lanes, times: f64| Speed {
         lanes,
-        prefill_tokens_per_second: 2_000.0 * times,
-        decode_tokens_per_second: 50.0 * times,
+        prompt_seconds: SPEED.prompt_seconds / times,
+        answer_seconds: SPEED.answer_seconds / times,
         request_seconds: 0.0,
     };
     let fleet = || Fleet { speeds: vec![speed(1, 4.0), speed(2, 2.0), speed(4, 1.0)], ..fleet(4) };

@@ -72,7 +72,7 @@ fn what_was_measured_wins_over_the_window() {
     // No batch was measured that keeps this length with so much behind it.
     assert_eq!(expected(&fleet, 2_000, 700), (Reuse::BeyondBatch { largest: Tokens(512) }, 0));
     assert_eq!(expected(&fleet, 5_000, 700), (Reuse::Kept, 2_048));
-    assert_eq!(expected(&fleet, 5_000, 3_000), (Reuse::BeyondBatch { largest: Tokens(2_048) }, 0));
+    assert_eq!(expected(&fleet, 5_000, 3_000), (Reuse::Refuted { point: 2 }, 0));
     // A prefix within the window that is kept: the engine holds more than the window.
     let full = measured(&[point(256, 100, 0, true), point(1_024, 100, 0, true)]);
     assert_eq!(expected(&full, 300, 3_000), (Reuse::Kept, 0));
@@ -83,6 +83,11 @@ fn a_model_that_keeps_nothing_is_planned_so() {
     let recurrent = Fleet { reuse: vec![point(512, 100, 0, false), point(2_048, 100, 0, false)], ..fleet(4) };
     assert_eq!(expected(&recurrent, 600, 50), (Reuse::Refuted { point: 0 }, 0));
     assert_eq!(expected(&recurrent, 3_000, 50), (Reuse::Refuted { point: 1 }, 0));
+    // Kept up to a checkpoint only: short parts may follow, long ones not.
+    let checkpoint = [point(1_024, 64, 0, true), point(1_024, 640, 0, false)];
+    let hybrid = Fleet { reuse: checkpoint.to_vec(), ..fleet(4) };
+    assert_eq!(expected(&hybrid, 2_000, 500), (Reuse::Kept, 0));
+    assert_eq!(expected(&hybrid, 2_000, 700), (Reuse::Refuted { point: 1 }, 0));
     let whole = Fleet { reuse: vec![point(512, 100, 0, true)], ..fleet(4) };
     assert_eq!(expected(&whole, 100, 5_000), (Reuse::Kept, 0));
 }

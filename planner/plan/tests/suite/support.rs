@@ -27,8 +27,8 @@ pub(crate) fn fleet(lanes: u32) -> Fleet {
         context: Tokens(32_768),
         speeds: vec![Speed {
             lanes: 1,
-            prefill_tokens_per_second: 2_000.0,
-            decode_tokens_per_second: 50.0,
+            prompt_seconds: 1.0 / 2_000.0,
+            answer_seconds: 1.0 / 50.0,
             request_seconds: 0.0,
         }],
         sliding_window: None,

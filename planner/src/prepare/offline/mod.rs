@@ -91,7 +91,7 @@ impl Offline {
     }
 
     /// As for a profile that a server is sent, but that the kind of engine may be open, and the slots if lanes
-    /// are given.
+    /// are given. The context is not: no engine tells it.
     fn check(&self) -> Result<(), Wrong> {
         let mut profile = self.profile.clone();
         if profile.engine_kind == 0 {
@@ -100,7 +100,11 @@ impl Offline {
         if self.lanes.is_some() {
             profile.slots = profile.slots.max(1);
         }
-        profiles::check(&profile)
+        profiles::check(&profile)?;
+        match profile.max_context {
+            1.. => Ok(()),
+            _ => Err(Wrong { field: "max_context".to_owned(), wanted: "1 or more" }),
+        }
     }
 
     /// One engine that is as the profile says, or as many such engines side by side, taken for one.

@@ -8,7 +8,7 @@ use super::{
     Sqlite,
     cells::{Cells, blob},
 };
-use crate::store::{Claim, Error, Offer, Wanted};
+use crate::store::{Claim, Error, Offer, Pin, Wanted};
 
 /// A statement in which `{pinned}` says of batch `b` and offer `w`, bound as [model, context, digest, pins],
 /// that the batch is held to this digest, or to none yet and the offer may pin.
@@ -191,6 +191,21 @@ async fn pin(tx: &mut SqliteConnection, claim: &Claim) -> Result<Option<bool>, E
     let pinned = sqlx::query_scalar(PINNED).bind(blob(claim.batch)).bind(&claim.model).bind(&claim.digest);
     let same: bool = pinned.fetch_one(tx).await?;
     Ok(same.then_some(false))
+}
+
+pub(super) async fn waiting_pins(store: &Sqlite, id: BatchId) -> Result<Vec<Pin>, Error> {
+    const WAITING: &str = "
+        SELECT p.model, p.digest FROM pins p
+        WHERE p.batch = ?1 AND EXISTS (
+            SELECT 1 FROM chunks q INDEXED BY chunks_queued
+            WHERE q.state = 0 AND q.batch = p.batch AND q.model = p.model)
+        ORDER BY p.model";
+
+    let pin = |row: &SqliteRow| {
+        let cells = Cells::of("pins", row);
+        Ok(Pin { model: cells.get("model")?, digest: cells.get("digest")? })
+    };
+    sqlx::query(WAITING).bind(blob(id)).fetch_all(&store.read).await?.iter().map(pin).collect()
 }
 
 /// From now on an expired lease of the chunk cannot be revived.

@@ -1,7 +1,11 @@
 //! Executors, profiles and what was learned of models.
 
+use caravan_proto::v1;
 use prost::Message as _;
-use sqlx::sqlite::SqliteRow;
+use sqlx::{
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
 
 use super::{
     Sqlite,
@@ -41,42 +45,39 @@ pub(super) async fn executors(store: &Sqlite, since: Micros) -> Result<Vec<Execu
 pub(super) async fn put_profile(store: &Sqlite, profile: &Profile) -> Result<Profile, Error> {
     const PUT: &str = "
         INSERT INTO profiles
-            (id, model, digest, engine_kind, engine_version, gpu, driver, kv_type, detail, measured)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-        ON CONFLICT (model, digest, engine_kind, engine_version, gpu, driver, kv_type)
+            (model, digest, engine_kind, engine_version, gpu, driver, kv_type, swa_full, id, detail, measured)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+        ON CONFLICT (model, digest, engine_kind, engine_version, gpu, driver, kv_type, swa_full)
         DO UPDATE SET id = excluded.id, detail = excluded.detail, measured = excluded.measured
         WHERE excluded.measured > measured";
     const STANDS: &str = "
         SELECT * FROM profiles
         WHERE model = ?1 AND digest = ?2 AND engine_kind = ?3 AND engine_version = ?4 AND gpu = ?5
-          AND driver = ?6 AND kv_type = ?7";
+          AND driver = ?6 AND kv_type = ?7 AND swa_full = ?8";
 
-    let detail = &profile.detail;
     let mut tx = store.begin().await?;
-    sqlx::query(PUT)
+    keyed(PUT, &profile.detail)
         .bind(blob(profile.id))
-        .bind(&detail.model)
-        .bind(&detail.model_digest)
-        .bind(detail.engine_kind)
-        .bind(&detail.engine_version)
-        .bind(&detail.gpu)
-        .bind(&detail.driver)
-        .bind(&detail.kv_type)
-        .bind(detail.encode_to_vec())
+        .bind(profile.detail.encode_to_vec())
         .bind(profile.measured)
         .execute(&mut *tx)
         .await?;
-    let stands = sqlx::query(STANDS)
-        .bind(&detail.model)
-        .bind(&detail.model_digest)
-        .bind(detail.engine_kind)
-        .bind(&detail.engine_version)
-        .bind(&detail.gpu)
-        .bind(&detail.driver)
-        .bind(&detail.kv_type);
-    let stands = stands.fetch_one(&mut *tx).await?;
+    let stands = keyed(STANDS, &profile.detail).fetch_one(&mut *tx).await?;
     tx.commit().await?;
     profile_of(&stands)
+}
+
+/// A statement whose first binds are what a profile holds for.
+fn keyed<'q>(statement: &'static str, profile: &'q v1::Profile) -> Query<'q, sqlx::Sqlite, SqliteArguments> {
+    sqlx::query(statement)
+        .bind(&profile.model)
+        .bind(&profile.model_digest)
+        .bind(profile.engine_kind)
+        .bind(&profile.engine_version)
+        .bind(&profile.gpu)
+        .bind(&profile.driver)
+        .bind(&profile.kv_type)
+        .bind(profile.swa_full)
 }
 
 pub(super) async fn profiles(store: &Sqlite) -> Result<Vec<Profile>, Error> {

@@ -182,6 +182,10 @@ impl Store for Sqlite {
         claim::claim(self, wanted).await
     }
 
+    async fn waiting_pins(&self, id: BatchId) -> Result<Vec<Pin>, Error> {
+        claim::waiting_pins(self, id).await
+    }
+
     async fn heartbeat(
         &self,
         executor: ExecutorId,

@@ -169,6 +169,7 @@ pub(in crate::store) async fn the_first_claim_pins_the_digest(db: &impl Backend)
     assert_eq!((again.batch, again.chunk), (first, 1));
 
     // What is given back stays with its digest.
+    assert_eq!(store.waiting_pins(first).await.unwrap(), [pin("m", "a")]);
     let revision = batch(&store, first).await.revision;
     assert!(store.hand_back(lane.executor, held.lease, held.epoch).await.unwrap());
     let mut rest = BTreeSet::new();
@@ -177,6 +178,7 @@ pub(in crate::store) async fn the_first_claim_pins_the_digest(db: &impl Backend)
         rest.insert(claim.chunk);
     }
     assert_eq!(rest, BTreeSet::from([0, 2, 3, 4, 5, 6, 7]));
+    assert_eq!(store.waiting_pins(first).await.unwrap(), []);
     assert_eq!(batch(&store, first).await.revision, revision, "pinned once");
     assert_eq!(batch(&store, second).await.pins, [pin("m", "b")]);
 }
@@ -188,6 +190,7 @@ pub(in crate::store) async fn a_model_is_pinned_by_itself(db: &impl Backend) {
     assert_eq!(claimed(&store, of_digest("", None)).await, Some(0), "an engine that tells no digest");
     let before = batch(&store, id).await;
     assert_eq!(before.pins, [pin("m", "")]);
+    assert_eq!(store.waiting_pins(id).await.unwrap(), [], "what waits is not pinned");
     assert_eq!(claimed(&store, wanted(ExecutorId::now())).await, Some(1));
     let after = batch(&store, id).await;
     assert_eq!(after.pins, [pin("m", ""), pin("other", "other1")]);

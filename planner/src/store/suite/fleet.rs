@@ -51,7 +51,8 @@ pub(in crate::store) async fn a_profile_is_of_one_engine_and_gpu(db: &impl Backe
         v1::Profile { engine_version: "1".into(), ..base.clone() },
         v1::Profile { gpu: "g".into(), ..base.clone() },
         v1::Profile { driver: "570".into(), ..base.clone() },
-        v1::Profile { kv_type: "q8_0".into(), ..base },
+        v1::Profile { kv_type: "q8_0".into(), ..base.clone() },
+        v1::Profile { swa_full: true, ..base },
     ];
     for (measured, detail) in (1..).zip(all.clone()) {
         let profile = Profile { id: ProfileId::now(), detail, measured };

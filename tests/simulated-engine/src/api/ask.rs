@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::engine::{Ask, Engine, Failure, Format, Generation, KeepAlive, Message, Overflow, Prompt, Sizes};
-use crate::library::{full_name, short_name};
+use crate::library::{Model, full_name, short_name};
 
 use super::body::Fields;
 use super::runner_options::RunnerOptions;
@@ -50,6 +50,7 @@ impl Common {
             overflow: Overflow {
                 truncate: fields.bool("truncate")?.unwrap_or(true),
                 shift: fields.bool("shift")?.unwrap_or(true),
+                native: false,
             },
             format: fields.value("format"),
             options: fields.object("options")?,
@@ -63,10 +64,7 @@ impl Common {
 
     /// Whether the model is there and can do what is asked.
     pub(super) fn check(&self, engine: &Engine, deed: &str) -> Result<(), Failure> {
-        let Some(model) = engine.library.find(&self.model) else {
-            return Err(Failure::model_not_found(&self.model));
-        };
-        if model.embedding {
+        if self.found(engine)?.embedding {
             return Err(Failure::new(400, format!("{:?} does not support {deed}", self.model)));
         }
         if self.tools && !engine.options.tools {
@@ -101,11 +99,12 @@ impl Common {
             engine.stats.faulted();
         }
         let options = self.runner_options(engine)?;
+        let overflow = self.overflow(engine)?;
         let format = format_of(self.format.as_ref())?;
         if text.images && !engine.options.vision {
             return Err(Failure::no_images(engine.options.is_v0_33()));
         }
-        let prompt = self.render(engine, &text, options.set.context)?;
+        let prompt = self.render(engine, &text, options.set.context, overflow)?;
         let question = text.messages.into_iter().rev().find(|message| message.role == "user");
         let ask = Ask {
             set: options.set,
@@ -115,7 +114,7 @@ impl Common {
             format,
             num_predict: options.num_predict,
             stops: options.stops,
-            overflow: self.overflow,
+            overflow,
             fault,
             in_flight,
         };
@@ -123,18 +122,36 @@ impl Common {
     }
 
     fn runner_options(&self, engine: &Engine) -> Result<RunnerOptions, Failure> {
-        let found = engine.library.find(&self.model);
-        let model = found.ok_or_else(|| Failure::model_not_found(&self.model))?;
+        let model = self.found(engine)?;
         let options = RunnerOptions::read(&engine.options, &model, self.overflow.shift, &self.options)?;
-        Sizes::of(&engine.options, &options.set, engine.options.slots)?;
+        Sizes::of(&engine.options, &options.set, engine.options.slots_for(false))?;
         Ok(options)
     }
 
-    fn render(&self, engine: &Engine, text: &Text, context: usize) -> Result<Prompt, Failure> {
+    fn found(&self, engine: &Engine) -> Result<Model, Failure> {
+        engine.library.find(&self.model).ok_or_else(|| Failure::model_not_found(&self.model))
+    }
+
+    /// What this model on this release makes of what was asked.
+    fn overflow(&self, engine: &Engine) -> Result<Overflow, Failure> {
+        let native = self.found(engine)?.native;
+        if engine.options.always_truncates() {
+            return Ok(Overflow { truncate: true, shift: true, native });
+        }
+        Ok(Overflow { native, ..self.overflow })
+    }
+
+    fn render(
+        &self,
+        engine: &Engine,
+        text: &Text,
+        context: usize,
+        overflow: Overflow,
+    ) -> Result<Prompt, Failure> {
         let v0_33 = engine.options.is_v0_33();
         let rendered = match text.messages.as_slice() {
-            [message] if text.raw => Prompt::raw(&engine.options, &message.content, context, self.overflow),
-            messages => Prompt::render(&engine.options, messages, context, self.overflow),
+            [message] if text.raw => Prompt::raw(&engine.options, &message.content, context, overflow),
+            messages => Prompt::render(&engine.options, messages, context, overflow),
         };
         match rendered {
             Ok(prompt) if prompt.len() == 0 && !v0_33 => Err(Failure::no_input()),

@@ -79,6 +79,7 @@ struct Streamed<F> {
 }
 
 fn stream_out(form: impl Form, generation: Generation) -> Response {
+    generation.streamed();
     let content_type = form.stream_type();
     let pieces = generation.text.split_ascii_whitespace().count();
     let streamed = Streamed { form, generation, sent: 0, pieces, ended: false };
@@ -87,6 +88,14 @@ fn stream_out(form: impl Form, generation: Generation) -> Response {
         Some((part.map(Bytes::from), streamed))
     }));
     ([(header::CONTENT_TYPE, content_type)], body).into_response()
+}
+
+impl<F> Drop for Streamed<F> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.generation.left();
+        }
+    }
 }
 
 // === impl Streamed ===

@@ -96,7 +96,7 @@ async fn run(engine: &Arc<Engine>, body: &[u8]) -> Result<(String, Embedded), Fa
         if fault.is_some() {
             engine.stats.faulted();
         }
-        let overflow = Overflow { truncate, shift: true };
+        let overflow = Overflow { truncate, shift: true, native: false };
         let message = Message { role: "user".into(), content: input };
         let prompt = Prompt::raw(&engine.options, &message.content, set.context, overflow)
             .map_err(|_| Failure::embed_too_long())?;

@@ -123,8 +123,7 @@ impl Native {
             counts: Some(Counts {
                 total_duration: nanos(generation.started.elapsed()),
                 load_duration: nanos(generation.load),
-                // A prompt is never empty: it begins with a token of its own.
-                prompt_eval_count: generation.prompt_tokens.max(1),
+                prompt_eval_count: generation.reported_prompt(),
                 prompt_eval_duration: nanos(generation.prefill),
                 prompt_eval_cached_count: generation.reported_cached(),
                 eval_count: generation.answer_tokens,

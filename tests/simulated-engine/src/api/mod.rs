@@ -11,6 +11,7 @@ mod line;
 mod models;
 mod progress;
 mod pull;
+mod runner;
 mod runner_options;
 mod sim;
 mod v1;
@@ -25,6 +26,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, head, post};
 
 use crate::engine::Engine;
+
+pub(crate) use runner::runner_router;
 
 /// Content type of native answers.
 const JSON: &str = "application/json; charset=utf-8";
@@ -53,6 +56,10 @@ pub(crate) fn router(engine: Arc<Engine>) -> Router {
         .route("/sim/stats", get(sim::stats))
         .route("/sim/reset", post(sim::reset))
         .route("/sim/crash", post(sim::crash))
+        .route("/sim/freeze", post(sim::freeze))
+        .route("/sim/thaw", post(sim::thaw))
+        .route("/sim/deadlock", post(sim::deadlock))
+        .route("/sim/release", post(sim::release))
         .route("/sim/exit", post(sim::exit))
         .method_not_allowed_fallback(|| async {
             plain(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed")

@@ -62,7 +62,7 @@ impl RunnerOptions {
             model: short_name(&model.name).to_owned(),
             digest: model.digest.clone(),
             embedding: false,
-            context: context.unwrap_or(options.context).clamp(4, options.max_context.max(4)),
+            context: context.unwrap_or(options.default_context()).clamp(4, options.max_context.max(4)),
             num_batch: number("num_batch"),
             num_gpu: number("num_gpu"),
             main_gpu: number("main_gpu"),

@@ -49,6 +49,30 @@ pub(super) async fn crash(State(engine): State<Arc<Engine>>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
+/// Stops the runner in the middle of whatever it does.
+pub(super) async fn freeze(State(engine): State<Arc<Engine>>) -> StatusCode {
+    engine.scheduler.freeze(true);
+    StatusCode::NO_CONTENT
+}
+
+/// Lets a frozen runner go on.
+pub(super) async fn thaw(State(engine): State<Arc<Engine>>) -> StatusCode {
+    engine.scheduler.freeze(false);
+    StatusCode::NO_CONTENT
+}
+
+/// An eviction that never ends.
+pub(super) async fn deadlock(State(engine): State<Arc<Engine>>) -> StatusCode {
+    engine.scheduler.deadlock(true);
+    StatusCode::NO_CONTENT
+}
+
+/// The end of a deadlock.
+pub(super) async fn release(State(engine): State<Arc<Engine>>) -> StatusCode {
+    engine.scheduler.deadlock(false);
+    StatusCode::NO_CONTENT
+}
+
 /// Kills the process; there is no answer.
 pub(super) async fn exit(State(engine): State<Arc<Engine>>) -> StatusCode {
     engine.process.die();

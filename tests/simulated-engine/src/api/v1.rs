@@ -59,7 +59,7 @@ async fn answer(engine: &Arc<Engine>, body: &[u8], chat: bool) -> Result<Respons
     let common = Common {
         keep_alive: fields.keep_alive()?,
         stream,
-        overflow: Overflow { truncate: true, shift: true },
+        overflow: Overflow { truncate: true, shift: true, native: false },
         format: format(fields.object("response_format")?),
         options,
         logprobs: false,

@@ -123,7 +123,7 @@ fn finish_reason(generation: &Generation) -> Option<&'static str> {
 }
 
 fn usage(generation: &Generation) -> Value {
-    let (prompt, answer) = (generation.prompt_tokens.max(1), generation.answer_tokens);
+    let (prompt, answer) = (generation.reported_prompt(), generation.answer_tokens);
     let mut usage =
         json!({"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer});
     if let Some(cached) = generation.reported_cached() {

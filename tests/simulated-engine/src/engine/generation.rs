@@ -13,7 +13,7 @@ use crate::options::Options;
 use crate::process::Process;
 use crate::schema;
 use crate::stats::{InFlight, Stats};
-use crate::tokens::count_tokens;
+use crate::tokens::{count_tokens, mix};
 
 use super::scheduler::{Lease, Scheduler};
 use super::{Failure, KeepAlive, Overflow, Prompt, ReloadSet};
@@ -171,12 +171,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets `time` pass, unless the runner dies.
+    /// Lets `time` pass and waits for a frozen runner, unless it dies.
     async fn pass(&self, lease: &Lease, time: Duration) -> Result<(), Failure> {
         let over = async {
             if !time.is_zero() {
                 tokio::time::sleep(time).await;
             }
+            lease.thawed().await;
         };
         unless_dead(lease, over).await
     }
@@ -196,11 +197,15 @@ impl Engine {
         if let Ok(asked @ 1..) = usize::try_from(ask.num_predict) {
             limit = limit.min(asked);
         }
-        let endless = ask.num_predict == 0 && ask.format == Format::Text;
+        let never_stops = ask.num_predict == 0 || ask.fault == Some(Fault::Endless);
+        let endless = never_stops && ask.format == Format::Text;
         let mut tokens = if endless { limit } else { natural.min(limit) };
         let mut reason = if endless || natural > limit { DoneReason::Length } else { DoneReason::Stop };
         if ask.format == Format::Text {
             text = answer::text(&ask.question, tokens.div_ceil(per_word));
+            if self.options.nondeterministic {
+                answer::vary(&mut text, mix(lease.cached() as u64, self.stats.in_flight()));
+            }
         } else if reason == DoneReason::Length {
             answer::cut(&mut text, tokens.div_ceil(per_word));
         }
@@ -285,9 +290,28 @@ impl Generation {
         chain.ids()
     }
 
+    /// The tokens of the prompt, as they are reported. A prompt is never empty: it begins with a token of
+    /// its own.
+    pub(crate) fn reported_prompt(&self) -> usize {
+        let cached = if self.engine.options.counts_only_evaluated() { self.cached_tokens } else { 0 };
+        self.prompt_tokens.max(1) - cached
+    }
+
+    /// The client left in the middle of a stream.
+    pub(crate) fn left(&self) {
+        if self.engine.options.leak_streams {
+            self.lease.lose();
+        }
+    }
+
+    /// A stream begins.
+    pub(crate) fn streamed(&self) {
+        self.engine.stats.streamed();
+    }
+
     /// `prompt_eval_cached_count`, where it is reported.
     pub(crate) fn reported_cached(&self) -> Option<usize> {
-        self.engine.options.report_cached.then_some(self.cached_tokens)
+        self.engine.options.counts_cached().then_some(self.cached_tokens)
     }
 
     fn abort(&mut self, text: String) {

@@ -2,10 +2,11 @@
 
 use crate::options::Options;
 
+use super::window::Window;
 use super::{Failure, ReloadSet};
 
-/// Bytes of one cached number: f16.
-const ELEMENT: u64 = 2;
+/// Of the layers of a sliding-window model, every so many-th sees everything, as in Gemma 3.
+const WHOLE_EVERY: u64 = 6;
 /// The context of a slot is allocated in steps of so many tokens.
 const STEP: u64 = 256;
 
@@ -25,10 +26,18 @@ impl Sizes {
     /// Out of memory, if all layers are asked for and do not fit. Asked for nothing, what does not fit goes to
     /// the CPU without a word.
     pub(crate) fn of(options: &Options, set: &ReloadSet, slots: usize) -> Result<Self, Failure> {
-        let token = options.layers * options.kv_heads * 2 * options.head_length * ELEMENT;
         let context = (set.context as u64).div_ceil(STEP) * STEP;
-        let total =
-            options.weights.saturating_add(token.saturating_mul(context).saturating_mul(slots as u64));
+        // All layers but every sixth keep no more than their window, where they have one.
+        let (whole, limited, cells) = match Window::of(options, set, slots) {
+            Some(window) => {
+                let whole = options.layers / WHOLE_EVERY;
+                (whole, options.layers - whole, context.min(window.cells() as u64))
+            }
+            None => (options.layers, 0, 0),
+        };
+        let layer = options.token_bytes() / options.layers.max(1);
+        let slot = layer.saturating_mul(whole.saturating_mul(context).saturating_add(limited * cells));
+        let total = options.weights.saturating_add(slot.saturating_mul(slots as u64));
         let layers = options.layers.max(1);
         let room = options.vram.unwrap_or(u64::MAX);
         let fitting = if total <= room {
@@ -70,6 +79,18 @@ mod tests {
             assert!(sizes.total.abs_diff(real) < real / 50, "{context}: {} for {real}", sizes.total);
             assert_eq!(sizes.vram, sizes.total);
         }
+    }
+
+    #[test]
+    fn a_window_saves_memory_unless_the_whole_cache_is_kept() {
+        let set = ReloadSet { context: 32_768, num_batch: Some(512), ..ReloadSet::default() };
+        let size = |sliding_window, swa_full| {
+            let options = Options { sliding_window, swa_full, layers: 48, weights: 0, ..Options::default() };
+            Sizes::of(&options, &set, 2).unwrap().total
+        };
+        let layer = 8 * 2 * 128 * 2;
+        assert_eq!(size(1_024, false), 2 * layer * (8 * 32_768 + 40 * 1_536));
+        assert_eq!(size(1_024, true), size(0, false));
     }
 
     #[test]

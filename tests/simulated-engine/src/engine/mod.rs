@@ -2,10 +2,13 @@
 
 mod failure;
 mod generation;
+mod host_memory;
 mod memory;
 mod prompt;
+mod runner;
 mod scheduler;
 mod slots;
+mod window;
 
 use std::sync::Arc;
 
@@ -19,7 +22,7 @@ pub(crate) use failure::Failure;
 pub(crate) use generation::{Ask, DoneReason, Engine, Format, Generation, Mangle};
 pub(crate) use memory::Sizes;
 pub(crate) use prompt::{Message, Overflow, Prompt, ROLES};
-pub(crate) use scheduler::{KeepAlive, ReloadSet};
+pub(crate) use runner::{KeepAlive, ReloadSet};
 
 /// An engine with nothing loaded.
 pub(crate) fn new_engine(options: Options, process: Arc<Process>) -> Engine {

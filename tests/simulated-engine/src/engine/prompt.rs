@@ -26,6 +26,8 @@ pub(crate) struct Overflow {
     pub(crate) truncate: bool,
     /// Go on generating past the context's end; also what allows the middle to be dropped.
     pub(crate) shift: bool,
+    /// The model has a template of its own: llama-server renders the prompt, and cuts none.
+    pub(crate) native: bool,
 }
 
 /// A prompt that fits its context.
@@ -89,6 +91,9 @@ impl Prompt {
             prompt = Self::rendered(options, template_tokens, messages, first);
         }
         if !fits(prompt.len()) {
+            if overflow.native {
+                return Err(Failure::too_long(options.is_v0_33(), prompt.len(), context));
+            }
             if !overflow.shift {
                 return Err(Failure::cannot_truncate());
             }
@@ -134,7 +139,7 @@ mod tests {
     }
 
     fn render(messages: &[Message], truncate: bool, shift: bool) -> Result<Prompt, Failure> {
-        Prompt::render(&Options::default(), messages, 1_000, Overflow { truncate, shift })
+        Prompt::render(&Options::default(), messages, 1_000, Overflow { truncate, shift, native: false })
     }
 
     #[test]
@@ -143,7 +148,7 @@ mod tests {
         let prompt = render(&messages, false, false).unwrap();
         assert_eq!((prompt.len(), prompt.system.unwrap().1), (300, 240));
         let templated = Options { template_tokens: 5, ..Options::default() };
-        let overflow = Overflow { truncate: false, shift: false };
+        let overflow = Overflow { truncate: false, shift: false, native: false };
         assert_eq!(Prompt::render(&templated, &messages, 1_000, overflow).unwrap().len(), 310);
     }
 
@@ -166,5 +171,8 @@ mod tests {
         let messages = chat(&[("user", 5_000)]);
         assert_eq!(render(&messages, true, true).unwrap().len(), 502);
         assert_eq!(render(&messages, true, false).unwrap_err(), Failure::cannot_truncate());
+        let native = Overflow { truncate: true, shift: true, native: true };
+        let failure = Prompt::render(&Options::default(), &messages, 1_000, native).unwrap_err();
+        assert_eq!(failure, Failure::too_long(true, 5_000, 1_000), "llama-server renders, and cuts nothing");
     }
 }

@@ -16,30 +16,7 @@ use crate::stats::Stats;
 use crate::tokens::Chain;
 
 use super::Failure;
-use super::slots::{Slots, Taken};
-
-/// Everything whose change makes the engine load the model anew.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct ReloadSet {
-    pub(crate) model: String,
-    /// Of the model as it was when the request came.
-    pub(crate) digest: String,
-    /// Runs an embedding model, or a chat model as one: such a runner has one slot.
-    pub(crate) embedding: bool,
-    /// Context of one slot, in tokens.
-    pub(crate) context: usize,
-    pub(crate) num_batch: Option<i64>,
-    pub(crate) num_gpu: Option<i64>,
-    pub(crate) main_gpu: Option<i64>,
-    pub(crate) use_mmap: Option<bool>,
-    pub(crate) num_thread: Option<i64>,
-    pub(crate) draft_num_predict: Option<i64>,
-    /// On the 0.33 line only: a flag of the runner's command line there.
-    pub(crate) shift: Option<bool>,
-}
-
-/// How long an idle model stays loaded; `None` is for ever.
-pub(crate) type KeepAlive = Option<Duration>;
+use super::runner::{Grant, KeepAlive, ReloadSet, Runner, Turn, Waiter};
 
 /// What is loaded, for `/api/ps`.
 #[derive(Debug, Clone)]
@@ -52,11 +29,7 @@ pub(crate) struct Loaded {
 pub(crate) struct Scheduler {
     state: Mutex<State>,
     stats: Arc<Stats>,
-    slots: usize,
-    max_queue: usize,
-    load: Duration,
-    recovery: Duration,
-    v0_33: bool,
+    options: Options,
 }
 
 #[derive(Debug, Default)]
@@ -65,51 +38,11 @@ struct State {
     /// Requests that need another runner, at most `max_queue`.
     pending: VecDeque<Waiter>,
     loading: bool,
+    /// Nobody is served who needs another runner.
+    deadlocked: bool,
     runners: u64,
     /// The last runner died, so the next load takes longer.
     died: bool,
-}
-
-#[derive(Debug)]
-struct Runner {
-    id: u64,
-    set: ReloadSet,
-    slots: Slots,
-    waiting: VecDeque<Waiter>,
-    dead: CancellationToken,
-    keep_alive: KeepAlive,
-    idle_since: Instant,
-    unload: bool,
-}
-
-#[derive(Debug)]
-struct Waiter {
-    set: ReloadSet,
-    /// `None` only wants the model loaded.
-    prompt: Option<Arc<Chain>>,
-    keep_alive: KeepAlive,
-    /// When it joined the queue of a runner that is loaded.
-    joined: Instant,
-    turn: oneshot::Sender<Turn>,
-}
-
-/// What a waiting request is told.
-#[derive(Debug)]
-enum Turn {
-    Slot(Grant),
-    Loaded,
-    Load(Duration),
-    Died,
-}
-
-#[derive(Debug)]
-struct Grant {
-    runner: u64,
-    taken: Taken,
-    prompt: Arc<Chain>,
-    dead: CancellationToken,
-    /// When its runner was there.
-    joined: Instant,
 }
 
 /// A slot, until it is dropped. The slot keeps the prompt in its cache, or what `keep` says.
@@ -123,15 +56,7 @@ pub(crate) struct Lease {
 
 impl Scheduler {
     pub(crate) fn new(options: &Options, stats: Arc<Stats>) -> Self {
-        Self {
-            state: Mutex::default(),
-            stats,
-            slots: options.slots,
-            max_queue: options.max_queue,
-            load: Duration::from_millis(options.load_ms),
-            recovery: Duration::from_millis(options.recovery_ms),
-            v0_33: options.is_v0_33(),
-        }
+        Self { state: Mutex::default(), stats, options: options.clone() }
     }
 
     /// Waits for a slot of a runner with `set`, loading one where needed.
@@ -181,6 +106,30 @@ impl Scheduler {
         self.advance(&mut state);
     }
 
+    /// The runner stops in the middle of whatever it does, or goes on. One that takes its place runs.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        if let Some(runner) = &self.lock().runner {
+            runner.freeze(frozen);
+        }
+    }
+
+    /// An eviction that never ends, or its end: the runner goes when it is idle, and everybody who comes
+    /// waits for the next one.
+    pub(crate) fn deadlock(&self, deadlocked: bool) {
+        let mut state = self.lock();
+        state.deadlocked = deadlocked;
+        if let Some(runner) = state.runner.as_mut().filter(|_| deadlocked) {
+            runner.unload = true;
+        }
+        self.advance(&mut state);
+    }
+
+    /// Which slots of the runner are busy, and the context of each, if there is a runner.
+    pub(crate) fn busy(&self) -> Option<(Vec<bool>, usize)> {
+        let state = self.lock();
+        state.runner.as_ref().map(|runner| (runner.slots.busy(), runner.set.context))
+    }
+
     /// What is loaded now.
     pub(crate) fn loaded(&self) -> Option<Loaded> {
         let mut state = self.lock();
@@ -207,7 +156,7 @@ impl Scheduler {
             match (&mut waiting.told).await {
                 Ok(Turn::Slot(grant)) => return Ok(Some(Lease { scheduler: self.clone(), grant })),
                 Ok(Turn::Loaded) => return Ok(None),
-                Ok(Turn::Died) => return Err(Failure::no_longer_running(self.v0_33)),
+                Ok(Turn::Died) => return Err(Failure::no_longer_running(self.options.is_v0_33())),
                 Ok(Turn::Load(time)) => {
                     let loading = Loading { scheduler: self };
                     tokio::time::sleep(time).await;
@@ -226,10 +175,10 @@ impl Scheduler {
     fn arrive(&self, waiter: Waiter) -> Result<(), Failure> {
         let mut state = self.lock();
         self.advance(&mut state);
-        let queued = state.pending.len();
+        let (queued, deadlocked) = (state.pending.len(), state.deadlocked);
         match &mut state.runner {
-            Some(runner) if runner.set == waiter.set => runner.join(waiter),
-            _ if queued >= self.max_queue => return Err(Failure::busy()),
+            Some(runner) if runner.set == waiter.set && !deadlocked => runner.join(waiter),
+            _ if queued >= self.options.max_queue => return Err(Failure::busy()),
             _ => {
                 state.pending.push_back(waiter);
                 self.advance(&mut state);
@@ -243,7 +192,7 @@ impl Scheduler {
         if state.runner.as_ref().is_some_and(Runner::is_due) {
             state.runner = None;
         }
-        while !state.loading {
+        while !state.loading && !state.deadlocked {
             let Some(next) = state.pending.pop_front() else { return };
             match &mut state.runner {
                 _ if next.turn.is_closed() => {}
@@ -251,9 +200,8 @@ impl Scheduler {
                 Some(runner) if !runner.is_idle() => return state.pending.push_front(next),
                 runner => {
                     *runner = None;
-                    let recovery =
-                        if std::mem::take(&mut state.died) { self.recovery } else { Duration::ZERO };
-                    let time = self.load + recovery;
+                    let recovery = if std::mem::take(&mut state.died) { self.options.recovery_ms } else { 0 };
+                    let time = Duration::from_millis(self.options.load_ms + recovery);
                     if time.is_zero() {
                         self.install(state, next);
                     } else {
@@ -267,71 +215,20 @@ impl Scheduler {
     fn install(&self, state: &mut State, first: Waiter) {
         self.stats.loaded();
         state.runners += 1;
-        let slots = if first.set.embedding { 1 } else { self.slots };
-        let runner = state.runner.insert(Runner {
-            id: state.runners,
-            set: first.set.clone(),
-            slots: Slots::new(slots, !self.v0_33),
-            waiting: VecDeque::new(),
-            dead: CancellationToken::new(),
-            keep_alive: first.keep_alive,
-            idle_since: Instant::now(),
-            unload: false,
-        });
+        let runner = state.runner.insert(Runner::new(state.runners, first.set.clone(), &self.options));
         runner.join(first);
     }
 
     fn give_back(&self, grant: &mut Grant) {
         let mut state = self.lock();
         if let Some(runner) = state.runner.as_mut().filter(|runner| runner.id == grant.runner) {
-            runner.slots.give_back(grant.taken.slot, std::mem::take(&mut grant.prompt));
-            runner.serve();
+            runner.give_back(grant, &self.options);
         }
         self.advance(&mut state);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl Runner ===
-
-impl Runner {
-    /// Queues a request, and serves it if a slot is idle. The last request's `keep_alive` counts.
-    fn join(&mut self, mut waiter: Waiter) {
-        self.keep_alive = waiter.keep_alive;
-        self.idle_since = Instant::now();
-        waiter.joined = self.idle_since;
-        if waiter.prompt.is_none() {
-            let _ = waiter.turn.send(Turn::Loaded);
-            return;
-        }
-        self.waiting.push_back(waiter);
-        self.serve();
-    }
-
-    /// Gives idle slots to those who wait, first come first served; who left is skipped.
-    fn serve(&mut self) {
-        while let Some(prompt) = self.waiting.front().and_then(|waiter| waiter.prompt.clone()) {
-            let Some(taken) = self.slots.take(&prompt) else { return };
-            let Some(waiter) = self.waiting.pop_front() else { return };
-            let grant =
-                Grant { runner: self.id, taken, prompt, dead: self.dead.clone(), joined: waiter.joined };
-            if waiter.turn.send(Turn::Slot(grant)).is_err() {
-                self.slots.put_back(taken.slot);
-            }
-        }
-        self.idle_since = Instant::now();
-    }
-
-    fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.slots.all_idle()
-    }
-
-    fn is_due(&self) -> bool {
-        self.is_idle()
-            && (self.unload || self.keep_alive.is_some_and(|stay| self.idle_since.elapsed() >= stay))
     }
 }
 
@@ -351,6 +248,23 @@ impl Lease {
     /// Cancelled when the runner dies.
     pub(crate) fn dead(&self) -> &CancellationToken {
         &self.grant.dead
+    }
+
+    /// Returns when the runner is not frozen.
+    pub(crate) async fn thawed(&self) {
+        let mut frozen = self.grant.frozen.clone();
+        if frozen.wait_for(|frozen| !*frozen).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The slot is never given back.
+    pub(crate) fn lose(&self) {
+        let mut state = self.scheduler.lock();
+        if let Some(runner) = state.runner.as_mut().filter(|runner| runner.id == self.grant.runner) {
+            runner.slots.lose(self.grant.taken.slot);
+            self.scheduler.stats.lost_slot();
+        }
     }
 
     /// What the slot's cache holds from now on.

@@ -1,11 +1,14 @@
 //! A small client for the tests: one call a request.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends where its client fails")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use caravan_simulated_engine::{Options, Running, SimulatedEngine, Snapshot};
 use serde_json::{Value, json};
+
+/// No wait of a test takes longer than this.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An engine and a client for it.
 pub(crate) struct Client {
@@ -16,7 +19,8 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn start(options: Options) -> Self {
         let running = SimulatedEngine::start(options).unwrap();
-        Self { running, http: reqwest::Client::new() }
+        let http = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        Self { running, http }
     }
 
     /// A request in the form that a batch sends: no stream, no truncation, no shift.
@@ -50,12 +54,22 @@ impl Client {
 
     /// Waits until the statistics are as `wanted` says.
     pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Snapshot) -> bool) {
-        for _ in 0..2_000 {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
             if wanted(&self.running.stats()) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("never {what}; last seen: {:?}", self.running.stats());
+    }
+
+    /// Waits until no model is loaded: an unload is answered before it is done.
+    pub(crate) async fn until_unloaded(&self) {
+        let started = Instant::now();
+        while self.get("/api/ps").await["models"] != json!([]) {
+            assert!(started.elapsed() < PATIENCE, "still loaded: {}", self.get("/api/ps").await);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }

@@ -1,4 +1,5 @@
 //! Models come and go: blobs, create, copy, pull, delete, in the words of a real Ollama.
+#![expect(clippy::unwrap_used, reason = "a test ends where its client fails")]
 
 use caravan_simulated_engine::Options;
 use serde_json::{Value, json};

@@ -4,4 +4,6 @@ mod client;
 mod faults;
 mod library;
 mod recordings;
+mod releases;
 mod slots;
+mod stuck;

@@ -234,3 +234,33 @@ async fn an_embedding_of_nothing_loads_the_model() {
     assert_eq!(loaded["models"][0]["name"], "embedder:latest", "{loaded}");
     assert_eq!((client.running.stats().loads, client.running.stats().requests), (1, 0));
 }
+
+#[tokio::test]
+async fn the_runner_tells_of_its_slots_on_a_port_of_its_own() {
+    let options = Options { slots: 2, runner_listen: "127.0.0.1:0".parse().ok(), ..Options::default() };
+    let client = Client::start(options);
+    let runner = client.running.runner_url().unwrap();
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("{runner}{path}")).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    assert_eq!(get("/slots").await.0, 503);
+    client.running.faults().add(Rule::always(Fault::Hang).containing("stuck"));
+    let system = text_of("rule", 50);
+    client.ask(&Client::chat(&system, "one")).await;
+    client.ask(&Client::chat(&system, "two")).await;
+    let look = async {
+        client.until("the third is on a slot", |stats| stats.prompt_tokens == 103).await;
+        let slots: Value = serde_json::from_str(&get("/slots").await.1).unwrap();
+        let busy = slots.as_array().unwrap().iter().filter(|slot| slot["is_processing"] == true).count();
+        assert_eq!((busy, &slots[0]["n_ctx"]), (1, &json!(4_096)));
+        let (_, metrics) = get("/metrics").await;
+        for line in ["prompt_tokens_total 53", "prompt_tokens_cached_total 50", "requests_processing 1"] {
+            assert!(metrics.lines().any(|said| said == format!("llamacpp:{line}")), "{line} in {metrics}");
+        }
+        client.running.crash();
+    };
+    let stuck = Client::chat("", "stuck");
+    let ((status, _), ()) = join(client.ask(&stuck), look).await;
+    assert_eq!((status, get("/slots").await.0), (500, 503));
+}

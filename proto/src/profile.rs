@@ -1,6 +1,8 @@
+//! What a profile holds for.
+
 use std::fmt;
 
-use caravan_proto::{
+use crate::{
     json::enum_text,
     v1::{self, engine},
 };
@@ -22,14 +24,17 @@ enum Aspect {
     Gpu,
     Driver,
     KvType,
+    Window,
 }
 
 /// The first difference between what a profile was measured on and an engine that has its model now. None:
 /// the profile holds for it. What one of them leaves open differs from what the other tells: an engine
-/// whose GPU is not known is never taken for the one that was measured.
+/// whose GPU is not known is never taken for the one that was measured. Slots and contexts make no
+/// difference: a profile tells of several.
 #[must_use]
 pub fn difference(profile: &v1::Profile, engine: &v1::Engine, model: &v1::Model) -> Option<Difference> {
     let kind = |kind: engine::Kind| enum_text(kind.as_str_name(), "Kind");
+    let window = |swa_full: bool| if swa_full { "whole" } else { "as long as the window" }.to_owned();
     let both = [
         (Aspect::Digest, profile.model_digest.clone(), model.digest.clone()),
         (Aspect::Kind, kind(profile.engine_kind()), kind(engine.kind())),
@@ -37,6 +42,7 @@ pub fn difference(profile: &v1::Profile, engine: &v1::Engine, model: &v1::Model)
         (Aspect::Gpu, profile.gpu.clone(), engine.gpu.clone()),
         (Aspect::Driver, profile.driver.clone(), engine.driver.clone()),
         (Aspect::KvType, profile.kv_type.clone(), engine.kv_type.clone()),
+        (Aspect::Window, window(profile.swa_full), window(engine.swa_full)),
     ];
     let different = both.into_iter().find(|(_, measured, now)| measured != now);
     different.map(|(aspect, measured, now)| Difference { aspect, measured, now })
@@ -45,8 +51,8 @@ pub fn difference(profile: &v1::Profile, engine: &v1::Engine, model: &v1::Model)
 // === impl Difference ===
 
 impl Difference {
-    /// How like the engine is to what was measured: of two differences, the greater is the lesser one.
-    pub(crate) fn likeness(&self) -> impl Ord + use<> {
+    /// How alike they are nevertheless: of two differences, the one in what matters less is the greater.
+    pub fn likeness(&self) -> impl Ord + use<> {
         self.aspect
     }
 }
@@ -61,6 +67,7 @@ impl fmt::Display for Difference {
             Aspect::Gpu => "the GPU",
             Aspect::Driver => "the GPU driver",
             Aspect::KvType => "a KV cache of type",
+            Aspect::Window => "a cache of sliding windows",
         };
         let value = |value: &str| if value.is_empty() { "(none known)".to_owned() } else { value.to_owned() };
         write!(f, "with {what} {}, which is {} now", value(&self.measured), value(&self.now))
@@ -108,6 +115,10 @@ mod tests {
             (
                 v1::Engine { kv_type: "q8_0".into(), ..engine.clone() },
                 "with a KV cache of type f16, which is q8_0 now",
+            ),
+            (
+                v1::Engine { swa_full: true, ..engine.clone() },
+                "with a cache of sliding windows as long as the window, which is whole now",
             ),
             (
                 v1::Engine { kind: engine::Kind::Openai.into(), ..engine.clone() },

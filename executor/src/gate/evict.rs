@@ -1,0 +1,40 @@
+//! Taking everything off an engine.
+
+use super::{Gate, load::Loading};
+use crate::engine::{Failure, Model};
+
+// === impl Gate ===
+
+impl Gate {
+    /// Whether nobody is inside, and nothing is loaded just now.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state.borrow();
+        state.inside == 0 && !state.loading
+    }
+
+    /// Unloads whatever the engine has loaded, for whomever, and gives the models as they were loaded.
+    /// Nobody enters meanwhile. Nothing happens while somebody is inside.
+    ///
+    /// # Errors
+    /// If the engine does not say what it has loaded, or does not unload it.
+    pub(crate) async fn evict(&self) -> Result<Vec<Model>, Failure> {
+        let Some(_alone) = self.begin_evicting() else { return Ok(Vec::new()) };
+        let mut evicted = self.engine.describe().await?.models;
+        evicted.retain(|model| model.loaded.is_some());
+        for model in &evicted {
+            self.engine.unload(&model.name).await?;
+        }
+        Ok(evicted)
+    }
+
+    fn begin_evicting(&self) -> Option<Loading<'_>> {
+        let won = self.state.send_if_modified(|state| {
+            let won = state.inside == 0 && !state.loading;
+            if won {
+                (state.loading, state.active) = (true, None);
+            }
+            won
+        });
+        won.then_some(Loading { gate: self })
+    }
+}
