@@ -38,6 +38,8 @@ struct State {
     queue: VecDeque<Ticket>,
     next_ticket: u64,
     refused: Refusals,
+    /// What was to be loaded last.
+    tried: Option<(String, ReloadSet)>,
     /// Loads that ended well, and the time of the last.
     loads: u64,
     load_time: Duration,
@@ -225,7 +227,12 @@ impl Gate {
         self.state.borrow().active.as_ref().map(|active| (active.model.clone(), active.set))
     }
 
-    /// The same, if it should be there.
+    /// What the engine was to be loaded with last, whether or not that went well.
+    pub(crate) fn tried(&self) -> Option<(String, ReloadSet)> {
+        self.state.borrow().tried.clone()
+    }
+
+    /// What it is loaded with, if that should be there.
     pub(crate) fn present(&self) -> Option<(String, ReloadSet)> {
         let state = self.state.borrow();
         let active = state.active.as_ref().filter(|active| !active.stale)?;

@@ -32,6 +32,8 @@ pub(crate) struct Life {
     number: u64,
     /// Probes that were not answered before it.
     silences: u64,
+    /// Of those, how many found that it answers about itself and no request.
+    sticks: u64,
 }
 
 // === impl Health ===
@@ -99,11 +101,21 @@ impl Health {
 
     /// It does not answer; true if that is news.
     pub(crate) fn silent(&self, message: &str) -> bool {
+        self.unanswered(message, false)
+    }
+
+    /// It answers about itself and no request; true if that is news.
+    pub(crate) fn stuck(&self, message: &str) -> bool {
+        self.unanswered(message, true)
+    }
+
+    fn unanswered(&self, message: &str, stuck: bool) -> bool {
         self.state.send_if_modified(|state| {
             let news = state.up || state.message != message;
             state.up = false;
             state.description.unfit = None;
             state.life.silences += 1;
+            state.life.sticks += u64::from(stuck);
             message.clone_into(&mut state.message);
             news
         })
@@ -135,6 +147,11 @@ impl Life {
     pub(crate) fn answered_since(self, earlier: Self) -> bool {
         self.silences == earlier.silences
     }
+
+    /// Whether it was found stuck since `earlier`.
+    pub(crate) fn stuck_since(self, earlier: Self) -> bool {
+        self.sticks != earlier.sticks
+    }
 }
 
 #[cfg(test)]
@@ -155,7 +172,23 @@ mod tests {
         assert!(second.answered_since(first), "only a lane found it down");
         assert!(health.silent("refused"));
         assert!(health.answered(Description::default()));
-        assert!(!health.up().await.answered_since(second));
+        let third = health.up().await;
+        assert!(!third.answered_since(second) && !third.stuck_since(second));
+        assert!(health.stuck("no request"));
+        assert!(health.answered(Description::default()));
+        assert!(health.up().await.stuck_since(third));
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_unfit_is_not_up_though_it_answers() {
+        let health = Health::new();
+        let unfit = Description { unfit: Some("too old".into()), ..Description::default() };
+        assert!(health.answered(unfit.clone()) && !health.answered(unfit));
+        let state = health.now();
+        assert!(!state.up && state.message == "too old" && health.is_up().is_none());
+        assert!(health.silent("refused"));
+        assert_eq!(health.now().description.unfit, None, "it is not known any more");
+        assert!(health.answered(Description::default()) && health.is_up().is_some());
     }
 
     #[tokio::test(start_paused = true)]

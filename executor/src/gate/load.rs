@@ -50,6 +50,7 @@ impl Gate {
     /// Loads. What would be a request's fault is the model's here, and a death is worth
     /// another try; an engine that is too busy to load is waited for.
     async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
+        self.state.send_modify(|state| state.tried = Some((model.to_owned(), set)));
         let start = Instant::now();
         let mut loaded = self.engine.load(model, set).await;
         if loaded.as_ref().is_err_and(|failure| failure.code == Failure::LOAD_OUT_OF_MEMORY)

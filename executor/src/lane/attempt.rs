@@ -70,11 +70,14 @@ struct Patience {
 }
 
 /// An answer that did not come in time. It counts as a try only if the engine answers
-/// its next probe: then the request was at fault, not the engine.
+/// its next probe: then the request was at fault, not the engine. If the engine is found
+/// stuck instead, the request is a suspect, as of a death.
 struct Late {
     failure: Failure,
     /// The life that the try began in.
     life: Life,
+    /// It ran alone.
+    alone: bool,
 }
 
 // === impl Lane ===
@@ -121,12 +124,16 @@ impl Lane {
         let mut late: Option<Late> = None;
         loop {
             let life = self.up(&mut patience).await?;
-            if let Some(late) = late.take().filter(|late| life.answered_since(late.life)) {
-                if trial.counted() == Verdict::Ended {
-                    return Err(Unanswered::Ended(late.failure, spent));
+            if let Some(Late { failure, life: began, alone }) = late.take() {
+                if life.answered_since(began) {
+                    if trial.counted() == Verdict::Ended {
+                        return Err(Unanswered::Ended(failure, spent));
+                    }
+                    // Bounded by its tries now.
+                    patience.deadline = None;
+                } else if life.stuck_since(began) && trial.died(alone) == Verdict::Quarantine {
+                    return Err(Unanswered::Ended(quarantined(&failure), spent));
                 }
-                // Bounded by its tries now.
-                patience.deadline = None;
             }
             let alone = trial.is_suspect();
             let failure = match self.try_once(asked, alone, &mut patience).await? {
@@ -160,7 +167,7 @@ impl Lane {
                 }
                 verdict => self.pause(verdict, &failure, life, &mut patience).await?,
             }
-            late = (failure.code == Failure::TIMEOUT).then_some(Late { failure, life });
+            late = (failure.code == Failure::TIMEOUT).then_some(Late { failure, life, alone });
         }
     }
 
@@ -349,7 +356,8 @@ fn is_final(response: &Response, body: &Map<String, Value>) -> bool {
 }
 
 fn quarantined(failure: &Failure) -> Failure {
-    let message = format!("the engine died twice while it ran nothing else: {}", failure.message);
+    let message =
+        format!("the engine died or got stuck twice while it ran nothing else: {}", failure.message);
     local_failure(Class::Request, KILLS_ENGINE, message)
 }
 

@@ -51,17 +51,20 @@ impl Trial {
         if self.tries < self.limit { Verdict::Again } else { Verdict::Ended }
     }
 
+    /// Counts a death of the engine, or that it got stuck, during a try that ran `alone` or beside others.
+    pub(super) fn died(&mut self, alone: bool) -> Verdict {
+        self.suspect = true;
+        self.deaths_alone += u32::from(alone);
+        if self.deaths_alone < DEATHS_ALONE { Verdict::Again } else { Verdict::Quarantine }
+    }
+
     /// Judges the `failure` of a try that ran `alone` or beside others.
     pub(super) fn judge(&mut self, failure: &Failure, alone: bool) -> Verdict {
         match failure.class {
             Class::Request => Verdict::Ended,
             Class::Model => Verdict::HandBack,
             Class::Retry => self.counted(),
-            Class::Suspect => {
-                self.suspect = true;
-                self.deaths_alone += u32::from(alone);
-                if self.deaths_alone < DEATHS_ALONE { Verdict::Again } else { Verdict::Quarantine }
-            }
+            Class::Suspect => self.died(alone),
             Class::Bystander => Verdict::Again,
             Class::Down => Verdict::Wait,
         }

@@ -66,3 +66,45 @@ async fn a_chat_leased_again_starts_from_the_shared_prompt() {
     peer.wait_results(1).await;
     assert_eq!(rig.engine.runs(), [["sys", "three"]]);
 }
+
+#[tokio::test]
+async fn each_lane_has_its_own_chat() {
+    let (rig, mut peer) = Rig::new(2).await;
+    peer.wait_credits(2).await;
+    peer.lease(Lease { lane: 0, ..chat("a", &["a1", "a2", "a3"], 1_000) }).await;
+    peer.lease(Lease { lane: 1, ..chat("b", &["b1", "b2", "b3"], 1_000) }).await;
+    peer.wait_results(6).await;
+    let runs = rig.engine.runs();
+    for own in ["a", "b"] {
+        let (other, longest) = (if own == "a" { "B" } else { "A" }, format!("{own}3"));
+        let last = runs.iter().find(|texts| texts.last() == Some(&longest)).unwrap();
+        assert_eq!(last.len(), 6, "{last:?}");
+        assert!(!last.iter().any(|text| text.to_uppercase().starts_with(other)), "{last:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_chat_keeps_to_the_context_of_its_plan_though_the_model_has_more() {
+    let (rig, mut peer) = Rig::new(2).await;
+    peer.wait_credits(2).await;
+    let mut wide = Lease { lane: 1, ..lease("w", &["w1"]) };
+    wide.payload.as_mut().unwrap().context = 4_000;
+    peer.lease(wide).await;
+    peer.wait_results(1).await;
+    peer.lease(chat("a", &["one", "two"], 28)).await;
+    peer.wait_results(3).await;
+    assert_eq!(rig.engine.runs().last().unwrap(), &["sys", "two"]);
+    assert_eq!(rig.engine.loads(), [("m".to_owned(), 4_000)], "it ran in the larger context");
+}
+
+#[tokio::test]
+async fn a_chat_makes_room_for_the_answer_that_a_request_states() {
+    let (rig, mut peer) = Rig::new(1).await;
+    peer.wait_credits(1).await;
+    let mut chat = chat("a", &["one", "two"], 60);
+    let stated = &mut chat.payload.as_mut().unwrap().requests[1];
+    stated.body = stated.body.replacen('{', r#"{"max_tokens":40,"#, 1);
+    peer.lease(chat).await;
+    peer.wait_results(2).await;
+    assert_eq!(rig.engine.runs()[1], ["sys", "two"], "22 + 2 + 40 tokens are more than 60");
+}

@@ -49,7 +49,7 @@ async fn a_frozen_runner_is_found_by_a_request_and_mended_by_an_unload_and_nothi
     let events = rig.engine.events();
     let unloads = events.iter().filter(|event| matches!(event, Event::Unload { .. })).count();
     assert!(rig.engine.probes() >= 2 && unloads == 1, "{events:?}");
-    assert!(peer.heartbeats.iter().any(|beat| is_down(beat, "no request")));
+    assert!(peer.heartbeats.iter().any(|beat| is_down(beat, "no answer")));
 }
 
 #[tokio::test]
@@ -78,13 +78,14 @@ async fn an_engine_that_only_takes_its_time_is_asked_and_left_alone() {
     peer.wait_credits(2).await;
     peer.lease(lease("a", &refs(&texts("a", LEARNT)))).await;
     peer.wait_results(LEARNT).await;
+    let before = peer.heartbeats.len();
     rig.engine.permits.forget_permits(usize::MAX);
     peer.lease(lease("b", &["b1"])).await;
     until("it is asked", || rig.engine.probes() > 0).await;
     rig.engine.permits.add_permits(1);
     peer.wait_results(LEARNT + 1).await;
     assert_eq!(rig.engine.asked().iter().filter(|text| *text == "b1").count(), 1);
-    assert!(peer.heartbeats.iter().all(|beat| beat.engines[0].state() == State::Ready));
+    assert!(peer.heartbeats[before..].iter().all(|beat| beat.engines[0].state() == State::Ready));
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ impl Unit {
         };
         let empty = Map::new();
         let body = body.as_object().unwrap_or(&empty);
+        // It is Caravan's too.
+        let _in_flight = self.traffic.begin(None);
         let call = Call { answer_tokens: tokens, ..Call::new(endpoint, model, body, set) };
         self.engine.run(&call).await
     }

@@ -7,6 +7,7 @@ use super::{
     Unit,
     ask::counting,
     lanes::Use,
+    learn::SLOTS,
     overlap::{self, OnSlot},
 };
 use crate::{
@@ -48,6 +49,9 @@ impl Unit {
         if lanes != before {
             self.lock_concurrency().restart();
             ledger.set_lanes(&self.id, lanes);
+        }
+        if lanes > before {
+            self.notes.clear(SLOTS);
         }
     }
 

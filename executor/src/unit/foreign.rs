@@ -11,8 +11,8 @@ const REQUESTS: &str = "foreign requests";
 
 impl Unit {
     /// Says so if somebody else uses the engine.
-    pub(super) async fn look_for_others(&self, description: &Description) {
-        self.note(LOADED, self.loaded_by_others(description));
+    pub(super) async fn look_for_others(&self) {
+        self.note(LOADED, self.loaded_by_others(&self.health.now().description));
         let before = self.traffic.len();
         let Some(runs) = self.engine.requests().await else { return };
         let ours = before.max(self.traffic.len());

@@ -32,7 +32,7 @@ pub(crate) struct Lesson<'a> {
 
 /// Subjects of notes.
 const CACHE: &str = "cache";
-const SLOTS: &str = "slots";
+pub(super) const SLOTS: &str = "slots";
 
 // === impl Unit ===
 

@@ -36,8 +36,8 @@ impl Unit {
             match self.inquire(ledger).await {
                 Ok(description) => {
                     pauses.reset();
-                    self.look_for_others(&description).await;
                     self.answered(ledger, description);
+                    self.look_for_others().await;
                     self.attend(every).await;
                 }
                 Err(failure) => {
@@ -121,7 +121,8 @@ impl Unit {
 
     /// Asks for proof that requests are answered. If they are not, mends the engine as far as it can.
     async fn prove(&self, ledger: &Ledger, doubt: Doubt, description: &Description) -> Result<(), Failure> {
-        let Some((model, set)) = self.gate.active() else {
+        let known = if doubt == Doubt::Load { self.gate.tried() } else { self.gate.active() };
+        let Some((model, set)) = known else {
             self.believe(doubt);
             return Ok(());
         };
@@ -133,7 +134,10 @@ impl Unit {
         // What is not loaded is loaded before the next request, which proves as much.
         let proved = match (is_loaded, doubt) {
             (true, _) => self.answers(&model, set).await,
-            (false, Doubt::Load) => self.engine.load(&model, set).await.is_ok(),
+            // Any answer will do, also that it does not load.
+            (false, Doubt::Load) => {
+                !matches!(self.engine.load(&model, set).await, Err(Failure { class: Class::Down, .. }))
+            }
             (false, _) => true,
         };
         if proved {
@@ -156,7 +160,8 @@ impl Unit {
                 () = self.traffic.next_answer() => return true,
                 () = sleep(self.probe_time()) => {}
             }
-            if self.traffic.len() < self.lanes.now() as usize {
+            // The one that asks is among them.
+            if self.traffic.len() <= self.lanes.now() as usize {
                 return false;
             }
             self.traffic.stop_oldest();
@@ -183,7 +188,7 @@ impl Unit {
         is_loaded: bool,
     ) -> Result<(), Failure> {
         let why = "it answers about itself, but no request";
-        self.down(ledger, self.health.silent(why), why);
+        self.down(ledger, self.health.stuck(why), why);
         metrics::stuck();
         self.traffic.stop_all();
         // Their lanes drop them at once.
@@ -196,7 +201,10 @@ impl Unit {
         }
         let what = match &self.managed {
             Some(managed) => {
-                managed.restart_at_once("it answered no request");
+                // Unless that is under way.
+                if managed.doing().is_empty() {
+                    managed.restart_at_once("it answered no request");
+                }
                 "it is started again"
             }
             None => "loading its model anew does not help: restart it (it is tried again until then)",
