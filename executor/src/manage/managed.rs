@@ -77,7 +77,6 @@ impl Managed {
         self.demand(Some(launch), why, false);
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "asked for by who finds that it hangs"))]
     /// Has it started anew at once, because what is in flight will not end. No request is blamed.
     pub(crate) fn restart_at_once(&self, why: &str) {
         self.demand(None, why, true);
@@ -92,7 +91,7 @@ impl Managed {
     }
 
     /// What a person should know while it does not answer.
-    pub(super) fn doing(&self) -> String {
+    pub(crate) fn doing(&self) -> String {
         self.state.borrow().doing.clone()
     }
 

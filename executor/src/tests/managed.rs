@@ -123,7 +123,7 @@ impl Supervised {
         lives.manage(&mut options);
         options.engines[0].url = "http://127.0.0.1:1".parse().ok();
         let limits = Limits { first_pause_millis: 1, longest_pause_millis: 20, ..Limits::default() };
-        let unit = Arc::new(Unit::new(0, Arc::new(engine), &options.engines[0], &limits));
+        let unit = Arc::new(Unit::new(0, Arc::new(engine), &options.engines[0], &limits, options.liveness));
         let bounds = Bounds { results: 9, bytes: 9, ack_within: PATIENCE, message_bytes: 9 };
         let ledger = Arc::new(Ledger::new(bounds, PATIENCE));
         let (stop, mut running) = (CancellationToken::new(), JoinSet::new());

@@ -138,7 +138,11 @@ impl Unit {
             (false, Doubt::Load) => {
                 !matches!(self.engine.load(&model, set).await, Err(Failure { class: Class::Down, .. }))
             }
-            (false, _) => true,
+            // A scheduler that hangs while it makes room has nothing loaded, and answers nobody.
+            (false, _) => !matches!(
+                timeout(self.load_within(), self.engine.load(&model, set)).await,
+                Err(_) | Ok(Err(Failure { class: Class::Down, .. }))
+            ),
         };
         if proved {
             self.believe(doubt);
@@ -217,7 +221,11 @@ impl Unit {
         if !matches!(unloaded, Ok(Ok(()))) {
             return false;
         }
-        let within = self.liveness.allowed(self.gate.load_time(), Duration::ZERO);
-        matches!(timeout(within, self.engine.load(model, set)).await, Ok(Ok(())))
+        matches!(timeout(self.load_within(), self.engine.load(model, set)).await, Ok(Ok(())))
+    }
+
+    /// How long a load may take, by the last one.
+    fn load_within(&self) -> Duration {
+        self.liveness.allowed(self.gate.load_time(), Duration::ZERO)
     }
 }
