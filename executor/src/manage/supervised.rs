@@ -22,8 +22,9 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(1);
 ///
 /// A request that was in flight when the process ended is judged by why it did (`death::Cause`): it
 /// is waited for, and nothing counted, if the executor or somebody else ended it; and the request is
-/// a suspect, which runs alone and is quarantined by its second death, if it crashed. So is a request
-/// that an Ollama's runner died of, which does not tell why.
+/// a suspect, which runs alone and is quarantined by its second death, if it crashed. Why an Ollama's
+/// runner died is known only if it did so while it loaded; otherwise Ollama does not tell, and who was
+/// on its slots is a suspect.
 #[derive(Debug)]
 pub(crate) struct Supervised {
     engine: Arc<dyn Engine>,
@@ -46,8 +47,12 @@ impl Supervised {
         self.managed.life().ok_or_else(down)
     }
 
-    /// What a failure in `life` means, given what is known of the process.
-    async fn explain(&self, life: Life, failure: Failure) -> Failure {
+    /// What a failure in `life` means, given what is known of the process, and how often the kernel
+    /// had killed for want of memory before.
+    async fn explain(&self, life: Life, kills: Option<i64>, failure: Failure) -> Failure {
+        if runner_was_killed(&failure) && kills.is_some() && kills == out_of_memory_kills() {
+            return died(Class::Bystander, "engine_runner_died", failure);
+        }
         let patience = match failure.class {
             // The engine is there and has judged the request.
             Class::Request if failure.status.is_some() => return failure,
@@ -67,9 +72,11 @@ fn died(class: Class, code: &'static str, failure: Failure) -> Failure {
     Failure { class, code, message: failure.message, status: None, body: None }
 }
 
-/// Whether Ollama says that its runner was killed while it loaded.
+/// Whether Ollama says that its runner was killed while it loaded. It is loaded again then, unless
+/// the kernel did it for want of memory: that it would do again.
 fn runner_was_killed(failure: &Failure) -> bool {
-    failure.class == Class::Model && failure.message.contains("signal: killed")
+    let signals = ["signal: killed", "signal: terminated", "signal: interrupt", "signal: hangup"];
+    failure.class == Class::Model && signals.iter().any(|signal| failure.message.contains(signal))
 }
 
 #[async_trait]
@@ -83,16 +90,12 @@ impl Engine for Supervised {
         self.engine.describe().await
     }
 
-    /// A runner that was killed while it loaded is loaded again, unless the kernel did it for want
-    /// of memory: that it would do again.
     async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
-        let (life, _) = self.life()?;
-        let kills = out_of_memory_kills();
-        let Err(failure) = self.engine.load(model, set).await else { return Ok(()) };
-        if runner_was_killed(&failure) && kills.is_some() && kills == out_of_memory_kills() {
-            return Err(died(Class::Bystander, "engine_runner_died", failure));
+        let ((life, _), kills) = (self.life()?, out_of_memory_kills());
+        match self.engine.load(model, set).await {
+            Ok(()) => Ok(()),
+            Err(failure) => Err(self.explain(life, kills, failure).await),
         }
-        Err(self.explain(life, failure).await)
     }
 
     async fn unload(&self, model: &str) -> Result<(), Failure> {
@@ -121,11 +124,11 @@ impl Engine for Supervised {
 
     /// Waits for a slot where it was started anew with fewer of them than it has lanes.
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {
-        let (life, slots) = self.life()?;
+        let ((life, slots), kills) = (self.life()?, out_of_memory_kills());
         let _slot = slots.acquire().await;
         match self.engine.run(call).await {
             Ok(response) => Ok(response),
-            Err(failure) => Err(self.explain(life, failure).await),
+            Err(failure) => Err(self.explain(life, kills, failure).await),
         }
     }
 

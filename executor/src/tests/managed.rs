@@ -14,7 +14,7 @@ use super::{
 use crate::{
     ManagedOptions,
     backoff::Backoff,
-    engine::Class,
+    engine::{Class, Failure},
     gate::Need,
     ledger::{Bounds, Ledger},
     manage::{Launch, Supervisor},
@@ -84,6 +84,21 @@ async fn ten_kills_from_outside_count_nothing_whatever_the_engine_says() {
     let all: Vec<_> = peer.results.iter().map(said).collect();
     assert_eq!(all, ["UNLUCKY", "AFTER"]);
     assert_eq!(rig.engine.asked().len(), 12);
+}
+
+#[tokio::test]
+async fn a_runner_that_is_killed_while_it_loads_makes_no_model_unusable() {
+    let killed = Failure {
+        message: "llama-server process has terminated: signal: killed".into(),
+        ..failure(Class::Model)
+    };
+    let lives = Lives::new();
+    let engine = Scripted::default().reply("one", &vec![Reply::Fail(killed); 5]);
+    let (_rig, mut peer) = Rig::with(1, engine, |options| lives.manage(options)).await;
+    peer.wait_credits(1).await;
+    peer.lease(lease("a", &["one"])).await;
+    peer.wait_results(1).await;
+    assert_eq!(said(&peer.results[0]), "ONE");
 }
 
 #[tokio::test]
