@@ -1,6 +1,6 @@
 //! `caravan-executor calibrate`
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use caravan_executor::{
@@ -8,6 +8,7 @@ use caravan_executor::{
     calibrate::{self, Logged},
 };
 use caravan_proto::json::to_value;
+use caravan_service::Shutdown;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -28,13 +29,12 @@ pub(crate) struct Args {
 /// The table or the profile goes to stdout; progress to the log. Ends early by a signal: what was measured is
 /// kept where `calibration.state_dir` names a directory.
 pub(crate) async fn run(args: Args, options: &Options) -> anyhow::Result<()> {
+    // A managed engine is stopped with it, whichever signal it is.
+    let stop = Shutdown::on_signals(Duration::ZERO)?;
     let calibrating = options.calibrate(args.engine_id.as_deref(), &args.model, &Logged);
     let profile = tokio::select! {
         profile = calibrating => profile?,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted.context("signals cannot be caught")?;
-            anyhow::bail!("interrupted");
-        }
+        () = stop.cancelled() => anyhow::bail!("interrupted"),
     };
     if let Some(path) = &args.plot {
         fs::write(path, calibrate::svg(&profile))

@@ -307,7 +307,12 @@ impl Gate {
 
     /// The same with a context of so many tokens or more.
     pub(crate) fn refuse_from(&self, model: &str, context: u64, failure: Failure) {
-        self.state.send_modify(|state| state.refused.insert(model, context, failure, self.refuse_for));
+        self.refuse_from_for(model, context, failure, self.refuse_for);
+    }
+
+    /// The same, for so long.
+    pub(crate) fn refuse_from_for(&self, model: &str, context: u64, failure: Failure, lasts: Duration) {
+        self.state.send_modify(|state| state.refused.insert(model, context, failure, lasts));
     }
 
     /// Whether `model` is not asked for now, whatever its context.

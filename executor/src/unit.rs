@@ -131,6 +131,8 @@ impl Unit {
 
     /// Its process has ended, or will.
     pub(crate) fn gone(&self, ledger: &Ledger, why: &str) {
+        // Of the next one nothing is doubted yet.
+        self.doubt.send_replace(None);
         let news = self.health.silent(why);
         self.gate.mark_stale();
         self.down(ledger, news, why);

@@ -43,8 +43,9 @@ pub(super) struct Known<'a> {
 pub(super) fn conclude(log: &Log, known: &Known<'_>, notes: Vec<String>, left_out: Vec<String>) -> Profile {
     let mut profile = identified(log.identity());
     let reuses: Vec<_> = log.reuses().collect();
-    profile.swa_full |= reuse::shows_whole_cache(&reuses, known.sliding_window);
-    let cache = Cache::of(&known.facts.metadata, &profile.kv_type, profile.swa_full);
+    // What is found out of an engine that does not tell is no part of what the profile holds for.
+    let whole = profile.swa_full || reuse::shows_whole_cache(&reuses, known.sliding_window);
+    let cache = Cache::of(&known.facts.metadata, &profile.kv_type, whole);
     let cache = cache.as_ref();
     profile.notes = notes;
     profile.left_out = left_out;

@@ -32,7 +32,7 @@ pub(crate) enum Room {
 /// What others take of a GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Others {
-    index: i32,
+    pub(crate) index: i32,
     total: u64,
     /// Bytes that are not the engine's.
     used: u64,

@@ -8,11 +8,12 @@ use std::{
 
 use caravan_proto::{
     json::{from_value, to_value},
+    profile::difference,
     v1::{Engine, Profile},
 };
 use sha2::{Digest as _, Sha256};
 
-use super::identity;
+use crate::engine::same_model;
 
 /// Files that are read at most: engines of a host have tens of models.
 const MOST: usize = 1_000;
@@ -84,7 +85,7 @@ impl Shelf {
         let mut fresh = Vec::new();
         for kept in self.kept().iter_mut().filter(|kept| !kept.given) {
             let reasons: Vec<Option<String>> =
-                engines.iter().map(|engine| identity::mismatch(&kept.profile, engine)).collect();
+                engines.iter().map(|engine| mismatch(&kept.profile, engine)).collect();
             if reasons.iter().any(Option::is_none) {
                 kept.given = true;
                 fresh.push(kept.profile.clone());
@@ -107,6 +108,16 @@ impl Shelf {
 
     fn kept(&self) -> MutexGuard<'_, Vec<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why `profile` does not hold for `engine` as it is now; none if it does.
+fn mismatch(profile: &Profile, engine: &Engine) -> Option<String> {
+    match engine.models.iter().find(|model| same_model(&model.name, &profile.model)) {
+        Some(model) => {
+            difference(profile, engine, model).map(|difference| format!("it was measured {difference}"))
+        }
+        None => Some(format!("the engine has no model {}", profile.model)),
     }
 }
 

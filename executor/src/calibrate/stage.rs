@@ -115,7 +115,10 @@ impl Stage for Attached {
     }
 
     async fn set(&mut self, model: &str, setting: Setting) -> Result<(), Failure> {
-        self.engine.load(model, setting.reload_set()).await
+        self.engine.load(model, setting.reload_set()).await?;
+        // Ollama does not tell, but the command line of its runner does.
+        self.said = self.engine.slots(model).await.or(self.said);
+        Ok(())
     }
 
     /// A model that was not loaded before is not left behind: it was loaded to stay.

@@ -161,7 +161,9 @@ impl Subject {
             since,
         };
         run.load_first().await?;
-        let described = run.describe(description, kv_type, swa_full).await;
+        let (described, gpus) = run.describe(description, kv_type, swa_full).await;
+        // Other GPUs of the host give it no room.
+        run.others.retain(|other| gpus.contains(&other.index));
         let identity = Identity::of(&self.host_name, &described, &of_contract(&run.model));
         run.log = Log::open(options.state_dir.as_deref(), identity)?;
         if !run.log.is_empty() {
@@ -224,14 +226,20 @@ impl Run<'_> {
     }
 
     /// The engine as planners know it, with the GPUs that it runs on.
-    async fn describe(&self, description: Description, kv_type: String, swa_full: bool) -> v1::Engine {
+    async fn describe(
+        &self,
+        description: Description,
+        kv_type: String,
+        swa_full: bool,
+    ) -> (v1::Engine, Vec<i32>) {
         let kind = match self.engine().kind() {
             EngineKind::Ollama => engine::Kind::Ollama,
             EngineKind::OpenAi => engine::Kind::Openai,
         };
         let sample = self.host.gpus().await.unwrap_or_default();
         let gpus = room::in_use(&sample, &self.host.engine_pids(), &self.others);
-        v1::Engine {
+        let indexes = gpus.iter().map(|gpu| gpu.index).collect();
+        let engine = v1::Engine {
             kind: kind.into(),
             version: description.version,
             gpu: gpus.iter().map(|gpu| gpu.name.as_str()).collect::<Vec<_>>().join(" + "),
@@ -239,7 +247,8 @@ impl Run<'_> {
             kv_type,
             swa_full,
             ..Default::default()
-        }
+        };
+        (engine, indexes)
     }
 
     /// Leaves the engine and concludes.

@@ -39,7 +39,7 @@ impl Gate {
     }
 
     /// Unloads within bounds; what does not come off is loaded over.
-    async fn unload(&self, model: &str) {
+    pub(super) async fn unload(&self, model: &str) {
         match timeout(self.unload_within, self.engine.unload(model)).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => tracing::warn!(model, %failure, "not unloaded"),

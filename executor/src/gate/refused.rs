@@ -37,8 +37,9 @@ impl Refusals {
     pub(super) fn insert(&mut self, model: &str, from: u64, failure: Failure, lasts: Duration) {
         let now = Instant::now();
         self.0.retain(|_, refusal| now < refusal.until);
-        let before = self.0.get(bare(model)).map_or(from, |before| before.from);
-        let refusal = Refusal { until: now + lasts, failure, from: from.min(before) };
+        let (before, until) =
+            self.0.get(bare(model)).map_or((from, now), |before| (before.from, before.until));
+        let refusal = Refusal { until: until.max(now + lasts), failure, from: from.min(before) };
         self.0.insert(bare(model).to_owned(), refusal);
     }
 

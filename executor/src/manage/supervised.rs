@@ -126,6 +126,17 @@ impl Engine for Supervised {
     async fn run(&self, call: &Call<'_>) -> Result<Response, Failure> {
         let ((life, slots), kills) = (self.life()?, out_of_memory_kills());
         let _slot = slots.acquire().await;
+        if self.life()?.0 != life {
+            // It waited for a slot of a process that is gone: it has none of the new one's.
+            let message = "it was started again".to_owned();
+            return Err(Failure {
+                class: Class::Down,
+                code: "engine_not_running",
+                message,
+                status: None,
+                body: None,
+            });
+        }
         match self.engine.run(call).await {
             Ok(response) => Ok(response),
             Err(failure) => Err(self.explain(life, kills, failure).await),

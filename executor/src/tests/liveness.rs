@@ -12,6 +12,8 @@ use super::{
 const LEARNT: usize = 12;
 
 fn quick(options: &mut Options) {
+    // The planner of these tests acks nothing.
+    options.limits.ack_millis = 600_000;
     options.limits.tries = 1;
     options.liveness.floor_seconds = 1;
     options.liveness.probe_seconds = 1;

@@ -72,6 +72,7 @@ impl Unit {
             *known = loads;
             self.affinity.restart();
             self.lock_concurrency().restart();
+            self.lanes.forget();
         }
     }
 

@@ -75,6 +75,9 @@ impl Control {
     /// Takes one reading, and says what is to be done. What is not known stops nobody.
     pub(super) fn step(&mut self, sight: &Sight<'_>) -> Order {
         let is_fine = matches!(self.state, State::Fine);
+        // With nothing in flight nothing grows by itself: then at the ceiling is below it. Otherwise an engine
+        // that was loaded to just below it would never be back.
+        let is_back = |level: &Level| if sight.busy { is_back(level) } else { !is_above(level) };
         let above = sight.level.is_some_and(|level| if is_fine { is_above(level) } else { !is_back(level) });
         self.against = if above == is_fine { self.against + 1 } else { 0 };
         if self.against >= self.bounds.readings.max(1) {

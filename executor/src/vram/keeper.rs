@@ -1,6 +1,6 @@
 //! Keeps one engine below the ceiling.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use caravan_request::EngineKind;
 use tokio::time::Instant;
@@ -156,9 +156,13 @@ impl Keeper {
         );
         let failure = Failure::own(Class::Model, REASON, why);
         let from = if smaller == 0 { 0 } else { smaller + 1 };
-        self.unit.gate.refuse_from(&model.name, from, failure);
+        self.unit.gate.refuse_from_for(&model.name, from, failure, LIMITED);
     }
 }
+
+/// How long a context that was too much is not asked for again: what filled the VRAM may be gone after a
+/// day, and each try costs a load.
+const LIMITED: Duration = Duration::from_secs(24 * 3600);
 
 /// Half the slots; of one slot, half the context where that is fixed at the engine's start.
 fn less(launch: &Launch, kind: EngineKind) -> Option<Launch> {

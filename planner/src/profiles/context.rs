@@ -20,8 +20,9 @@ pub(crate) fn cap(engine: &mut v1::Engine, profiles: &[v1::Profile]) {
 }
 
 /// The context of one slot that is safe with so many slots: together they take what the measured slots took,
-/// and each no more than the model was made for. Without a line through the memory, what was
-/// measured holds for any number of slots. None if it is not known.
+/// and each no more than was measured: an engine that drives fewer lanes may still have all its slots.
+/// Without a line through the memory, what was measured holds for any number of slots. None if it is
+/// not known.
 fn safe_context(profile: &v1::Profile, slots: i32) -> Option<i64> {
     let measured = Some(profile.max_context).filter(|context| *context > 0)?;
     let fit = profile.memory.as_ref().filter(|fit| fit.token_bytes > 0.0 && slots != profile.slots);
@@ -31,8 +32,7 @@ fn safe_context(profile: &v1::Profile, slots: i32) -> Option<i64> {
     let share = slot * f64::from(profile.slots) / f64::from(slots.max(1));
     #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
     let tokens = ((share - fit.slot_bytes) / fit.token_bytes) as i64;
-    let made_for = if profile.model_context > 0 { profile.model_context } else { measured };
-    Some((tokens / PAD * PAD).min(made_for).max(PAD))
+    Some((tokens / PAD * PAD).min(measured).max(PAD))
 }
 
 #[cfg(test)]
@@ -56,8 +56,7 @@ mod tests {
         assert_eq!(safe_context(&profile(), 4), Some(8_192));
         // (4 × 82,920 ÷ 8 − 1,000) ÷ 10 = 4,046.
         assert_eq!(safe_context(&profile(), 8), Some(3_840));
-        assert_eq!(safe_context(&profile(), 2), Some(16_384));
-        assert_eq!(safe_context(&profile(), 1), Some(32_768));
+        assert_eq!(safe_context(&profile(), 2), Some(8_192), "never more than was measured");
         assert_eq!(safe_context(&profile(), 4_000), Some(PAD));
         assert_eq!(safe_context(&v1::Profile { model_context: 0, ..profile() }, 1), Some(8_192));
         assert_eq!(safe_context(&v1::Profile { memory: None, ..profile() }, 64), Some(8_192));

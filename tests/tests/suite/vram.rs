@@ -32,7 +32,6 @@ async fn a_batch_says_that_its_engine_is_unfit_and_goes_on_when_it_is_not() -> a
     let batch = api.create(&input, Batch::default()).await?.name;
     let unfit = |batch: &Batch| batch.state_reason == "ENGINE_UNFIT";
     let waiting = api.when(&batch, "says that its engine is unfit", unfit).await?;
-    assert_eq!(waiting.state(), State::Queued);
     for words in ["ollama-0 has the model", "75.0 GiB of 80.0 GiB", "ceiling of 60.0 GiB", "takes 65.0 GiB"] {
         assert!(waiting.state_message.contains(words), "{}", waiting.state_message);
     }

@@ -239,8 +239,17 @@ impl Engine for Ollama {
 
     /// As its runner says, if that was found.
     async fn requests(&self) -> Option<u32> {
+        let known = self.seen().runner.clone();
+        if known.is_none() {
+            self.slots("").await;
+        }
         let runner = self.seen().runner.clone()?;
-        llama_server::requests(&runner).await
+        let requests = llama_server::requests(&runner).await;
+        if requests.is_none() {
+            // A load gives it another port.
+            self.seen().runner = None;
+        }
+        requests
     }
 
     /// Waits until it is gone from `/api/ps`: Ollama answers at once and unloads when nothing uses it.

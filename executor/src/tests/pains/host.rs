@@ -69,7 +69,13 @@ impl Host {
         let mut options = Options {
             planner: vec![planner.url.clone()],
             host: Some("test-host".into()),
-            limits: Limits { first_pause_millis: 1, longest_pause_millis: 20, ..Limits::default() },
+            limits: Limits {
+                first_pause_millis: 1,
+                longest_pause_millis: 20,
+                // The planner of these tests acks nothing.
+                ack_millis: 600_000,
+                ..Limits::default()
+            },
             engines: entries,
             ..Options::default()
         };
