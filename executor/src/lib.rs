@@ -9,6 +9,7 @@ mod backoff;
 pub mod calibrate;
 mod conversation;
 pub mod engine;
+mod first_use;
 mod gate;
 mod gpu;
 mod health;

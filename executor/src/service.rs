@@ -18,6 +18,7 @@ use crate::{
     backoff::Backoff,
     calibrate::shelf::Shelf,
     engine::{self, Engine},
+    first_use::FirstUse,
     gpu,
     lane::Lane,
     ledger::{Bounds, Ledger},
@@ -64,6 +65,8 @@ pub enum Error {
 pub struct Service {
     session: Session,
     units: Vec<Arc<Unit>>,
+    /// Of each unit, where it is allowed.
+    first_uses: Vec<Option<Arc<FirstUse>>>,
     getters: Vec<Getter>,
     ledger: Arc<Ledger>,
     limits: Limits,
@@ -113,6 +116,12 @@ impl Service {
             silence: limits.model_silence(),
         };
         let getters = units.iter().map(getter).collect();
+        let shelf = Arc::new(shelf);
+        let each = units.iter().zip(&options.engines).enumerate();
+        let first_uses = each.map(|(place, (unit, engine))| {
+            FirstUse::new(options, place, engine, unit, &vram, &shelf, &ledger).map(Arc::new)
+        });
+        let first_uses = first_uses.collect();
         let session = Session {
             id: ExecutorId::now(),
             host: options.host.clone().unwrap_or_else(host_name),
@@ -123,10 +132,10 @@ impl Service {
             ledger: Arc::clone(&ledger),
             errands,
             vram: Arc::clone(&vram),
-            shelf: Arc::new(shelf),
+            shelf,
             ready_file: options.ready_file.clone(),
         };
-        Self { session, units, getters, ledger, limits, probe, vram }
+        Self { session, units, first_uses, getters, ledger, limits, probe, vram }
     }
 
     /// The name of this process in the fleet.
@@ -142,7 +151,7 @@ impl Service {
     /// # Errors
     /// If the ready file cannot be written, or a task has a defect.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
-        let Self { session, units, getters, ledger, limits, probe, vram } = self;
+        let Self { session, units, first_uses, getters, ledger, limits, probe, vram } = self;
         let [lanes_ended, gpus_stop, engines_stop] = [(); 3].map(|()| CancellationToken::new());
         let mut sessions = JoinSet::new();
         sessions.spawn(session.run(lanes_ended.clone()));
@@ -158,9 +167,9 @@ impl Service {
         for supervisor in units.iter().filter_map(|unit| Supervisor::new(unit, &ledger, &limits)) {
             supervisors.spawn(supervisor.run(engines_stop.clone()));
         }
-        for unit in units {
+        for (unit, first_use) in units.into_iter().zip(first_uses) {
             watchers.spawn(watch(Arc::clone(&unit), Arc::clone(&ledger), limits.clone()));
-            drivers.spawn(drive(unit, Arc::clone(&ledger), limits.clone(), shutdown.clone()));
+            drivers.spawn(drive(unit, first_use, Arc::clone(&ledger), limits.clone(), shutdown.clone()));
         }
 
         tokio::select! {
@@ -199,6 +208,7 @@ async fn watch(unit: Arc<Unit>, ledger: Arc<Ledger>, limits: Limits) {
 /// Drives one engine with its lanes until the process drains.
 async fn drive(
     unit: Arc<Unit>,
+    first_use: Option<Arc<FirstUse>>,
     ledger: Arc<Ledger>,
     limits: Limits,
     shutdown: Shutdown,
@@ -213,7 +223,8 @@ async fn drive(
                 tracing::info!(engine = &*unit.id, lanes = now, "driving");
                 for index in lanes..now {
                     let (unit, ledger) = (Arc::clone(&unit), Arc::clone(&ledger));
-                    let lane = Lane::new(index, unit, ledger, limits.clone(), shutdown.clone());
+                    let (first_use, limits) = (first_use.clone(), limits.clone());
+                    let lane = Lane::new(index, unit, first_use, ledger, limits, shutdown.clone());
                     running.spawn(lane.run());
                 }
                 lanes = now;

@@ -13,6 +13,9 @@ pub struct Options {
     /// How long it may take, in seconds. Default 300: each phase has a part, and what there is no time for is
     /// left out and said so.
     pub budget_seconds: u64,
+    /// Whether an executor calibrates a model that has no profile before its first request, while nothing
+    /// else runs on the engine. Default false: it keeps the engine from its work for as long as the budget.
+    pub first_use: bool,
     /// The VRAM of each GPU that may be in use, by whomever.
     #[serde(skip)]
     pub vram_ceiling: Ceiling,
@@ -28,7 +31,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { budget_seconds: 300, vram_ceiling: Ceiling::default(), max_context: None, state_dir: None }
+        Self {
+            budget_seconds: 300,
+            first_use: false,
+            vram_ceiling: Ceiling::default(),
+            max_context: None,
+            state_dir: None,
+        }
     }
 }
 

@@ -101,6 +101,13 @@ impl Shelf {
         fresh
     }
 
+    /// Whether one of `model` holds for `engine`.
+    pub(crate) fn holds(&self, model: &str, engine: &Engine) -> bool {
+        let kept = self.kept();
+        let mut of_model = kept.iter().filter(|kept| same_model(&kept.profile.model, model));
+        of_model.any(|kept| mismatch(&kept.profile, engine).is_none())
+    }
+
     /// Another planner has none of them.
     pub(crate) fn give_again(&self) {
         self.kept().iter_mut().for_each(|kept| kept.given = false);

@@ -45,6 +45,9 @@ pub(crate) trait Stage: Send + Sync + fmt::Debug {
     /// Type of its KV cache, empty if not known, and whether it keeps the whole cache of sliding windows.
     fn cache(&self) -> (String, bool);
 
+    /// Tells what `cache` gives, where the engine does not.
+    fn is_cached_as(&mut self, _kv_type: String, _swa_full: bool) {}
+
     /// Runs the model with exactly this setting.
     async fn set(&mut self, model: &str, setting: Setting) -> Result<(), Failure>;
 
@@ -61,6 +64,7 @@ pub(crate) struct Attached {
     said: Option<u32>,
     /// Whether the model was loaded before.
     was_loaded: bool,
+    cache: (String, bool),
 }
 
 // === impl Setting ===
@@ -76,7 +80,7 @@ impl Setting {
 impl Attached {
     /// `slots` are those that it was started with, if they are not what it says.
     pub(crate) fn new(engine: Arc<dyn Engine>, slots: Slots) -> Self {
-        Self { engine, stated: slots, said: None, was_loaded: false }
+        Self { engine, stated: slots, said: None, was_loaded: false, cache: Default::default() }
     }
 }
 
@@ -111,7 +115,11 @@ impl Stage for Attached {
     }
 
     fn cache(&self) -> (String, bool) {
-        (String::new(), false)
+        self.cache.clone()
+    }
+
+    fn is_cached_as(&mut self, kv_type: String, swa_full: bool) {
+        self.cache = (kv_type, swa_full);
     }
 
     async fn set(&mut self, model: &str, setting: Setting) -> Result<(), Failure> {

@@ -1,10 +1,11 @@
 //! What is to be calibrated, and the beginning and end of a run.
 
-use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, num::NonZeroU32, path::Path, sync::Arc, time::SystemTime};
 
 use caravan_proto::v1::{self, engine};
 use caravan_request::EngineKind;
 use tokio::time::Instant;
+use url::Url;
 
 use super::{
     Error, Options, Phase, Progress,
@@ -121,6 +122,28 @@ impl Subject {
             host: Box::new(Here::new(Box::new(Nvml::default()), options.url.as_ref())),
             host_name: host_name(),
         })
+    }
+
+    /// `model` on an engine that runs, with so many slots, at `url`.
+    pub(crate) fn running(
+        engine: Arc<dyn drivers::Engine>,
+        slots: u32,
+        nvml: &Path,
+        url: Option<&Url>,
+        model: &str,
+    ) -> Self {
+        let slots = NonZeroU32::new(slots).map_or(Slots::Auto, Slots::Fixed);
+        Self {
+            stage: Box::new(Attached::new(engine, slots)),
+            model: model.to_owned(),
+            host: Box::new(Here::new(Box::new(Nvml::new(nvml)), url)),
+            host_name: host_name(),
+        }
+    }
+
+    /// Its KV cache is of this type, and whole or not.
+    pub(crate) fn is_cached_as(&mut self, kv_type: String, swa_full: bool) {
+        self.stage.is_cached_as(kv_type, swa_full);
     }
 
     /// Finds and loads the model, and takes up what was measured of it before.

@@ -28,6 +28,12 @@ impl Gate {
         Ok(evicted)
     }
 
+    /// The engine for somebody who loads it as he likes: nobody enters until what is given is dropped, and
+    /// what is needed then is loaded anew. None while somebody is inside, or a load is under way.
+    pub(crate) fn hold(&self) -> Option<impl Sized + '_> {
+        self.begin_evicting()
+    }
+
     fn begin_evicting(&self) -> Option<Loading<'_>> {
         let won = self.state.send_if_modified(|state| {
             let won = state.inside == 0 && !state.loading;

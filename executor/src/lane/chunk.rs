@@ -45,6 +45,11 @@ impl Lane {
             batch: u64::try_from(lease.payload.batch_tokens).unwrap_or(0),
             embedding: lease.endpoint.is_embedding() && unit.engine.kind() == EngineKind::Ollama,
         };
+        if let Some(first_use) = self.first_use.clone().filter(|_| lease.endpoint.is_chat())
+            && self.unless_draining(first_use.of(&need.model)).await.is_none()
+        {
+            return End::HandBack("drain");
+        }
         let pass = match self.enter(&unit, need).await {
             Ok(pass) => pass,
             Err(end) => return end,

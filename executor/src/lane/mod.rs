@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::{
+    first_use::FirstUse,
     lease::{LaneId, Lease, Warmth},
     ledger::Ledger,
     metrics,
@@ -28,6 +29,7 @@ use pace::Pace;
 pub(crate) struct Lane {
     id: LaneId,
     unit: Arc<Unit>,
+    first_use: Option<Arc<FirstUse>>,
     ledger: Arc<Ledger>,
     limits: Limits,
     shutdown: Shutdown,
@@ -57,6 +59,7 @@ impl Lane {
     pub(crate) fn new(
         index: u32,
         unit: Arc<Unit>,
+        first_use: Option<Arc<FirstUse>>,
         ledger: Arc<Ledger>,
         limits: Limits,
         shutdown: Shutdown,
@@ -64,7 +67,7 @@ impl Lane {
         let id = LaneId { engine: Arc::clone(&unit.id), index };
         ledger.add_lane(id.clone());
         let (warmth, warm, pace, forms) = Default::default();
-        Self { id, unit, ledger, limits, shutdown, warmth, warm, pace, forms }
+        Self { id, unit, first_use, ledger, limits, shutdown, warmth, warm, pace, forms }
     }
 
     /// Runs chunks until the process drains. Ends with no request in flight.

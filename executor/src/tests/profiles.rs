@@ -2,10 +2,10 @@
 
 use caravan_proto::{
     json::to_value,
-    v1::{Profile, engine::Kind},
+    v1::{Lease, Profile, engine::Kind},
 };
 
-use super::{Rig, engine::Scripted};
+use super::{Rig, engine::Scripted, lease};
 use crate::engine::Description;
 
 fn profile(version: &str, model: &str) -> Profile {
@@ -44,4 +44,24 @@ async fn a_planner_gets_the_profiles_that_hold() {
     drop(peer);
     let next = rig.planner.welcome().await;
     assert_eq!(next.hello.unwrap().profiles, [profile("1", "m")]);
+}
+
+/// Before the first request, and only once.
+#[tokio::test]
+async fn a_model_is_calibrated_before_its_first_use_where_that_is_allowed() {
+    let (rig, mut peer) = Rig::with(2, Scripted::default(), |options| {
+        options.calibration.first_use = true;
+        options.calibration.budget_seconds = 2;
+        options.calibration.max_context = Some(2_048);
+    })
+    .await;
+    peer.wait_credits(2).await;
+    peer.lease(Lease { lane: 0, ..lease("a", &["a1"]) }).await;
+    peer.lease(Lease { lane: 1, ..lease("b", &["b1"]) }).await;
+    peer.wait_results(2).await;
+    peer.wait("a profile", |peer| !peer.profiles.is_empty()).await;
+    assert_eq!((peer.profiles.len(), peer.profiles[0].model.as_str()), (1, "m"));
+    let asked = rig.engine.asked();
+    let first = asked.iter().position(|text| text == "a1" || text == "b1").unwrap();
+    assert!(first > 0 && asked[first..].iter().all(|text| text == "a1" || text == "b1"), "{asked:?}");
 }
