@@ -68,6 +68,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         vram_ceiling: args.vram_ceiling,
         max_context: args.max_context.map(NonZeroU64::get),
         state_dir: Some(args.state.clone()),
+        ..calibrate::Options::default()
     };
     let bar = Bar::new();
     let measuring = async { calibrate::calibrate(subject, &options, &bar).await.map_err(failed) };
