@@ -148,6 +148,11 @@ impl Unit {
         self.down(ledger, self.health.failed(life, &failure.message), &failure.message);
     }
 
+    /// A request was not answered in time: the next one waits until it is known why.
+    pub(crate) fn is_late(&self) {
+        self.doubted(Doubt::Late);
+    }
+
     fn down(&self, ledger: &Ledger, news: bool, message: &str) {
         if news {
             tracing::warn!(engine = &*self.id, message, "engine does not answer: waiting for it");

@@ -190,6 +190,11 @@ impl Lane {
         if !self.unit.serves(asked.lease) {
             return Err(self.model_changed());
         }
+        if !self.unit.is_trusted() || self.unit.health.is_up().is_none() {
+            // While it waited for its turn another request was not answered: it would be blamed for that.
+            let message = "the engine is being looked at".to_owned();
+            return Ok(Err(local_failure(Class::Bystander, "engine_doubted", message)));
+        }
         if !self.ledger.start(asked.lease) {
             return Err(End::Dropped);
         }
@@ -198,6 +203,9 @@ impl Lane {
             answer = self.send(asked).instrument(span) => answer,
             () = self.shutdown.expired() => return Err(End::HandBack("drain")),
         };
+        if answer.as_ref().is_err_and(|(failure, _)| failure.code == Failure::TIMEOUT) {
+            self.unit.is_late();
+        }
         drop(flight);
         let took = answer.as_ref().map_or_else(|(_, took)| *took, |came| came.took);
         let answer = answer.map_err(|(failure, _)| failure);
