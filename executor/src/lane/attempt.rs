@@ -190,7 +190,7 @@ impl Lane {
         if !self.unit.serves(asked.lease) {
             return Err(self.model_changed());
         }
-        if !self.unit.is_trusted() || self.unit.health.is_up().is_none() {
+        if alone && self.unit.is_doubted() {
             // While it waited for its turn another request was not answered: it would be blamed for that.
             let message = "the engine is being looked at".to_owned();
             return Ok(Err(local_failure(Class::Bystander, "engine_doubted", message)));
@@ -203,7 +203,7 @@ impl Lane {
             answer = self.send(asked).instrument(span) => answer,
             () = self.shutdown.expired() => return Err(End::HandBack("drain")),
         };
-        if answer.as_ref().is_err_and(|(failure, _)| failure.code == Failure::TIMEOUT) {
+        if alone && answer.as_ref().is_err_and(|(failure, _)| failure.code == Failure::TIMEOUT) {
             self.unit.is_late();
         }
         drop(flight);

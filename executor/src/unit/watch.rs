@@ -112,6 +112,11 @@ impl Unit {
         matches!(*self.doubt.borrow(), None | Some(Doubt::Quiet))
     }
 
+    /// Whether it is being looked into why a request was not answered.
+    pub(crate) fn is_doubted(&self) -> bool {
+        matches!(*self.doubt.borrow(), Some(Doubt::Late | Doubt::Load))
+    }
+
     /// Waits until nothing speaks against sending a request.
     pub(crate) async fn trusted(&self) {
         let mut doubts = self.doubt.subscribe();
