@@ -140,7 +140,10 @@ impl Upload<'_> {
         }
         let mut pieces = Pieces::from(self.input, offset).await?;
         while let Some(data) = pieces.next().await? {
-            hash.take(offset, &data);
+            // Of a model's file it is known.
+            if self.sha256.is_none() {
+                hash.take(offset, &data);
+            }
             let at = i64::try_from(offset).unwrap_or(i64::MAX);
             offset += data.len() as u64;
             if !send(Part::Chunk(UploadChunk { offset: at, data: data.into() })).await {

@@ -1,33 +1,12 @@
-//! Names of models. Ollama lists `name:tag` and takes `name` for `name:latest`.
+//! Models that engines list.
 
 use caravan_proto::v1;
 
-/// Whether a request for `wanted` means the model that an engine lists as `known`.
-#[must_use]
-pub fn means(wanted: &str, known: &str) -> bool {
-    bare(wanted) == bare(known)
-}
-
-/// The one name of a model: without the tag that is taken for granted.
-#[must_use]
-pub fn bare(name: &str) -> &str {
-    name.strip_suffix(":latest").unwrap_or(name)
-}
+pub use caravan_proto::model::{bare, means};
 
 /// The largest context that an engine may be asked for with a model, if it is known.
 #[must_use]
 pub fn largest_context(engine: &v1::Engine, wanted: &str) -> Option<i64> {
     let known = engine.models.iter().find(|model| means(wanted, &model.name))?;
     Some(known.max_context).filter(|context| *context > 0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bare_name_means_the_latest() {
-        assert!(means("gemma3", "gemma3:latest") && means("gemma3:latest", "gemma3:latest"));
-        assert!(!means("gemma3", "gemma3:12b") && !means("gemma", "gemma3:latest"));
-    }
 }

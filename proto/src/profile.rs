@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use crate::{
-    json::enum_text,
-    v1::{self, engine},
-};
+use crate::{json::enum_text, v1};
 
 /// What an engine has other than what a profile was measured on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,19 +30,22 @@ enum Aspect {
 /// difference: a profile tells of several.
 #[must_use]
 pub fn difference(profile: &v1::Profile, engine: &v1::Engine, model: &v1::Model) -> Option<Difference> {
-    let kind = |kind: engine::Kind| enum_text(kind.as_str_name(), "Kind");
-    let window = |swa_full: bool| if swa_full { "whole" } else { "as long as the window" }.to_owned();
-    let both = [
-        (Aspect::Digest, profile.model_digest.clone(), model.digest.clone()),
-        (Aspect::Kind, kind(profile.engine_kind()), kind(engine.kind())),
-        (Aspect::Version, profile.engine_version.clone(), engine.version.clone()),
-        (Aspect::Gpu, profile.gpu.clone(), engine.gpu.clone()),
-        (Aspect::Driver, profile.driver.clone(), engine.driver.clone()),
-        (Aspect::KvType, profile.kv_type.clone(), engine.kv_type.clone()),
+    let window = |swa_full: bool| if swa_full { "whole" } else { "as long as the window" };
+    let both: [(Aspect, &str, &str); 7] = [
+        (Aspect::Digest, &profile.model_digest, &model.digest),
+        (Aspect::Kind, profile.engine_kind().as_str_name(), engine.kind().as_str_name()),
+        (Aspect::Version, &profile.engine_version, &engine.version),
+        (Aspect::Gpu, &profile.gpu, &engine.gpu),
+        (Aspect::Driver, &profile.driver, &engine.driver),
+        (Aspect::KvType, &profile.kv_type, &engine.kv_type),
         (Aspect::Window, window(profile.swa_full), window(engine.swa_full)),
     ];
-    let different = both.into_iter().find(|(_, measured, now)| measured != now);
-    different.map(|(aspect, measured, now)| Difference { aspect, measured, now })
+    let (aspect, measured, now) = both.into_iter().find(|(_, measured, now)| measured != now)?;
+    let text = |value: &str| match aspect {
+        Aspect::Kind => enum_text(value, "Kind"),
+        _ => value.to_owned(),
+    };
+    Some(Difference { aspect, measured: text(measured), now: text(now) })
 }
 
 // === impl Difference ===
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn measured() -> (v1::Profile, v1::Engine, v1::Model) {
-        let (kind, version) = (engine::Kind::Ollama.into(), "0.33.1".to_owned());
+        let (kind, version) = (v1::engine::Kind::Ollama.into(), "0.33.1".to_owned());
         let (gpu, driver, kv_type) = ("NVIDIA H100".to_owned(), "570.1".to_owned(), "f16".to_owned());
         let profile = v1::Profile {
             model_digest: "d1".into(),
@@ -121,7 +121,7 @@ mod tests {
                 "with a cache of sliding windows as long as the window, which is whole now",
             ),
             (
-                v1::Engine { kind: engine::Kind::Openai.into(), ..engine.clone() },
+                v1::Engine { kind: v1::engine::Kind::Openai.into(), ..engine.clone() },
                 "with an engine of the kind ollama, which is openai now",
             ),
         ] {

@@ -198,6 +198,17 @@ impl Api {
         self.serves_on(model, 1).await
     }
 
+    /// The first engine of the fleet.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn engine(&self) -> anyhow::Result<caravan_proto::v1::Engine> {
+        let request = caravan_proto::v1::ListExecutorsRequest::default();
+        let listed = self.fleet().list_executors(request).await?.into_inner();
+        let engine = listed.executors.into_iter().flat_map(|executor| executor.engines).next();
+        engine.context("no engine")
+    }
+
     /// Waits until so many engines of the fleet serve `model`.
     ///
     /// # Errors

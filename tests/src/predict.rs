@@ -1,9 +1,7 @@
 use std::fmt;
 
 use anyhow::Context as _;
-use caravan_proto::v1::{
-    Batch, CreateProfileRequest, Engine, ListExecutorsRequest, Profile, TemplateTokens, batch::State,
-};
+use caravan_proto::v1::{Batch, CreateProfileRequest, Engine, Profile, TemplateTokens, batch::State};
 use caravan_simulated_engine::{Options, Running, SimulatedEngine, text_of};
 use serde_json::json;
 
@@ -99,9 +97,7 @@ pub async fn predict(shape: Shape, options: &Options) -> anyhow::Result<Predicte
     let up = Up::start(&urls, options.slots, "").await?;
     let api = up.api()?;
     api.serves_on(MODEL, shape.engines).await?;
-    let listed = api.fleet().list_executors(ListExecutorsRequest::default()).await?.into_inner();
-    let engine = listed.executors.into_iter().flat_map(|executor| executor.engines).next();
-    let profile = profile_of(&engine.context("no engine")?, options);
+    let profile = profile_of(&api.engine().await?, options);
     api.fleet().create_profile(CreateProfileRequest { profile: Some(profile) }).await?;
 
     let input = shape.input(options.answer_tokens);

@@ -12,13 +12,10 @@ use caravan_executor::{
     calibrate::{self, Phase, Progress, Subject},
     engine,
 };
-use caravan_proto::{
-    json::to_value,
-    v1::{CreateProfileRequest, Profile},
-};
+use caravan_proto::{json::to_value, v1::Profile};
 use indicatif::ProgressBar;
 
-use super::Context;
+use super::{Context, profiles};
 use crate::{
     exit::Exit, failure::Failure, interrupt, server::Server, span::parse as parse_span, stderr, stdout, up,
 };
@@ -94,8 +91,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 }
 
 async fn store(server: &Server, profile: Profile) -> Result<Profile, Failure> {
-    let request = CreateProfileRequest { profile: Some(profile) };
-    let stored = server.call(request, async |request| server.fleet().create_profile(request).await).await?;
+    let stored = profiles::create(server, profile).await?;
     stderr::note(format_args!("kept as {}", stored.name));
     Ok(stored)
 }

@@ -11,11 +11,8 @@ use caravan_proto::{
 use serde_json::json;
 use tonic::Status;
 
-use super::Context;
+use super::{Context, LARGEST_PAGE};
 use crate::{exit::Exit, failure::Failure, interrupt, server::Server, stdout};
-
-/// The largest page that the server gives.
-const LARGEST_PAGE: i32 = 1_000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

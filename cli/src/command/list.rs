@@ -2,7 +2,7 @@
 
 use caravan_proto::v1::{Batch, ListBatchesRequest, batch::State};
 
-use super::{Context, get};
+use super::{Context, LARGEST_PAGE, get};
 use crate::{
     exit::Exit,
     failure::Failure,
@@ -12,9 +12,6 @@ use crate::{
     stdout,
     table::{time, with_heading},
 };
-
-/// The largest page that the server gives.
-const LARGEST_PAGE: i32 = 1_000;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {

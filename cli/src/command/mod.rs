@@ -20,6 +20,9 @@ use clap::{Parser, Subcommand};
 
 use crate::{exit::Exit, failure::Failure, server, stderr};
 
+/// The largest page that the server gives.
+const LARGEST_PAGE: i32 = 1_000;
+
 /// Runs large batches of LLM requests on a fleet of GPU hosts.
 ///
 /// Data goes to stdout, everything else to stderr. Exit codes: 0 all answered, 1 other

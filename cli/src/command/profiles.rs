@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use caravan_planner::models;
 use caravan_proto::{
     json::{enum_text, to_value},
+    model::means,
     profile::difference,
     v1::{CreateProfileRequest, Executor, ListProfilesRequest, Profile},
 };
 use serde_json::{Map, Value, json};
 
-use super::{Context, fleet, plan::read_profile};
+use super::{Context, LARGEST_PAGE, fleet, plan::read_profile};
 use crate::{
     exit::Exit,
     failure::Failure,
@@ -20,8 +20,6 @@ use crate::{
     table::{time, with_heading},
 };
 
-/// The largest page that the server gives.
-const LARGEST_PAGE: i32 = 1_000;
 /// Engines that a row names.
 const NAMED: usize = 3;
 
@@ -49,14 +47,19 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let profile = args.add.as_deref().map(read_profile).transpose()?;
     let server = Server::connect(&context.server).await?;
     if let Some(profile) = profile {
-        let request = CreateProfileRequest { profile: Some(profile) };
-        server.call(request, async |request| server.fleet().create_profile(request).await).await?;
+        create(&server, profile).await?;
     }
     let profiles = list(&server, &args.model.unwrap_or_default()).await?;
     let executors = fleet::list(&server, false).await?;
     let rows: Vec<_> = profiles.iter().map(|profile| (profile, validity(profile, &executors))).collect();
     print(&rows, context.json)?;
     Ok(Exit::Done)
+}
+
+/// Gives a profile to the server, which keeps it.
+pub(super) async fn create(server: &Server, profile: Profile) -> Result<Profile, Failure> {
+    let request = CreateProfileRequest { profile: Some(profile) };
+    server.call(request, async |request| server.fleet().create_profile(request).await).await
 }
 
 async fn list(server: &Server, model: &str) -> Result<Vec<Profile>, Failure> {
@@ -77,7 +80,7 @@ fn validity(profile: &Profile, executors: &[Executor]) -> Validity {
     let mut validity = Validity::default();
     for executor in executors {
         for engine in &executor.engines {
-            let model = engine.models.iter().find(|model| models::means(&profile.model, &model.name));
+            let model = engine.models.iter().find(|model| means(&profile.model, &model.name));
             let Some(model) = model else { continue };
             let name = format!("{}/{}", executor.host, engine.id);
             match difference(profile, engine, model) {

@@ -22,6 +22,7 @@ mod render;
 mod replay;
 pub(crate) mod tokenizers;
 
+pub(crate) use caravan_proto::model::{bare, means as same_model};
 pub use connection::{Error, Options};
 pub use tokenizers::Tokenizers;
 
@@ -120,6 +121,15 @@ pub struct Description {
     pub unfit: Option<String>,
 }
 
+// === impl Description ===
+
+impl Description {
+    /// `model`, if it has it.
+    pub(crate) fn model(&self, model: &str) -> Option<&Model> {
+        self.models.iter().find(|known| same_model(&known.name, model))
+    }
+}
+
 /// One model on an engine.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Model {
@@ -203,16 +213,6 @@ impl<'a> Call<'a> {
         let stated = stated.filter(|count| *count > 0).min();
         stated.or((self.answer_tokens > 0).then_some(self.answer_tokens))
     }
-}
-
-/// A model's name without the tag that is taken for granted.
-pub(crate) fn bare(name: &str) -> &str {
-    name.strip_suffix(":latest").unwrap_or(name)
-}
-
-/// Whether two names mean one model: Ollama reads a name without tag as `:latest`.
-pub(crate) fn same_model(one: &str, other: &str) -> bool {
-    bare(one) == bare(other)
 }
 
 /// A checked answer.

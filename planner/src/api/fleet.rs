@@ -14,7 +14,7 @@ use super::{Models, models, page, status};
 use crate::{
     clock, dispatch,
     profiles::{self, Refusal, Wrong},
-    store::Store,
+    store::{self, Store},
 };
 
 /// How often the fleet is looked at for those who watch it.
@@ -132,12 +132,13 @@ impl FleetService for FleetApi {
         let limit = page::size(request.page_size)?;
         let found = self.store.profiles().await.map_err(status)?;
         let wanted = |known: &str| request.model.is_empty() || crate::models::means(&request.model, known);
-        let found = found.into_iter().filter(|profile| wanted(&profile.detail.model));
-        let profiles: Vec<v1::Profile> = found.map(profiles::view).collect();
-        let age = |profile: &v1::Profile| i64::MAX - profiles::measured(profile).max(0);
-        let key =
-            |profile: &v1::Profile| format!("{}\n{:019}\n{}", profile.model, age(profile), profile.name);
-        let (profiles, next_page_token) = paged(profiles, key, &request.page_token, limit);
+        let found = found.into_iter().filter(|profile| wanted(&profile.detail.model)).collect();
+        let key = |profile: &store::Profile| {
+            let age = i64::MAX - profile.measured.max(0);
+            format!("{}\n{age:019}\n{}", profile.detail.model, profile.id.name())
+        };
+        let (page, next_page_token) = paged(found, key, &request.page_token, limit);
+        let profiles = page.into_iter().map(profiles::view).collect();
         Ok(Response::new(v1::ListProfilesResponse { profiles, next_page_token }))
     }
 

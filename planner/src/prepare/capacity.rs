@@ -7,7 +7,7 @@ use caravan_proto::{
 };
 use caravan_request::{EngineKind, Kinds};
 
-use super::{Options, count::Counter};
+use super::{Options, count::Counter, draw::Facts};
 use crate::{
     models, profiles,
     store::{Executor, Profile},
@@ -32,6 +32,12 @@ struct Host {
     executor: String,
     host: String,
 }
+
+/// An engine that has a model.
+type Found<'c> = (&'c v1::Engine, &'c v1::Model);
+
+/// One of those that a profile holds for.
+type Measured<'c> = (&'c v1::Engine, &'c v1::Profile);
 
 // === impl Capacity ===
 
@@ -123,50 +129,25 @@ impl Capacity {
         contexts.iter().copied().max().filter(|_| !contexts.contains(&0))
     }
 
-    /// The lanes for a model.
+    /// What is known of a model, but for its tokenizer and what was learned of its answers.
     #[must_use]
-    pub fn fleet(&self, model: &str, options: &Options) -> Fleet {
+    pub(super) fn facts(&self, model: &str, options: &Options) -> Facts {
         let found = self.found(model);
-        let lanes = found.iter().map(|(engine, _)| slots(engine)).fold(0, u32::saturating_add);
-        let context = found.iter().filter_map(|(_, model)| u64::try_from(model.max_context).ok()).max();
         let measured = self.measured(&found);
-        let origin = match (found.len(), measured.len()) {
-            (0, _) => Origin::Configured,
-            (all, known) if all == known => Origin::Profile,
-            _ => Origin::Reported,
-        };
-        let by_slots: Vec<_> = measured.iter().map(|(engine, profile)| (slots(engine), *profile)).collect();
-        // An engine that keeps the whole cache of such layers behaves as if it had no window.
-        let windows = found.iter().filter(|(engine, _)| !engine.swa_full);
-        let window = windows.filter_map(|(_, model)| u64::try_from(model.sliding_window).ok()).max();
-        Fleet {
-            lanes: if found.is_empty() { options.default_lanes } else { lanes },
-            lanes_known: !found.is_empty(),
-            context: Tokens(context.filter(|tokens| *tokens > 0).unwrap_or(options.default_context)),
-            speeds: profiles::of_lanes(&by_slots, lanes),
-            sliding_window: window.filter(|window| *window > 0).map(Tokens),
-            reuse: reuse(&measured).map(reuse_point).collect(),
-            answer_share: None,
-            reserve_share: None,
-            origin,
+        Facts {
+            fleet: fleet(&found, &measured, options),
+            counter: counter(&measured, options),
+            notes: self.notes(model, &found, &measured),
+            needs: reuse(&measured).map(|point| point.needs.clone()).collect(),
         }
-    }
-
-    /// What each of `Fleet::reuse` needs, or why a prefix is not kept there, as calibration found.
-    #[must_use]
-    pub(super) fn needs(&self, model: &str) -> Vec<String> {
-        let found = self.found(model);
-        reuse(&self.measured(&found)).map(|point| point.needs.clone()).collect()
     }
 
     /// What a person should know of a model: where its digests differ, why profiles do not hold for engines,
     /// and for which engines something is assumed.
-    #[must_use]
-    pub(super) fn notes(&self, model: &str) -> Vec<String> {
-        let found = self.found(model);
+    fn notes(&self, model: &str, found: &[Found<'_>], measured: &[Measured<'_>]) -> Vec<String> {
         let mut notes = Vec::from_iter(self.disagreement(model));
         let mut differing: BTreeMap<Difference, Vec<String>> = BTreeMap::new();
-        for (engine, known) in &found {
+        for (engine, known) in found {
             if let Some(difference) = profiles::closest(&self.profiles, engine, known) {
                 differing.entry(difference).or_default().push(self.name(engine));
             }
@@ -178,7 +159,6 @@ impl Capacity {
                  Calibrate again."
             ));
         }
-        let measured = self.measured(&found);
         let (all, known) = (found.len(), measured.len());
         if (1..all).contains(&known) {
             notes.push(format!(
@@ -200,32 +180,12 @@ impl Capacity {
         notes
     }
 
-    /// How the prompts of a model are counted, as far as profiles tell.
-    #[must_use]
-    pub(super) fn counter(&self, model: &str, options: &Options) -> Counter {
-        let found = self.found(model);
-        let measured = self.measured(&found);
-        let images = measured.iter().filter_map(|(_, profile)| u64::try_from(profile.image_tokens).ok());
-        let image_tokens = images.into_iter().find(|tokens| *tokens > 0);
-        Counter {
-            tokenizer: None,
-            begin_tokens: 0,
-            template: measured.iter().find_map(|(_, profile)| profile.template),
-            bytes_per_token: options.bytes_per_token(),
-            image_tokens: image_tokens.unwrap_or(options.image_tokens),
-            image_known: image_tokens.is_some(),
-        }
-    }
-
-    pub(super) fn found(&self, model: &str) -> Vec<(&v1::Engine, &v1::Model)> {
+    pub(super) fn found(&self, model: &str) -> Vec<Found<'_>> {
         self.engines.iter().filter_map(|engine| Some((engine, has(engine, model)?))).collect()
     }
 
     /// Those of these engines that a profile holds for, with it.
-    fn measured<'c>(
-        &'c self,
-        found: &[(&'c v1::Engine, &v1::Model)],
-    ) -> Vec<(&'c v1::Engine, &'c v1::Profile)> {
+    fn measured<'c>(&'c self, found: &[Found<'c>]) -> Vec<Measured<'c>> {
         let profile = |engine, model| profiles::valid(&self.profiles, engine, model);
         found.iter().filter_map(|&(engine, model)| Some((engine, profile(engine, model)?))).collect()
     }
@@ -240,11 +200,49 @@ impl Capacity {
     }
 }
 
+/// The lanes of the engines that have a model.
+fn fleet(found: &[Found<'_>], measured: &[Measured<'_>], options: &Options) -> Fleet {
+    let lanes = found.iter().map(|(engine, _)| slots(engine)).fold(0, u32::saturating_add);
+    let context = found.iter().filter_map(|(_, model)| u64::try_from(model.max_context).ok()).max();
+    let origin = match (found.len(), measured.len()) {
+        (0, _) => Origin::Configured,
+        (all, known) if all == known => Origin::Profile,
+        _ => Origin::Reported,
+    };
+    let by_slots: Vec<_> = measured.iter().map(|(engine, profile)| (slots(engine), *profile)).collect();
+    // An engine that keeps the whole cache of such layers behaves as if it had no window.
+    let windows = found.iter().filter(|(engine, _)| !engine.swa_full);
+    let window = windows.filter_map(|(_, model)| u64::try_from(model.sliding_window).ok()).max();
+    Fleet {
+        lanes: if found.is_empty() { options.default_lanes } else { lanes },
+        lanes_known: !found.is_empty(),
+        context: Tokens(context.filter(|tokens| *tokens > 0).unwrap_or(options.default_context)),
+        speeds: profiles::of_lanes(&by_slots, lanes),
+        sliding_window: window.filter(|window| *window > 0).map(Tokens),
+        reuse: reuse(measured).map(reuse_point).collect(),
+        answer_share: None,
+        reserve_share: None,
+        origin,
+    }
+}
+
+/// How the prompts of a model are counted, as far as profiles tell.
+fn counter(measured: &[Measured<'_>], options: &Options) -> Counter {
+    let images = measured.iter().filter_map(|(_, profile)| u64::try_from(profile.image_tokens).ok());
+    let image_tokens = images.into_iter().find(|tokens| *tokens > 0);
+    Counter {
+        tokenizer: None,
+        begin_tokens: 0,
+        template: measured.iter().find_map(|(_, profile)| profile.template),
+        bytes_per_token: options.bytes_per_token(),
+        image_tokens: image_tokens.unwrap_or(options.image_tokens),
+        image_known: image_tokens.is_some(),
+    }
+}
+
 /// What was measured of the reuse of prefixes: on an engine that keeps no more of a window than it must, if
 /// there is one.
-fn reuse<'c>(
-    measured: &[(&'c v1::Engine, &'c v1::Profile)],
-) -> impl Iterator<Item = &'c v1::ReusePoint> + use<'c> {
+fn reuse<'c>(measured: &[Measured<'c>]) -> impl Iterator<Item = &'c v1::ReusePoint> + use<'c> {
     let told = measured.iter().filter(|(_, profile)| !profile.reuse.is_empty());
     let points = told.min_by_key(|(engine, _)| engine.swa_full).map(|(_, profile)| &profile.reuse);
     // Where an engine tells neither counts nor times, nothing is known.

@@ -149,23 +149,21 @@ impl Preparer {
         let mut known: HashMap<&String, _> = served.into_iter().zip(known).collect();
         let mut facts = Vec::with_capacity(models.len());
         for model in models {
-            let mut fleet = capacity.fleet(model, &self.options);
-            let mut counter = capacity.counter(model, &self.options);
-            let (mut notes, needs) = (capacity.notes(model), capacity.needs(model));
+            let mut of_model = capacity.facts(model, &self.options);
             if capacity.serves(model) {
-                fleet.answer_share = self.share(model, true).await?;
-                fleet.reserve_share = self.share(model, false).await?;
+                of_model.fleet.answer_share = self.share(model, true).await?;
+                of_model.fleet.reserve_share = self.share(model, false).await?;
                 let estimated =
                     |why: String| Some(format!("The tokens of model {model} are estimated: {why}."));
-                notes.extend(match known.remove(model) {
-                    Some(Ok(known)) => counter.know(model, known),
+                of_model.notes.extend(match known.remove(model) {
+                    Some(Ok(known)) => of_model.counter.know(model, known),
                     Some(Err(why)) => estimated(why.to_string()),
                     None => {
                         estimated(format!("only those of {MOST_COUNTED} models are counted in one batch"))
                     }
                 });
             }
-            facts.push(Facts { fleet, counter, notes, needs });
+            facts.push(of_model);
         }
         Ok(facts)
     }

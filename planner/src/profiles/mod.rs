@@ -14,7 +14,7 @@ use caravan_proto::{
 
 use crate::{
     clock, models,
-    store::{self, Micros, Store},
+    store::{self, Store},
 };
 
 pub(crate) use context::cap;
@@ -50,11 +50,6 @@ pub(crate) async fn keep(store: &dyn Store, profile: v1::Profile) -> Result<v1::
 pub(crate) fn view(profile: store::Profile) -> v1::Profile {
     let (name, measure_time) = (profile.id.name(), Some(clock::timestamp(profile.measured)));
     v1::Profile { name, measure_time, ..profile.detail }
-}
-
-/// When a profile of the contract was measured; never of a kept one that it is not known.
-pub(crate) fn measured(profile: &v1::Profile) -> Micros {
-    profile.measure_time.map_or(0, clock::micros)
 }
 
 /// The profile that holds for a model on an engine: the first that differs in nothing.

@@ -14,7 +14,7 @@ use std::{
 
 use caravan_proto::name::BatchId;
 use expiry::Expiry;
-use steps::Steps;
+use steps::{Seen, Steps};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
@@ -91,13 +91,14 @@ impl Upkeep {
     }
 
     async fn round(&self, stop: &CancellationToken) -> Result<(), store::Error> {
+        let seen = Seen::new();
         for batch in self.steps.store.open_batches().await? {
             match batch.state {
                 State::Validating | State::Planning | State::Finalizing | State::Cancelling => {
                     self.start(batch, stop);
                 }
-                State::Queued => self.steps.look_for_engines(batch).await?,
-                State::Running => self.steps.look_at_running(batch).await?,
+                State::Queued => self.steps.look_for_engines(batch, &seen).await?,
+                State::Running => self.steps.look_at_running(batch, &seen).await?,
                 _ => {}
             }
         }

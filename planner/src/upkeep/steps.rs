@@ -18,6 +18,9 @@ const MODEL_CHANGED: &str = "MODEL_CHANGED";
 /// Chunk rows read at a time.
 const PAGE_ROWS: i64 = 500;
 
+/// What the fleet can do, read once a round, if any batch waits.
+pub(super) type Seen = tokio::sync::OnceCell<Capacity>;
+
 /// The steps that a batch takes by itself.
 #[derive(Clone)]
 pub(super) struct Steps {
@@ -93,20 +96,23 @@ impl Steps {
         }
     }
 
+    async fn capacity<'s>(&self, seen: &'s Seen) -> Result<&'s Capacity, prepare::Error> {
+        seen.get_or_try_init(|| self.preparer.capacity()).await
+    }
+
     /// Says of a queued batch why it waits. One that was planned without engines is planned anew
     /// once there are some, as long as nothing of it was leased.
-    pub(super) async fn look_for_engines(&self, batch: OpenBatch) -> Result<(), store::Error> {
+    pub(super) async fn look_for_engines(&self, batch: OpenBatch, seen: &Seen) -> Result<(), store::Error> {
         let Some(row) = self.store.batch(batch.id).await? else { return Ok(()) };
-        let Ok(capacity) = self.preparer.capacity().await else { return Ok(()) };
-        let groups = row.plan.iter().flat_map(|plan| &plan.groups);
-        let missing = groups.map(|group| &group.model).find(|model| !capacity.serves(model));
-        let any = row.plan.iter().flat_map(|plan| &plan.groups).any(|group| capacity.serves(&group.model));
+        let Ok(capacity) = self.capacity(seen).await else { return Ok(()) };
+        let missing = models(&row).find(|model| !capacity.serves(model));
+        let any = models(&row).any(|model| capacity.serves(model));
         if batch.provisional && any {
             self.store.advance(batch.id, &[State::Queued], State::Planning, clock::now()).await?;
             self.signals.upkeep();
             return Ok(());
         }
-        let (reason, message) = match (missing, too_long(&row, &capacity)) {
+        let (reason, message) = match (missing, too_long(&row, capacity)) {
             (Some(model), _) => match capacity.unfit(model) {
                 Some(why) => (ENGINE_UNFIT, why),
                 None => (
@@ -122,16 +128,16 @@ impl Steps {
 
     /// Says of a running batch that stands still why, if that is because its model is another now or
     /// because the engines that could go on with it cannot be used.
-    pub(super) async fn look_at_running(&self, batch: OpenBatch) -> Result<(), store::Error> {
+    pub(super) async fn look_at_running(&self, batch: OpenBatch, seen: &Seen) -> Result<(), store::Error> {
         let Some(row) = self.store.batch(batch.id).await? else { return Ok(()) };
         if row.chunks.running > 0 {
             return Ok(());
         }
-        let Ok(capacity) = self.preparer.capacity().await else { return Ok(()) };
+        let Ok(capacity) = self.capacity(seen).await else { return Ok(()) };
         if let Some(message) = capacity.changed(&self.store.waiting_pins(batch.id).await?) {
             return self.store.explain(batch.id, MODEL_CHANGED, &message).await;
         }
-        match unfit(&row, &capacity) {
+        match unfit(&row, capacity) {
             Some(message) => self.store.explain(batch.id, ENGINE_UNFIT, &message).await,
             None if [MODEL_CHANGED, ENGINE_UNFIT].contains(&&*row.reason) => {
                 self.store.explain(batch.id, "", "").await
@@ -139,6 +145,11 @@ impl Steps {
             None => Ok(()),
         }
     }
+}
+
+/// The model of each group of the plan.
+fn models(batch: &store::Batch) -> impl Iterator<Item = &String> {
+    batch.plan.iter().flat_map(|plan| &plan.groups).map(|group| &group.model)
 }
 
 /// The answer tokens that a batch of one model allowed, whether its requests stated them, and those
@@ -160,9 +171,8 @@ fn lesson(batch: &store::Batch) -> Option<(String, bool, Answers)> {
 
 /// Says so if an engine has a model of the batch, cannot be used, and no other has any.
 fn unfit(batch: &store::Batch, capacity: &Capacity) -> Option<String> {
-    let models = || batch.plan.iter().flat_map(|plan| &plan.groups).map(|group| &group.model);
-    let any = models().any(|model| capacity.serves(model));
-    if any { None } else { models().find_map(|model| capacity.unfit(model)) }
+    let any = models(batch).any(|model| capacity.serves(model));
+    if any { None } else { models(batch).find_map(|model| capacity.unfit(model)) }
 }
 
 /// Says so if no engine has the context that the batch's longest chunk needs.

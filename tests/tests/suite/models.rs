@@ -15,6 +15,13 @@ struct Two {
     directory: tempfile::TempDir,
 }
 
+/// A batch that has some answers, and the digest of its model.
+struct UnderWay {
+    input: Input,
+    batch: String,
+    digest: String,
+}
+
 impl Two {
     async fn start() -> anyhow::Result<Self> {
         let engine = || {
@@ -51,6 +58,15 @@ impl Two {
     /// Answers of each engine so far.
     fn answers(&self) -> [u64; 2] {
         [self.engines[0].stats().answers, self.engines[1].stats().answers]
+    }
+
+    /// A batch of 1,000 requests on the model of `file`, which both engines get.
+    async fn under_way(&self, file: &Path) -> anyhow::Result<UnderWay> {
+        let digest = digests(&self.ensure(file, &[]).await?)?.remove(0);
+        let (api, input) = (self.fleet.api()?, Input::chats(1_000, "s"));
+        let batch = api.create(&input, Batch::default()).await?.name;
+        api.when(&batch, "has some answers", has_some).await?;
+        Ok(UnderWay { input, batch, digest })
     }
 }
 
@@ -99,23 +115,20 @@ async fn a_file_becomes_one_model_on_every_engine() -> anyhow::Result<()> {
 async fn a_batch_stays_with_the_digest_that_it_began_with() -> anyhow::Result<()> {
     let two = Two::start().await?;
     let (api, one, other) = (two.fleet.api()?, two.gguf(1)?, two.gguf(2)?);
-    let before = digests(&two.ensure(&one, &[]).await?)?;
-    let input = Input::chats(1_000, "s");
-    let batch = api.create(&input, Batch::default()).await?.name;
-    api.when(&batch, "has some answers", has_some).await?;
+    let UnderWay { input, batch, digest } = two.under_way(&one).await?;
 
     let refused = two.ensure(&other, &["--engines", "second"]).await?;
     assert_eq!(refused.code, 1, "{}", refused.stdout);
     assert!(refused.stdout.contains("--replace"), "{}", refused.stdout);
     let after = digests(&two.ensure(&other, &["--engines", "second/ollama-0", "--replace"]).await?)?;
     assert_eq!(after.len(), 1);
-    assert_ne!(after[0], before[0]);
+    assert_ne!(after[0], digest);
     let at_change = two.answers();
     let ended = api.ended(&batch).await?;
     assert_eq!(api.audit(&input, &ended).await?.answered, 1_000);
     assert_eq!(two.answers()[1], at_change[1], "none from the engine that has another model now");
     assert!(at_change.iter().sum::<u64>() < 1_000, "the batch was under way: {at_change:?}");
-    assert_eq!(ended.pinned_models[0].digest, before[0]);
+    assert_eq!(ended.pinned_models[0].digest, digest);
 
     // A new one is planned with a warning, and answered by one of them.
     let path = two.directory.path().join("in.jsonl");
@@ -131,16 +144,13 @@ async fn a_batch_stays_with_the_digest_that_it_began_with() -> anyhow::Result<()
 async fn a_batch_whose_model_is_gone_says_so_and_goes_on_when_it_is_back() -> anyhow::Result<()> {
     let two = Two::start().await?;
     let (api, one, other) = (two.fleet.api()?, two.gguf(1)?, two.gguf(2)?);
-    let before = digests(&two.ensure(&one, &[]).await?)?;
-    let input = Input::chats(1_000, "s");
-    let batch = api.create(&input, Batch::default()).await?.name;
-    api.when(&batch, "has some answers", has_some).await?;
+    let UnderWay { input, batch, digest } = two.under_way(&one).await?;
     digests(&two.ensure(&other, &["--replace"]).await?)?;
     let stands = |batch: &Batch| batch.state_reason == "MODEL_CHANGED";
     let standing = api.when(&batch, "says that its model is another", stands).await?;
     assert_eq!(standing.state(), State::Running);
     let says = &standing.state_message;
-    assert!(says.contains(&before[0][..12]) && says.contains("--replace"), "{says}");
+    assert!(says.contains(&digest[..12]) && says.contains("--replace"), "{says}");
     let at_change = two.answers();
     digests(&two.ensure(&one, &["--engines", "first", "--replace"]).await?)?;
     let ended = api.ended(&batch).await?;

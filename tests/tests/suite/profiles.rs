@@ -1,8 +1,8 @@
 //! Profiles: kept, listed, used for what they were measured on, and for nothing else.
 
 use caravan_proto::v1::{
-    Basis, Batch, CreateBatchRequest, CreateProfileRequest, Engine, ListExecutorsRequest,
-    ListProfilesRequest, Plan, Profile, ReusePoint, plan::Origin,
+    Basis, Batch, CreateBatchRequest, CreateProfileRequest, Engine, ListProfilesRequest, Plan, Profile,
+    ReusePoint, plan::Origin,
 };
 use caravan_simulated_engine::{Options, SimulatedEngine, text_of};
 use caravan_tests::{Api, Input, MODEL, Predicted, Shape, Up, predict, profile_of, reason};
@@ -11,9 +11,7 @@ use tonic_types::StatusExt as _;
 
 async fn engine(api: &Api) -> anyhow::Result<Engine> {
     api.serves(MODEL).await?;
-    let listed = api.fleet().list_executors(ListExecutorsRequest::default()).await?.into_inner();
-    let engine = listed.executors.into_iter().flat_map(|executor| executor.engines).next();
-    engine.ok_or_else(|| anyhow::anyhow!("no engine"))
+    api.engine().await
 }
 
 async fn create(api: &Api, profile: Profile) -> Result<Profile, Status> {

@@ -19,7 +19,7 @@ use crate::{
     interrupt,
     progress::Transfer,
     server::Server,
-    stderr, stdout,
+    stdout,
     table::with_heading,
     upload::{hash, upload_model},
 };
@@ -145,9 +145,7 @@ fn print(model: &str, engines: &Engines, json: bool) -> Result<Exit, Failure> {
     }
     let ready = engines.values().filter(|engine| engine.state() == State::Ready);
     if ready.map(|engine| &engine.digest).collect::<BTreeSet<_>>().len() > 1 {
-        stderr::note(format_args!(
-            "warning: {model} is not the same on all engines; a batch is answered by one digest only"
-        ));
+        super::warn_of_digests(model);
     }
     let all = engines.values().all(|engine| engine.state() == State::Ready);
     Ok(if all { Exit::Done } else { Exit::Other })

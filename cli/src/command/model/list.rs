@@ -10,7 +10,7 @@ use crate::{
     failure::Failure,
     figures::count,
     server::Server,
-    stderr, stdout,
+    stdout,
     table::with_heading,
 };
 
@@ -42,9 +42,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     }
     stdout::line(table.trim_fmt())?;
     for model in disagreements(&rows) {
-        stderr::note(format_args!(
-            "warning: {model} is not the same on all engines; a batch is answered by one digest only"
-        ));
+        super::warn_of_digests(model);
     }
     Ok(Exit::Done)
 }

@@ -5,7 +5,7 @@ mod list;
 mod progress;
 
 use super::Context;
-use crate::{exit::Exit, failure::Failure};
+use crate::{exit::Exit, failure::Failure, stderr};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -31,4 +31,11 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
 /// The beginning of a digest, enough to tell models apart; `-` if the engine tells none.
 fn short(digest: &str) -> &str {
     if digest.is_empty() { "-" } else { digest.get(..12).unwrap_or(digest) }
+}
+
+/// Says that engines hold different models of one name.
+fn warn_of_digests(model: &str) {
+    stderr::note(format_args!(
+        "warning: {model} is not the same on all engines; a batch is answered by one digest only"
+    ));
 }

@@ -151,17 +151,16 @@ impl Offline {
 
 fn know(models: &[String], capacity: &Capacity, known: Option<&Known>, options: &Options) -> Vec<Facts> {
     let each = models.iter().map(|model| {
-        let mut counter = capacity.counter(model, options);
+        let mut facts = capacity.facts(model, options);
         let note = match (capacity.serves(model), known) {
-            (true, Some(known)) => counter.know(model, known.clone()),
+            (true, Some(known)) => facts.counter.know(model, known.clone()),
             (true, None) => {
                 Some(format!("The tokens of model {model} are estimated: no tokenizer is given."))
             }
             (false, _) => None,
         };
-        let (fleet, needs) = (capacity.fleet(model, options), capacity.needs(model));
-        let notes = capacity.notes(model).into_iter().chain(note).collect();
-        Facts { fleet, counter, notes, needs }
+        facts.notes.extend(note);
+        facts
     });
     each.collect()
 }
