@@ -24,7 +24,7 @@ pub(crate) struct FirstUse {
     shelf: Arc<Shelf>,
     ledger: Arc<Ledger>,
     options: calibrate::Options,
-    host: Option<String>,
+    host: String,
     url: Option<Url>,
     nvml: PathBuf,
     /// Models that need none, or had theirs, well or not. Held while one is calibrated: the others wait.
@@ -44,19 +44,14 @@ impl FirstUse {
         shelf: &Arc<Shelf>,
         ledger: &Arc<Ledger>,
     ) -> Option<Self> {
-        let max_context = [options.calibration.max_context, engine.max_context].into_iter().flatten().min();
         options.calibration.first_use.then(|| Self {
             place,
             unit: Arc::clone(unit),
             vram: Arc::clone(vram),
             shelf: Arc::clone(shelf),
             ledger: Arc::clone(ledger),
-            options: calibrate::Options {
-                vram_ceiling: options.vram_ceiling,
-                max_context,
-                ..options.calibration.clone()
-            },
-            host: options.host.clone(),
+            options: options.calibration_of(engine),
+            host: options.host_name(),
             url: engine.url.clone(),
             nvml: options.nvml_library.clone(),
             settled: Mutex::default(),
@@ -80,15 +75,8 @@ impl FirstUse {
     }
 
     async fn calibrate(&self, model: &str) {
-        let slots = self.unit.lanes.now();
-        let engine = Arc::clone(&self.unit.engine);
-        let mut subject = Subject::running(engine, slots, &self.nvml, self.url.as_ref(), model);
-        if let Some(launch) = self.unit.managed.as_ref().map(|managed| managed.launch()) {
-            subject.is_cached_as(launch.kv_type.unwrap_or_default(), launch.swa_full);
-        }
-        if let Some(host) = &self.host {
-            subject.host_name.clone_from(host);
-        }
+        let (url, host) = (self.url.as_ref(), self.host.clone());
+        let subject = Subject::running(&self.unit, model, url, &self.nvml, host);
         match calibrate::calibrate(subject, &self.options, &Logged).await {
             Ok(profile) => {
                 if let Err(error) = self.shelf.keep(profile) {

@@ -12,6 +12,17 @@ use procfs::{
     net::{self, TcpNetEntry, TcpState},
     process::{FDTarget, Process, all_processes},
 };
+use url::{Host, Url};
+
+/// The port of `url`, if that is on a loopback address.
+pub(crate) fn loopback_port(url: &Url) -> Option<u16> {
+    let loopback = match url.host()? {
+        Host::Domain(name) => name == "localhost",
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    };
+    loopback.then(|| url.port_or_known_default()).flatten()
+}
 
 /// The process that listens on `port` of a loopback address. None if there is none, or if it belongs to
 /// another user. Where children have inherited the socket, it is the one that they come from.
@@ -30,6 +41,11 @@ pub(crate) fn listening(port: u16) -> Option<u32> {
         .collect();
     let first = holders.iter().filter(|(_, parent)| !holders.contains_key(parent)).map(|(pid, _)| *pid).min();
     u32::try_from(first?).ok()
+}
+
+/// The process that listens on `port` of a loopback address, and its descendants.
+pub(crate) fn behind(port: u16) -> Option<Vec<u32>> {
+    listening(port).map(tree)
 }
 
 /// `root` and its descendants, as they are now, `root` first.
@@ -121,6 +137,14 @@ mod tests {
             let _ended = Command::new("kill").arg(self.shell.id().to_string()).status();
             let _ended = self.shell.wait();
         }
+    }
+
+    #[test]
+    fn only_a_server_of_this_host_is_looked_for() {
+        let port = |url: &str| loopback_port(&url.parse().unwrap());
+        assert_eq!(port("http://127.0.0.1:11434"), Some(11434));
+        assert_eq!((port("http://localhost/"), port("http://[::1]:5")), (Some(80), Some(5)));
+        assert_eq!((port("http://10.0.0.1:11434"), port("http://gpu.example:11434")), (None, None));
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl Service {
         let first_uses = first_uses.collect();
         let session = Session {
             id: ExecutorId::now(),
-            host: options.host.clone().unwrap_or_else(host_name),
+            host: options.host_name(),
             planners: options.planner.clone(),
             client: options.client.clone(),
             limits: limits.clone(),

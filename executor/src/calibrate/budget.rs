@@ -79,10 +79,9 @@ impl Budget {
         self.start + self.total.mul_f64(phase.ends_at())
     }
 
-    /// When part `done` of `all` equal parts of the rest of `phase` must end.
-    pub(crate) fn part_end(&self, phase: Phase, part: u32, parts: u32) -> Instant {
+    /// When the next of `parts` equal parts of the rest of `phase` must end.
+    pub(crate) fn part_end(&self, phase: Phase, parts: u32) -> Instant {
         let now = Instant::now();
-        let left = self.end(phase).saturating_duration_since(now);
-        now + left / (parts - part.min(parts.saturating_sub(1))).max(1)
+        now + self.end(phase).saturating_duration_since(now) / parts.max(1)
     }
 }

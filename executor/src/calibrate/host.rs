@@ -40,9 +40,9 @@ pub(crate) struct Here {
 // === impl Here ===
 
 impl Here {
-    /// With the engine at `url`, if it has an address.
+    /// With the engine at `url`, if that is on this host.
     pub(crate) fn new(probe: Box<dyn Probe>, url: Option<&Url>) -> Self {
-        let port = url.and_then(Url::port_or_known_default);
+        let port = url.and_then(processes::loopback_port);
         Self { probe: Arc::new(Mutex::new(probe)), port }
     }
 }
@@ -57,7 +57,7 @@ impl Host for Here {
     }
 
     fn engine_pids(&self) -> Vec<u32> {
-        self.port.and_then(processes::listening).map(processes::tree).unwrap_or_default()
+        self.port.and_then(processes::behind).unwrap_or_default()
     }
 
     fn resident(&self, pids: &[u32]) -> Option<u64> {

@@ -60,7 +60,10 @@ impl Log {
         self.state.seconds += seconds;
         match &self.path {
             Some(path) => {
-                write(path, &self.state).map_err(|source| Error::State { path: path.clone(), source })
+                let written = serde_json::to_vec(&self.state)
+                    .map_err(io::Error::from)
+                    .and_then(|bytes| write(path, &bytes));
+                written.map_err(|source| Error::State { path: path.clone(), source })
             }
             None => Ok(()),
         }
@@ -137,9 +140,9 @@ fn read(path: &Path) -> io::Result<Option<State>> {
 }
 
 /// Whole or not at all.
-fn write(path: &Path, state: &State) -> io::Result<()> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let partial = path.with_extension("partial");
-    fs::write(&partial, serde_json::to_vec(state)?)?;
+    fs::write(&partial, bytes)?;
     fs::rename(&partial, path)
 }
 

@@ -50,8 +50,6 @@ pub(crate) struct Reading {
 pub(crate) struct Burst {
     /// Lanes, one request in flight each.
     pub(crate) lanes: u32,
-    /// Slots that the engine had.
-    pub(crate) slots: u32,
     /// The requests that were measured.
     pub(crate) trials: Vec<Trial>,
 }

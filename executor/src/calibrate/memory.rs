@@ -53,17 +53,18 @@ fn settings(slots: &[u32], contexts: &[u64]) -> Vec<Setting> {
 }
 
 fn is_predicted_to_fit(run: &mut Run<'_>, setting: Setting) -> bool {
-    let Some((line, room)) = run.line().zip(run.room().bytes()) else { return true };
+    let room = run.room();
+    let Some((line, most)) = run.line().zip(room.bytes()) else { return true };
     let predicted = line.bytes(setting.slots, setting.context);
-    if predicted <= room as f64 {
+    if predicted <= most as f64 {
         return true;
     }
     let Setting { slots, context, .. } = setting;
-    let kind = if matches!(run.room(), Room::Vram(_)) { "VRAM" } else { "host memory" };
+    let kind = if matches!(room, Room::Vram(_)) { "VRAM" } else { "host memory" };
     run.note(format!(
         "Not loaded with {slots} slots of {context}: {} are predicted, {} of {kind} may be taken.",
         gib(predicted as u64),
-        gib(room)
+        gib(most)
     ));
     false
 }

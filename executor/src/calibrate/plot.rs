@@ -37,8 +37,8 @@ struct Series {
     points: Vec<(f64, f64)>,
     /// Marked ones among them.
     marks: Vec<(f64, f64, String)>,
+    /// Joined by a line; otherwise its points stand alone.
     joined: bool,
-    dotted: bool,
 }
 
 /// `profile` as an SVG document. What was not measured leaves its half empty but for a word.
@@ -71,7 +71,6 @@ fn speed(profile: &Profile) -> Chart {
         points: profile.speeds.iter().map(|point| (f64::from(point.slots), of(point))).collect(),
         marks: Vec::new(),
         joined: true,
-        dotted: false,
     };
     let mut together = series("answers, all lanes", "#1f77b4", |point| point.throughput);
     let knees = profile.speeds.iter().filter(|point| point.knee);
@@ -97,16 +96,9 @@ fn memory(fit: &MemoryFit) -> Chart {
     let refused = read.filter(|point| !point.refused.is_empty());
     let marks =
         refused.map(|point| (tokens(point), point.bytes as f64 / GIB, "refused".to_owned())).collect();
-    let measured =
-        Series { name: "measured".into(), colour: "#2ca02c", points, marks, joined: false, dotted: true };
-    let line = Series {
-        name: "line".into(),
-        colour: "#7f7f7f",
-        points: fitted,
-        marks: Vec::new(),
-        joined: true,
-        dotted: false,
-    };
+    let measured = Series { name: "measured".into(), colour: "#2ca02c", points, marks, joined: false };
+    let line =
+        Series { name: "line".into(), colour: "#7f7f7f", points: fitted, marks: Vec::new(), joined: true };
     Chart {
         title: "Memory against slots × context".to_owned(),
         x: "slots × context, tokens",
@@ -177,15 +169,13 @@ impl Series {
                 self.colour
             );
         }
-        if self.joined != self.dotted {
-            let radius = if self.dotted { 4 } else { 3 };
-            for (x, y) in points() {
-                let _ = writeln!(
-                    svg,
-                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" fill=\"{}\"/>",
-                    self.colour
-                );
-            }
+        let radius = if self.joined { 3 } else { 4 };
+        for (x, y) in points() {
+            let _ = writeln!(
+                svg,
+                "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius}\" fill=\"{}\"/>",
+                self.colour
+            );
         }
         for (x, y, word) in &self.marks {
             let (x, y) = at(*x, *y);

@@ -74,8 +74,18 @@ pub(super) fn conclude(log: &Log, known: &Known<'_>, notes: Vec<String>, left_ou
 }
 
 fn identified(identity: &Identity) -> Profile {
-    let Identity { host, model, model_digest, engine_kind, engine_version, .. } = identity.clone();
-    let Identity { gpu, driver, kv_type, swa_full, caravan_version, .. } = identity.clone();
+    let Identity {
+        host,
+        model,
+        model_digest,
+        engine_kind,
+        engine_version,
+        gpu,
+        driver,
+        kv_type,
+        swa_full,
+        caravan_version,
+    } = identity.clone();
     Profile {
         host,
         model,

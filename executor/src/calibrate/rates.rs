@@ -72,7 +72,7 @@ mod tests {
             answered,
             seconds: request + evaluated / prefill + answered / decode,
         });
-        Burst { lanes, slots: 4, trials: trials.into() }
+        Burst { lanes, trials: trials.into() }
     }
 
     #[test]

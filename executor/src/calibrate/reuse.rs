@@ -11,7 +11,7 @@ use super::{
     run::{Run, sentence},
     stage::Setting,
 };
-use crate::engine::{Class, Failure};
+use crate::engine::Failure;
 
 /// Prefixes that batches have: from a short instruction to a long system prompt, on both sides of the
 /// windows of 512 and 1,024 tokens that models have.
@@ -73,15 +73,9 @@ async fn test(run: &mut Run<'_>, setting: Setting, lengths: &[(u64, u64)]) -> Re
     for length in open {
         let what = describe(length);
         run.show(Phase::Reuse, &what);
-        match attempt(Phase::Reuse, end, point(run, setting, length)).await? {
-            Attempt::Done(reuse) => run.keep(Measurement::Reuse(reuse))?,
-            Attempt::Refused(failure) if matches!(failure.class, Class::Suspect | Class::Bystander) => {
-                return Err(Error::lost(Phase::Reuse.doing(), &failure));
-            }
-            Attempt::Refused(failure) => {
-                run.note(format!("Not measured: {what}. {}", sentence(&failure.message)));
-            }
-            Attempt::Over => run.leave_out(what),
+        let tried = attempt(Phase::Reuse, end, point(run, setting, length)).await?;
+        if let Some(reuse) = run.settle(Phase::Reuse, tried, &what)? {
+            run.keep(Measurement::Reuse(reuse))?;
         }
         if Instant::now() >= end {
             break;

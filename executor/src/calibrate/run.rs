@@ -21,7 +21,7 @@ use super::{
     stage::{Setting, Stage},
     words::Words,
 };
-use crate::engine::{Engine, Facts, Loaded, Model, same_model};
+use crate::engine::{Class, Engine, Facts, Loaded, Model, same_model};
 
 /// Context of a slot for requests that measure speed and reuse, where it can be chosen: the longest
 /// prefix that is tried, its request's own part and the answer.
@@ -141,6 +141,26 @@ impl Run<'_> {
                 Ok(false)
             }
         }
+    }
+
+    /// What came of a step of requests; none if there is nothing, which is said.
+    pub(super) fn settle<T>(
+        &mut self,
+        phase: Phase,
+        attempt: Attempt<T>,
+        what: &str,
+    ) -> Result<Option<T>, Error> {
+        match attempt {
+            Attempt::Done(done) => return Ok(Some(done)),
+            Attempt::Refused(failure) if matches!(failure.class, Class::Suspect | Class::Bystander) => {
+                return Err(Error::lost(phase.doing(), &failure));
+            }
+            Attempt::Refused(failure) => {
+                self.note(format!("Not measured: {what}. {}", sentence(&failure.message)));
+            }
+            Attempt::Over => self.leave_out(what),
+        }
+        Ok(None)
     }
 
     pub(super) fn engine(&self) -> Arc<dyn Engine> {

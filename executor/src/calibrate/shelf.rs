@@ -13,6 +13,7 @@ use caravan_proto::{
 };
 use sha2::{Digest as _, Sha256};
 
+use super::log;
 use crate::engine::same_model;
 
 /// Files that are read at most: engines of a host have tens of models.
@@ -74,9 +75,7 @@ impl Shelf {
             kept.push(Kept { profile, given: false, told: None });
         }
         let Some(directory) = &self.directory else { return Ok(()) };
-        let (path, partial) = (directory.join(&name), directory.join(&name).with_extension("partial"));
-        fs::write(&partial, text)?;
-        fs::rename(&partial, &path)
+        log::write(&directory.join(&name), text.as_bytes())
     }
 
     /// Profiles that hold for one of `engines` and that the planner does not have yet. Why another one holds

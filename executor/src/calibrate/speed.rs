@@ -14,10 +14,10 @@ use super::{
     attempt::{Attempt, attempt},
     measurement::{Burst, Measurement, Trial},
     reuse,
-    run::{Run, sentence},
+    run::Run,
     words::Words,
 };
-use crate::engine::{Class, Engine, Failure, ReloadSet};
+use crate::engine::{Engine, Failure, ReloadSet};
 
 /// Own part and answer, in tokens, of each kind of request: what tells a prompt's time from an answer's
 /// and both from what a request takes besides.
@@ -87,7 +87,7 @@ pub(super) async fn measure(run: &mut Run<'_>) -> Result<(), Error> {
         // The speed that counts is that of all slots: it has half of the time.
         let last = place + 1 == levels.len();
         let parts = if last { 1 } else { 2 * (levels.len() - place) as u32 - 1 };
-        let part_end = run.budget.part_end(Phase::Speed, 0, parts);
+        let part_end = run.budget.part_end(Phase::Speed, parts);
         level(run, *lanes, part_end).await?;
     }
     Ok(())
@@ -118,7 +118,7 @@ async fn level(run: &mut Run<'_>, lanes: u32, end: Instant) -> Result<(), Error>
     };
     let mut benches: Vec<Lane> = (0..lanes).map(|_| Lane::new(&mut run.words, bench.prefix)).collect();
     let warming = attempt(Phase::Speed, end, bench.warm(&mut benches));
-    let Some(pace) = settle(run, warming.await?, &what)? else { return Ok(()) };
+    let Some(pace) = run.settle(Phase::Speed, warming.await?, &what)? else { return Ok(()) };
     let left = end.saturating_duration_since(Instant::now()).as_secs_f64();
     let workloads = fitting(pace, left, room.saturating_sub(bench.prefix));
     let mut kept = 0;
@@ -126,10 +126,9 @@ async fn level(run: &mut Run<'_>, lanes: u32, end: Instant) -> Result<(), Error>
         run.show(Phase::Speed, &what);
         match attempt(Phase::Speed, end, bench.burst(&mut benches, &workloads)).await? {
             Attempt::Over if kept > 0 => return Ok(()),
-            other => match settle(run, other, &what)? {
+            other => match run.settle(Phase::Speed, other, &what)? {
                 Some(trials) => {
-                    let slots = run.most_slots();
-                    run.keep(Measurement::Burst(Burst { lanes, slots, trials }))?;
+                    run.keep(Measurement::Burst(Burst { lanes, trials }))?;
                 }
                 None => return Ok(()),
             },
@@ -137,21 +136,6 @@ async fn level(run: &mut Run<'_>, lanes: u32, end: Instant) -> Result<(), Error>
         kept += 1;
     }
     Ok(())
-}
-
-/// What came of a step; none if there is nothing, which is said.
-fn settle<T>(run: &mut Run<'_>, attempt: Attempt<T>, what: &str) -> Result<Option<T>, Error> {
-    match attempt {
-        Attempt::Done(done) => return Ok(Some(done)),
-        Attempt::Refused(failure) if matches!(failure.class, Class::Suspect | Class::Bystander) => {
-            return Err(Error::lost(Phase::Speed.doing(), &failure));
-        }
-        Attempt::Refused(failure) => {
-            run.note(format!("Not measured: {what}. {}", sentence(&failure.message)))
-        }
-        Attempt::Over => run.leave_out(what),
-    }
-    Ok(None)
 }
 
 /// The workloads, made smaller until two bursts are expected to end within `left` seconds, and without those

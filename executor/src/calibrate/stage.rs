@@ -45,9 +45,6 @@ pub(crate) trait Stage: Send + Sync + fmt::Debug {
     /// Type of its KV cache, empty if not known, and whether it keeps the whole cache of sliding windows.
     fn cache(&self) -> (String, bool);
 
-    /// Tells what `cache` gives, where the engine does not.
-    fn is_cached_as(&mut self, _kv_type: String, _swa_full: bool) {}
-
     /// Runs the model with exactly this setting.
     async fn set(&mut self, model: &str, setting: Setting) -> Result<(), Failure>;
 
@@ -81,6 +78,11 @@ impl Attached {
     /// `slots` are those that it was started with, if they are not what it says.
     pub(crate) fn new(engine: Arc<dyn Engine>, slots: Slots) -> Self {
         Self { engine, stated: slots, said: None, was_loaded: false, cache: Default::default() }
+    }
+
+    /// The same with what `Stage::cache` gives, where that is known.
+    pub(super) fn cached_as(self, cache: (String, bool)) -> Self {
+        Self { cache, ..self }
     }
 }
 
@@ -116,10 +118,6 @@ impl Stage for Attached {
 
     fn cache(&self) -> (String, bool) {
         self.cache.clone()
-    }
-
-    fn is_cached_as(&mut self, kv_type: String, swa_full: bool) {
-        self.cache = (kv_type, swa_full);
     }
 
     async fn set(&mut self, model: &str, setting: Setting) -> Result<(), Failure> {

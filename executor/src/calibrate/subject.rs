@@ -2,8 +2,7 @@
 
 use std::{collections::BTreeSet, num::NonZeroU32, path::Path, sync::Arc, time::SystemTime};
 
-use caravan_proto::v1::{self, engine};
-use caravan_request::EngineKind;
+use caravan_proto::v1;
 use tokio::time::Instant;
 use url::Url;
 
@@ -25,11 +24,11 @@ use super::{
 };
 use crate::{
     engine::{self as drivers, Description, Facts, Failure, Model, same_model},
-    gpu::{Nvml, Probe as _},
+    gpu::{LIBRARY, Nvml, Probe as _, named},
     manage::{self, Launch, Program},
     options::{EngineOptions, Options as Configuration, Slots},
     service::host_name,
-    unit,
+    unit::{self, Unit},
 };
 
 /// A model on an engine.
@@ -69,27 +68,34 @@ impl Configuration {
         let (engine, slots) = engines.get(place).ok_or_else(missing)?;
         let directory = |source| Error::State { path: self.profiles_dir.clone().unwrap_or_default(), source };
         let shelf = Shelf::open(self.profiles_dir.clone()).map_err(directory)?;
-        let mut subject = Subject::attached(engine, self.connection, model)?;
-        let driver = subject.stage.engine();
-        if let Some(program) = Program::new(&ids[place], engine, Arc::clone(&driver)) {
-            subject.stage = Box::new(Owned::new(program, driver, Launch::of(engine), *slots));
-        }
-        if let Some(host) = &self.host {
-            subject.host_name.clone_from(host);
-        }
-        let max_context = [self.calibration.max_context, engine.max_context].into_iter().flatten().min();
-        let options = Options { vram_ceiling: self.vram_ceiling, max_context, ..self.calibration.clone() };
-        let profile = super::calibrate(subject, &options, progress).await?;
+        let driver = measured(engine, self.connection)?;
+        let stage: Box<dyn Stage> = match Program::new(&ids[place], engine, Arc::clone(&driver)) {
+            Some(program) => Box::new(Owned::new(program, driver, Launch::of(engine), *slots)),
+            None => Box::new(Attached::new(driver, engine.slots)),
+        };
+        let subject = Subject::new(stage, model, engine.url.as_ref(), &self.nvml_library, self.host_name());
+        let profile = super::calibrate(subject, &self.calibration_of(engine), progress).await?;
         shelf.keep(profile.clone()).map_err(directory)?;
         Ok(profile)
+    }
+
+    /// Name of this host in the fleet.
+    pub(crate) fn host_name(&self) -> String {
+        self.host.clone().unwrap_or_else(host_name)
+    }
+
+    /// How models of `engine` are calibrated.
+    pub(crate) fn calibration_of(&self, engine: &EngineOptions) -> Options {
+        let max_context = [self.calibration.max_context, engine.max_context].into_iter().flatten().min();
+        Options { vram_ceiling: self.vram_ceiling, max_context, ..self.calibration.clone() }
     }
 
     /// The engines as an executor would have them, each with the slots that its entry states: for a
     /// managed one others would take what an older profile says.
     fn each_engine(&self) -> Result<Vec<(EngineOptions, Slots)>, Error> {
-        let mut each = Vec::new();
+        let (mut each, mut gpus) = (Vec::new(), Nvml::new(&self.nvml_library));
         for entry in &self.engines {
-            let expanded = manage::expand(std::slice::from_ref(entry), || Nvml::default().sample())?;
+            let expanded = manage::expand(std::slice::from_ref(entry), || gpus.sample())?;
             each.extend(expanded.into_iter().map(|engine| {
                 let max_context = entry.max_context;
                 (EngineOptions { max_context, ..engine }, entry.slots)
@@ -112,38 +118,28 @@ impl Subject {
         connection: drivers::Options,
         model: &str,
     ) -> Result<Self, Error> {
-        Ok(Self {
-            // What is not whole in VRAM is measured as such.
-            stage: Box::new(Attached::new(
-                EngineOptions { partial_offload: true, ..options.clone() }.driver(connection)?,
-                options.slots,
-            )),
-            model: model.to_owned(),
-            host: Box::new(Here::new(Box::new(Nvml::default()), options.url.as_ref())),
-            host_name: host_name(),
-        })
+        let stage = Attached::new(measured(options, connection)?, options.slots);
+        Ok(Self::new(Box::new(stage), model, options.url.as_ref(), Path::new(LIBRARY), host_name()))
     }
 
-    /// `model` on an engine that runs, with so many slots, at `url`.
+    /// `model` on the engine of `unit`, which runs at `url`.
     pub(crate) fn running(
-        engine: Arc<dyn drivers::Engine>,
-        slots: u32,
-        nvml: &Path,
-        url: Option<&Url>,
+        unit: &Unit,
         model: &str,
+        url: Option<&Url>,
+        nvml: &Path,
+        host_name: String,
     ) -> Self {
-        let slots = NonZeroU32::new(slots).map_or(Slots::Auto, Slots::Fixed);
-        Self {
-            stage: Box::new(Attached::new(engine, slots)),
-            model: model.to_owned(),
-            host: Box::new(Here::new(Box::new(Nvml::new(nvml)), url)),
-            host_name: host_name(),
-        }
+        let slots = NonZeroU32::new(unit.lanes.now()).map_or(Slots::Auto, Slots::Fixed);
+        let launch = unit.managed.as_ref().map(|managed| managed.launch());
+        let cache = launch.map(|launch| (launch.kv_type.unwrap_or_default(), launch.swa_full));
+        let stage = Attached::new(Arc::clone(&unit.engine), slots).cached_as(cache.unwrap_or_default());
+        Self::new(Box::new(stage), model, url, nvml, host_name)
     }
 
-    /// Its KV cache is of this type, and whole or not.
-    pub(crate) fn is_cached_as(&mut self, kv_type: String, swa_full: bool) {
-        self.stage.is_cached_as(kv_type, swa_full);
+    fn new(stage: Box<dyn Stage>, model: &str, url: Option<&Url>, nvml: &Path, host_name: String) -> Self {
+        let host = Box::new(Here::new(Box::new(Nvml::new(nvml)), url));
+        Self { stage, model: model.to_owned(), host, host_name }
     }
 
     /// Finds and loads the model, and takes up what was measured of it before.
@@ -194,6 +190,14 @@ impl Subject {
         }
         Ok(run)
     }
+}
+
+/// The engine's driver. What is not whole in VRAM is measured as such.
+fn measured(
+    options: &EngineOptions,
+    connection: drivers::Options,
+) -> Result<Arc<dyn drivers::Engine>, drivers::Error> {
+    EngineOptions { partial_offload: true, ..options.clone() }.driver(connection)
 }
 
 /// The model of that name, or the only one.
@@ -255,18 +259,15 @@ impl Run<'_> {
         kv_type: String,
         swa_full: bool,
     ) -> (v1::Engine, Vec<i32>) {
-        let kind = match self.engine().kind() {
-            EngineKind::Ollama => engine::Kind::Ollama,
-            EngineKind::OpenAi => engine::Kind::Openai,
-        };
         let sample = self.host.gpus().await.unwrap_or_default();
         let gpus = room::in_use(&sample, &self.host.engine_pids(), &self.others);
         let indexes = gpus.iter().map(|gpu| gpu.index).collect();
+        let (gpu, driver) = named(&gpus.iter().collect::<Vec<_>>());
         let engine = v1::Engine {
-            kind: kind.into(),
+            kind: unit::contract_kind(self.engine().kind()).into(),
             version: description.version,
-            gpu: gpus.iter().map(|gpu| gpu.name.as_str()).collect::<Vec<_>>().join(" + "),
-            driver: gpus.first().map(|gpu| gpu.driver.clone()).unwrap_or_default(),
+            gpu,
+            driver,
             kv_type,
             swa_full,
             ..Default::default()

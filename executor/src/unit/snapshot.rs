@@ -1,7 +1,6 @@
 //! An engine as the planner sees it.
 
 use caravan_proto::v1;
-use caravan_request::EngineKind;
 use tokio::time::Instant;
 
 use super::Unit;
@@ -30,11 +29,7 @@ impl Unit {
         let models = health.description.models.iter().filter_map(|model| self.model(model, &refused));
         v1::Engine {
             id: self.id.to_string(),
-            kind: match self.engine.kind() {
-                EngineKind::Ollama => v1::engine::Kind::Ollama,
-                EngineKind::OpenAi => v1::engine::Kind::Openai,
-            }
-            .into(),
+            kind: super::contract_kind(self.engine.kind()).into(),
             models: models.collect(),
             version: health.description.version,
             slots: int32(self.lanes.now()),

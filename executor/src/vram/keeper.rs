@@ -156,7 +156,7 @@ impl Keeper {
         );
         let failure = Failure::own(Class::Model, REASON, why);
         let from = if smaller == 0 { 0 } else { smaller + 1 };
-        self.unit.gate.refuse_from_for(&model.name, from, failure, LIMITED);
+        self.unit.gate.refuse_from(&model.name, from, failure, LIMITED);
     }
 }
 

@@ -32,6 +32,7 @@ use crate::{
     manage::{Gpus, ManagedOptions},
     metrics,
     options::{Ceiling, EngineOptions, Limits, Options},
+    processes,
     unit::Unit,
 };
 use keeper::Keeper;
@@ -74,7 +75,11 @@ impl Vram {
         Self {
             units: units.to_vec(),
             configured: options.engines.iter().map(configured).collect(),
-            ports: options.engines.iter().map(|engine| reading::port(engine.url.as_ref()?)).collect(),
+            ports: options
+                .engines
+                .iter()
+                .map(|engine| processes::loopback_port(engine.url.as_ref()?))
+                .collect(),
             ceiling: options.vram_ceiling,
             limits: options.limits.clone(),
             divided: watch::Sender::new(nothing),

@@ -12,7 +12,6 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use url::{Host, Url};
 
 use crate::{
     gpu::{Probe, Sample},
@@ -42,16 +41,6 @@ pub(super) struct Reader {
     ports: Vec<Option<u16>>,
 }
 
-/// The port of an engine that listens on a loopback address.
-pub(super) fn port(url: &Url) -> Option<u16> {
-    let here = match url.host()? {
-        Host::Domain(name) => name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    };
-    if here { url.port_or_known_default() } else { None }
-}
-
 // === impl Reader ===
 
 impl Reader {
@@ -63,10 +52,7 @@ impl Reader {
         let gpus = self.probe.sample();
         // Without a GPU nobody asks.
         let is_asked = gpus.as_ref().is_ok_and(|gpus| !gpus.is_empty());
-        let tree = |port: &Option<u16>| {
-            let root = port.filter(|_| is_asked).and_then(processes::listening)?;
-            Some(processes::tree(root))
-        };
+        let tree = |port: &Option<u16>| port.filter(|_| is_asked).and_then(processes::behind);
         let trees = self.ports.iter().map(tree).collect();
         let listed = gpus.iter().flatten().flat_map(|gpu| &gpu.processes).map(|process| process.pid);
         let unseen = listed.filter(|pid| !processes::is_seen(*pid)).collect();

@@ -6,7 +6,7 @@ use super::{
     Vram,
     share::{Share, gib},
 };
-use crate::gpu::Sample;
+use crate::gpu::{Sample, named};
 
 /// Processes of one GPU that are told (`Gpu.processes`).
 pub(super) const MOST_PROCESSES: usize = 64;
@@ -39,9 +39,10 @@ impl Vram {
         let gpus: Vec<&v1::Gpu> = gpus.collect();
         let ceilings = gpus.iter().filter(|gpu| gpu.mig != Some(true)).filter_map(|gpu| gpu.vram_total_bytes);
         let ceiling = |total| int64(self.ceiling.of(u64::try_from(total).unwrap_or(0)));
+        let (gpu, driver) = named(&gpus);
         let mut told = v1::Engine {
-            gpu: gpus.iter().map(|gpu| gpu.name.as_str()).collect::<Vec<_>>().join(" + "),
-            driver: gpus.first().map(|gpu| gpu.driver.clone()).unwrap_or_default(),
+            gpu,
+            driver,
             gpu_indexes: share.gpus.clone(),
             vram_bytes: share.bytes.map(int64),
             vram_ceiling_bytes: ceilings.map(ceiling).sum(),

@@ -20,10 +20,9 @@ impl Runner {
     /// The only one of the Ollama at `url`. None if that is not on this host or another user's, or while
     /// it has none or several. Reads what the kernel lists: takes milliseconds.
     pub(super) async fn of(url: &Url) -> Option<Self> {
-        let port = loopback_port(url)?;
+        let port = processes::loopback_port(url)?;
         let find = move || {
-            let server = processes::listening(port)?;
-            let lines = processes::tree(server).into_iter().filter_map(processes::arguments);
+            let lines = processes::behind(port)?.into_iter().filter_map(processes::arguments);
             let mut runners = lines.filter_map(|line| Self::started_as(&line));
             runners.next().filter(|_| runners.next().is_none())
         };
@@ -43,15 +42,6 @@ impl Runner {
         let port = value("--port")?.parse().ok()?;
         is_runner.then_some(Self { slots, port })
     }
-}
-
-fn loopback_port(url: &Url) -> Option<u16> {
-    let loopback = match url.host()? {
-        url::Host::Domain(name) => name == "localhost",
-        url::Host::Ipv4(address) => address.is_loopback(),
-        url::Host::Ipv6(address) => address.is_loopback(),
-    };
-    loopback.then(|| url.port_or_known_default()).flatten()
 }
 
 #[cfg(test)]
@@ -78,13 +68,5 @@ mod tests {
         ] {
             assert_eq!(Runner::started_as(&line(other)), None, "{other}");
         }
-    }
-
-    #[test]
-    fn only_a_server_of_this_host_is_looked_for() {
-        let port = |url: &str| loopback_port(&url.parse().unwrap());
-        assert_eq!(port("http://127.0.0.1:11434"), Some(11434));
-        assert_eq!((port("http://localhost/"), port("http://[::1]:5")), (Some(80), Some(5)));
-        assert_eq!((port("http://10.0.0.1:11434"), port("http://gpu.example:11434")), (None, None));
     }
 }
