@@ -113,6 +113,11 @@ impl Active {
 // === impl State ===
 
 impl State {
+    /// Nobody is inside, and nothing is loaded just now.
+    fn is_idle(&self) -> bool {
+        self.inside == 0 && !self.loading
+    }
+
     fn fits(&self, need: &Need) -> bool {
         self.active.as_ref().is_some_and(|active| {
             same_model(&active.model, &need.model)
@@ -248,7 +253,7 @@ impl Gate {
     pub(crate) fn is_untouched(&self) -> bool {
         let state = self.state.borrow();
         let loaded = state.active.as_ref().is_some_and(|active| !active.stale);
-        !loaded && !state.loading && state.inside == 0 && state.queue.is_empty()
+        !loaded && state.is_idle() && state.queue.is_empty()
     }
 
     /// Waits until a request may be sent: at once, unless another runs alone. Loads
@@ -302,16 +307,11 @@ impl Gate {
     /// The engine cannot run `model`: all that wait for it are told, and nobody asks
     /// again for a while.
     pub(crate) fn refuse(&self, model: &str, failure: Failure) {
-        self.refuse_from(model, 0, failure);
+        self.refuse_from(model, 0, failure, self.refuse_for);
     }
 
-    /// The same with a context of so many tokens or more.
-    pub(crate) fn refuse_from(&self, model: &str, context: u64, failure: Failure) {
-        self.refuse_from_for(model, context, failure, self.refuse_for);
-    }
-
-    /// The same, for so long.
-    pub(crate) fn refuse_from_for(&self, model: &str, context: u64, failure: Failure, lasts: Duration) {
+    /// The same with a context of so many tokens or more, for so long.
+    pub(crate) fn refuse_from(&self, model: &str, context: u64, failure: Failure, lasts: Duration) {
         self.state.send_modify(|state| state.refused.insert(model, context, failure, lasts));
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::{sync::watch, time::Instant};
 
-use crate::engine::{Description, same_model};
+use crate::engine::Description;
 
 /// The state of one engine, for lanes to wait on.
 #[derive(Debug)]
@@ -61,10 +61,14 @@ impl Health {
         state.up.then_some(state.life)
     }
 
+    /// What `read` makes of what it said last.
+    pub(crate) fn said<T>(&self, read: impl FnOnce(&Description) -> T) -> T {
+        read(&self.state.borrow().description)
+    }
+
     /// Whether the engine has `model` with this digest, as it said last.
     pub(crate) fn has(&self, model: &str, digest: &str) -> bool {
-        let models = &self.state.borrow().description.models;
-        models.iter().any(|known| same_model(&known.name, model) && known.digest == digest)
+        self.said(|said| said.model(model).is_some_and(|known| known.digest == digest))
     }
 
     /// Waits until the engine answers.

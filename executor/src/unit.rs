@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use crate::{
-    engine::{Engine, Failure, same_model},
+    engine::{Engine, Failure},
     gate::Gate,
     health::{Health, Life},
     lease::Lease,
@@ -173,19 +173,16 @@ impl Unit {
 
     /// What answers requests for `model` now.
     pub(crate) fn provenance(&self, model: &str) -> v1::Provenance {
-        let described = self.health.now().description;
-        let known = described.models.into_iter().find(|known| same_model(&known.name, model));
-        v1::Provenance {
-            engine_version: described.version,
-            model_digest: known.map_or_else(String::new, |known| known.digest),
-        }
+        self.health.said(|said| v1::Provenance {
+            engine_version: said.version.clone(),
+            model_digest: said.model(model).map_or_else(String::new, |known| known.digest.clone()),
+        })
     }
 
     /// The context of one slot that `model` is loaded with, in tokens, as the engine says.
     pub(crate) fn loaded_context(&self, model: &str) -> Option<u64> {
-        let models = self.health.now().description.models;
-        let known = models.into_iter().find(|known| same_model(&known.name, model))?;
-        known.loaded.map(|loaded| loaded.context).filter(|context| *context > 0)
+        let loaded = self.health.said(|said| said.model(model)?.loaded)?;
+        (loaded.context > 0).then_some(loaded.context)
     }
 
     /// Whether the model may be loaded anew now to mend its engine; from now on not for a while.
@@ -201,6 +198,14 @@ impl Unit {
     /// How long a functional probe may take.
     fn probe_time(&self) -> Duration {
         self.liveness.probe()
+    }
+}
+
+/// A kind of engine as the contract has it.
+pub(crate) fn contract_kind(kind: EngineKind) -> v1::engine::Kind {
+    match kind {
+        EngineKind::Ollama => v1::engine::Kind::Ollama,
+        EngineKind::OpenAi => v1::engine::Kind::Openai,
     }
 }
 

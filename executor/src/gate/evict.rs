@@ -8,8 +8,7 @@ use crate::engine::{Failure, Model};
 impl Gate {
     /// Whether nobody is inside, and nothing is loaded just now.
     pub(crate) fn is_idle(&self) -> bool {
-        let state = self.state.borrow();
-        state.inside == 0 && !state.loading
+        self.state.borrow().is_idle()
     }
 
     /// Unloads whatever the engine has loaded, for whomever, and gives the models as they were loaded.
@@ -36,7 +35,7 @@ impl Gate {
 
     fn begin_evicting(&self) -> Option<Loading<'_>> {
         let won = self.state.send_if_modified(|state| {
-            let won = state.inside == 0 && !state.loading;
+            let won = state.is_idle();
             if won {
                 (state.loading, state.active) = (true, None);
             }

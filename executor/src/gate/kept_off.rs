@@ -25,7 +25,7 @@ impl Gate {
         let kept_off = KeptOff { gate: self, model: bare(model).to_owned() };
         let failure =
             Failure::own(Class::Model, "model_replaced", format!("model {model} is being replaced"));
-        self.state.send_modify(|state| state.refused.insert(model, 0, failure, REPLACING));
+        self.refuse_from(model, 0, failure, REPLACING);
         kept_off
     }
 }
@@ -37,7 +37,7 @@ impl KeptOff<'_> {
     pub(crate) async fn quiet(&self) {
         let active = self.gate.active().map(|(model, _)| model);
         if active.is_some_and(|active| same_model(&active, &self.model)) {
-            drop(self.gate.requests.write().await);
+            drop(self.gate.quiet().await);
         }
     }
 }

@@ -71,7 +71,8 @@ impl Gate {
                 if failure.class == Class::Model {
                     // A smaller context may still fit.
                     let memory = failure.code == Failure::LOAD_OUT_OF_MEMORY;
-                    self.refuse_from(model, if memory { set.context } else { 0 }, failure.clone());
+                    let from = if memory { set.context } else { 0 };
+                    self.refuse_from(model, from, failure.clone(), self.refuse_for);
                 }
             }
         }

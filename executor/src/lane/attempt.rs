@@ -116,7 +116,7 @@ impl Lane {
         let form = self
             .forms
             .of(asked.call.body)
-            .map_err(|why| Unanswered::Ended(local_failure(Class::Request, INVALID_OUTPUT, why), None))?;
+            .map_err(|why| Unanswered::Ended(Failure::own(Class::Request, INVALID_OUTPUT, why), None))?;
         let mut trial = Trial::new(self.limits.tries);
         let mut patience = self.patience();
         // Of an invalid answer: one is run again.
@@ -145,7 +145,7 @@ impl Lane {
                         Ok(()) => return Ok(Answered { response: came.response, usage }),
                         Err(why) if is_last => {
                             return Err(Unanswered::Ended(
-                                local_failure(Class::Request, INVALID_OUTPUT, why),
+                                Failure::own(Class::Request, INVALID_OUTPUT, why),
                                 Some(usage),
                             ));
                         }
@@ -192,8 +192,11 @@ impl Lane {
         }
         if alone && self.unit.is_doubted() {
             // While it waited for its turn another request was not answered: it would be blamed for that.
-            let message = "the engine is being looked at".to_owned();
-            return Ok(Err(local_failure(Class::Bystander, "engine_doubted", message)));
+            return Ok(Err(Failure::own(
+                Class::Bystander,
+                "engine_doubted",
+                "the engine is being looked at",
+            )));
         }
         if !self.ledger.start(asked.lease) {
             return Err(End::Dropped);
@@ -333,7 +336,7 @@ fn work(Asked { pass, call, .. }: &Asked<'_>) -> Work {
 /// It took longer than it may at the engine's own speed.
 fn late(within: Duration) -> Failure {
     let message = format!("no answer within {} s, long enough at the speed measured", within.as_secs());
-    local_failure(Class::Down, Failure::TIMEOUT, message)
+    Failure::own(Class::Down, Failure::TIMEOUT, message)
 }
 
 /// It was stopped because of the engine.
@@ -342,7 +345,7 @@ fn stopped(blame: Blame) -> Failure {
         Blame::None => Class::Bystander,
         Blame::Suspect => Class::Suspect,
     };
-    local_failure(class, STOPPED, "the engine got stuck while it ran".to_owned())
+    Failure::own(class, STOPPED, "the engine got stuck while it ran")
 }
 
 fn class_name(class: Class) -> &'static str {
@@ -366,12 +369,7 @@ fn is_final(response: &Response, body: &Map<String, Value>) -> bool {
 fn quarantined(failure: &Failure) -> Failure {
     let message =
         format!("the engine died or got stuck twice while it ran nothing else: {}", failure.message);
-    local_failure(Class::Request, KILLS_ENGINE, message)
-}
-
-/// A failure that no engine's answer stands for.
-fn local_failure(class: Class, code: &'static str, message: String) -> Failure {
-    Failure { class, code, message, status: None, body: None }
+    Failure::own(Class::Request, KILLS_ENGINE, message)
 }
 
 // === impl Patience ===

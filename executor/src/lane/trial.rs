@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     fn failure(class: Class) -> Failure {
-        Failure { class, code: "x", message: String::new(), status: None, body: None }
+        Failure::own(class, "x", "")
     }
 
     #[test]

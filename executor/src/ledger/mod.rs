@@ -294,16 +294,11 @@ impl Ledger {
     pub(crate) fn drain(&self) {
         let mut state = self.lock();
         state.draining = true;
-        let mut unstarted = Vec::new();
         for place in state.lanes.values_mut() {
             place.credit = None;
             place.fetched = None;
         }
-        unstarted
-            .extend(state.leases.values().filter(|held| !held.started).map(|held| held.lease.id.clone()));
-        for id in unstarted {
-            state.hand_back(&id, "drain");
-        }
+        state.hand_back_unstarted(|_| true, "drain");
         drop(state);
         self.outgoing.notify_one();
     }

@@ -116,8 +116,12 @@ impl State {
 
     pub(super) fn close(&mut self, engine: &Arc<str>, finish: Finish, reason: &'static str) {
         self.closed.insert(Arc::clone(engine), (finish, reason));
-        let unstarted =
-            self.leases.values().filter(|held| !held.started && held.lease.lane.engine == *engine);
+        self.hand_back_unstarted(|held| held.lease.lane.engine == *engine, reason);
+    }
+
+    /// Gives back what was not started, of those that `which` picks.
+    pub(super) fn hand_back_unstarted(&mut self, which: impl Fn(&Held) -> bool, reason: &str) {
+        let unstarted = self.leases.values().filter(|held| !held.started && which(held));
         for id in unstarted.map(|held| held.lease.id.clone()).collect::<Vec<_>>() {
             self.hand_back(&id, reason);
         }

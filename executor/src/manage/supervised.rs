@@ -17,6 +17,8 @@ use crate::engine::{Call, Class, Description, Engine, Facts, Failure, ReloadSet,
 /// From a connection that breaks until the end of the process is known, at most: the kernel tells
 /// both in the same moment, and a supervisor that is asked to end looks at once.
 const NOTICED_WITHIN: Duration = Duration::from_secs(1);
+/// Code of a call while there is no process, or another one.
+const NOT_RUNNING: &str = "engine_not_running";
 
 /// An engine whose process is the executor's own.
 ///
@@ -41,9 +43,7 @@ impl Supervised {
 
     /// Its life now, and the slots in it. Whoever answers while it has none is not it.
     fn life(&self) -> Result<(Life, Arc<Semaphore>), Failure> {
-        let code = "engine_not_running";
-        let down =
-            || Failure { class: Class::Down, code, message: self.managed.doing(), status: None, body: None };
+        let down = || Failure::own(Class::Down, NOT_RUNNING, self.managed.doing());
         self.managed.life().ok_or_else(down)
     }
 
@@ -69,7 +69,7 @@ impl Supervised {
 }
 
 fn died(class: Class, code: &'static str, failure: Failure) -> Failure {
-    Failure { class, code, message: failure.message, status: None, body: None }
+    Failure::own(class, code, failure.message)
 }
 
 /// Whether Ollama says that its runner was killed while it loaded. It is loaded again then, unless
@@ -128,14 +128,7 @@ impl Engine for Supervised {
         let _slot = slots.acquire().await;
         if self.life()?.0 != life {
             // It waited for a slot of a process that is gone: it has none of the new one's.
-            let message = "it was started again".to_owned();
-            return Err(Failure {
-                class: Class::Down,
-                code: "engine_not_running",
-                message,
-                status: None,
-                body: None,
-            });
+            return Err(Failure::own(Class::Down, NOT_RUNNING, "it was started again"));
         }
         match self.engine.run(call).await {
             Ok(response) => Ok(response),

@@ -70,7 +70,7 @@ pub(super) enum Event {
 }
 
 pub(super) fn failure(class: Class) -> Failure {
-    Failure { class, code: "scripted", message: "as scripted".into(), status: None, body: None }
+    Failure::own(class, "scripted", "as scripted")
 }
 
 impl Default for Scripted {

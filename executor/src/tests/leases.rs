@@ -105,16 +105,7 @@ async fn the_drain_limit_cuts_off_what_runs() {
     drop(peer);
     let options = Options {
         planner: vec![planner.url.clone()],
-        engines: vec![EngineOptions {
-            kind: EngineKind::Ollama,
-            url: "http://127.0.0.1:1".parse().ok(),
-            slots: "1".parse().unwrap(),
-            max_context: None,
-            partial_offload: false,
-            gpus: Vec::new(),
-            tokenizers: Default::default(),
-            managed: None,
-        }],
+        engines: vec![entry("http://127.0.0.1:1", "1".parse().unwrap())],
         ..Options::default()
     };
     let service = Service::new(

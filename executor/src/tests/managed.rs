@@ -16,7 +16,6 @@ use crate::{
     backoff::Backoff,
     engine::{Class, Failure},
     gate::Need,
-    ledger::{Bounds, Ledger},
     manage::{Launch, Supervisor},
     unit::Unit,
 };
@@ -139,8 +138,7 @@ impl Supervised {
         options.engines[0].url = "http://127.0.0.1:1".parse().ok();
         let limits = Limits { first_pause_millis: 1, longest_pause_millis: 20, ..Limits::default() };
         let unit = Arc::new(Unit::new(0, Arc::new(engine), &options.engines[0], &limits, options.liveness));
-        let bounds = Bounds { results: 9, bytes: 9, ack_within: PATIENCE, message_bytes: 9 };
-        let ledger = Arc::new(Ledger::new(bounds, PATIENCE));
+        let ledger = Arc::new(ledger());
         let (stop, mut running) = (CancellationToken::new(), JoinSet::new());
         running.spawn(Supervisor::new(&unit, &ledger, &limits).unwrap().run(stop.clone()));
         let watched = Arc::clone(&unit);

@@ -30,6 +30,7 @@ use crate::{
     calibrate::shelf::Shelf,
     engine::Engine,
     gpu::{Nvml, Probe, Sample},
+    ledger::{Bounds, Ledger},
 };
 use engine::Scripted;
 use planner::{Peer, Planner};
@@ -70,7 +71,6 @@ impl Rig {
     /// The same, before a planner says welcome.
     async fn start(slots: u32, engine: Scripted, adapt: impl FnOnce(&mut Options)) -> Self {
         let (planner, engine) = (Planner::start().await, Arc::new(engine));
-        let url = "http://127.0.0.1:1".parse().unwrap();
         let slots = if slots == 0 { Slots::Auto } else { slots.to_string().parse().unwrap() };
         let mut options = Options {
             planner: vec![planner.url.clone()],
@@ -82,16 +82,7 @@ impl Rig {
                 last_acks_millis: 10_000,
                 ..Limits::default()
             },
-            engines: vec![EngineOptions {
-                kind: EngineKind::Ollama,
-                url: Some(url),
-                slots,
-                max_context: None,
-                partial_offload: false,
-                gpus: Vec::new(),
-                tokenizers: Default::default(),
-                managed: None,
-            }],
+            engines: vec![entry("http://127.0.0.1:1", slots)],
             ..Options::default()
         };
         adapt(&mut options);
@@ -123,6 +114,26 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
         }
     };
     assert!(timeout(PATIENCE, look).await.is_ok(), "waited in vain until {what}");
+}
+
+/// The entry of an Ollama at `url`.
+fn entry(url: &str, slots: Slots) -> EngineOptions {
+    EngineOptions {
+        kind: EngineKind::Ollama,
+        url: Some(url.parse().unwrap()),
+        slots,
+        max_context: None,
+        partial_offload: false,
+        gpus: Vec::new(),
+        tokenizers: Default::default(),
+        managed: None,
+    }
+}
+
+/// The books of a process without a planner.
+fn ledger() -> Ledger {
+    let bounds = Bounds { results: 1, bytes: 1, ack_within: PATIENCE, message_bytes: 1 };
+    Ledger::new(bounds, PATIENCE)
 }
 
 /// A chunk whose requests say `texts`, for lane 0 of the first engine.

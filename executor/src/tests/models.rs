@@ -1,7 +1,5 @@
 //! Models for engines: pulled or imported, and chunks that are held to one digest.
 
-use std::num::NonZeroU32;
-
 use caravan_proto::v1::{
     EnsureModelErrand, ModelProgress, connect_response::Message, ensure_model_response::State,
 };
@@ -27,20 +25,10 @@ impl Import {
         let mut planner = Planner::start().await;
         let mut limits = Limits { first_pause_millis: 1, longest_pause_millis: 5, ..Limits::default() };
         adapt(&mut limits);
-        let slots = Slots::Fixed(NonZeroU32::new(1).unwrap());
         let options = Options {
             planner: vec![planner.url.clone()],
             limits,
-            engines: vec![EngineOptions {
-                kind: EngineKind::Ollama,
-                url: Some(engine.url().parse().unwrap()),
-                slots,
-                max_context: None,
-                tokenizers: Default::default(),
-                managed: None,
-                gpus: Vec::new(),
-                partial_offload: false,
-            }],
+            engines: vec![entry(&engine.url(), "1".parse().unwrap())],
             ..Options::default()
         };
         let mut running = JoinSet::new();

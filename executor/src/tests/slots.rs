@@ -7,7 +7,6 @@ use crate::{
     Liveness,
     engine::{self, ollama::Ollama},
     gate::Need,
-    ledger::{Bounds, Ledger},
     unit::Unit,
 };
 
@@ -15,23 +14,9 @@ const MODEL: &str = "simulated";
 
 fn unit(sim: &Running, slots: Slots) -> Unit {
     let url: url::Url = sim.url().parse().unwrap();
-    let options = EngineOptions {
-        kind: EngineKind::Ollama,
-        url: Some(url.clone()),
-        slots,
-        max_context: None,
-        tokenizers: Default::default(),
-        managed: None,
-        gpus: Vec::new(),
-        partial_offload: false,
-    };
+    let options = entry(url.as_str(), slots);
     let engine = Arc::new(Ollama::new(&url, engine::Options::default()).unwrap());
     Unit::new(0, engine, &options, &Limits::default(), Liveness::default())
-}
-
-fn ledger() -> Ledger {
-    let bounds = Bounds { results: 1, bytes: 1, ack_within: PATIENCE, message_bytes: 1 };
-    Ledger::new(bounds, PATIENCE)
 }
 
 async fn found(sim: &Running, slots: Slots, model: &str, embedding: bool) -> u32 {

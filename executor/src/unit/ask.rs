@@ -9,12 +9,17 @@ use crate::engine::{Call, Class, Failure, ReloadSet, Response};
 /// What is asked where only an answer counts.
 pub(crate) const PROBE: &str = "Say yes.";
 
+/// Whether an engine answered, whatever it said.
+pub(super) fn is_answer<T>(result: &Result<T, Failure>) -> bool {
+    !matches!(result, Err(Failure { class: Class::Down, .. }))
+}
+
 // === impl Unit ===
 
 impl Unit {
     /// Whether `model` answers a request for one token, whatever it says.
     pub(super) async fn says_anything(&self, model: &str, set: ReloadSet) -> bool {
-        !matches!(self.ask(model, set, PROBE, 1).await, Err(Failure { class: Class::Down, .. }))
+        is_answer(&self.ask(model, set, PROBE, 1).await)
     }
 
     /// Asks for an answer of at most `tokens` tokens. A model that is loaded to embed embeds instead.

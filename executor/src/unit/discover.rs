@@ -27,6 +27,7 @@ impl Unit {
     /// Drives the engine with as many lanes as it has slots for what `pass` lets in to. Finds that out
     /// if need be, alone on the engine.
     pub(crate) async fn suit(&self, ledger: &Ledger, pass: &Pass<'_>) -> Result<(), Failure> {
+        self.forget_before_load();
         let wanted = Use::of(pass);
         let slots = match self.lanes.found(&wanted) {
             Some(slots) => slots,
@@ -58,7 +59,7 @@ impl Unit {
     async fn find_slots(&self, pass: &Pass<'_>) -> Result<u32, Failure> {
         let started_with = self.managed.as_ref().map(|managed| managed.launch().slots);
         let told = self.engine.slots(&pass.model).await.or(started_with);
-        let told = told.or(self.health.now().description.slots);
+        let told = told.or(self.health.said(|said| said.slots));
         let slots = match (self.lanes.configured(), told) {
             (Slots::Fixed(slots), told) => {
                 let slots = slots.get();

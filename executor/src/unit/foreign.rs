@@ -12,7 +12,7 @@ const REQUESTS: &str = "foreign requests";
 impl Unit {
     /// Says so if somebody else uses the engine.
     pub(super) async fn look_for_others(&self) {
-        self.note(LOADED, self.loaded_by_others(&self.health.now().description));
+        self.note(LOADED, self.health.said(|said| self.loaded_by_others(said)));
         let before = self.traffic.len();
         let Some(runs) = self.engine.requests().await else { return };
         let ours = before.max(self.traffic.len());

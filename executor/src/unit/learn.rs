@@ -65,7 +65,7 @@ impl Unit {
     }
 
     /// After a load caches are cold and slots are whole.
-    fn forget_before_load(&self) {
+    pub(super) fn forget_before_load(&self) {
         let loads = self.gate.loads();
         let mut known = self.loads.lock().unwrap_or_else(PoisonError::into_inner);
         if *known != loads {

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::Unit;
+use super::{Unit, ask::is_answer};
 use crate::{
     backoff::Backoff,
-    engine::{Class, Description, Failure, Model, ReloadSet, same_model},
+    engine::{Class, Description, Failure, Model, ReloadSet},
     ledger::Ledger,
     metrics,
 };
@@ -24,6 +24,11 @@ pub(super) enum Doubt {
     Idle,
     /// A load did not end in time.
     Load,
+}
+
+/// Whether requests are sent all the same.
+fn lets_send(doubt: Option<Doubt>) -> bool {
+    matches!(doubt, None | Some(Doubt::Quiet))
 }
 
 // === impl Unit ===
@@ -109,7 +114,7 @@ impl Unit {
         if self.traffic.idle().is_some_and(|idle| idle >= self.liveness.idle()) {
             self.doubted(Doubt::Idle);
         }
-        matches!(*self.doubt.borrow(), None | Some(Doubt::Quiet))
+        lets_send(*self.doubt.borrow())
     }
 
     /// Whether it is being looked into why a request was not answered.
@@ -121,39 +126,28 @@ impl Unit {
     pub(crate) async fn trusted(&self) {
         let mut doubts = self.doubt.subscribe();
         // The sender lives in self, so waiting does not fail.
-        let _trusted = doubts.wait_for(|doubt| matches!(doubt, None | Some(Doubt::Quiet))).await;
+        let _trusted = doubts.wait_for(|doubt| lets_send(*doubt)).await;
     }
 
     /// Asks for proof that requests are answered. If they are not, mends the engine as far as it can.
     async fn prove(&self, ledger: &Ledger, doubt: Doubt, description: &Description) -> Result<(), Failure> {
         let known = if doubt == Doubt::Load { self.gate.tried() } else { self.gate.active() };
-        let Some((model, set)) = known else {
-            self.believe(doubt);
-            return Ok(());
-        };
-        let is_loaded = self.engine.kind() == EngineKind::OpenAi
-            || description
-                .models
-                .iter()
-                .any(|known| same_model(&known.name, &model) && known.loaded.is_some());
-        // What is not loaded is loaded before the next request, which proves as much.
-        let proved = match (is_loaded, doubt) {
-            (true, _) => self.answers(&model, set).await,
-            // Any answer will do, also that it does not load.
-            (false, Doubt::Load) => {
-                !matches!(self.engine.load(&model, set).await, Err(Failure { class: Class::Down, .. }))
+        if let Some((model, set)) = known {
+            let is_loaded = self.engine.kind() == EngineKind::OpenAi
+                || description.model(&model).is_some_and(|known| known.loaded.is_some());
+            let proved = match (is_loaded, doubt) {
+                (true, _) => self.answers(&model, set).await,
+                // Any answer will do, also that it does not load.
+                (false, Doubt::Load) => is_answer(&self.engine.load(&model, set).await),
+                // A scheduler that hangs while it makes room has nothing loaded, and answers nobody.
+                (false, _) => timeout(self.load_within(), self.engine.load(&model, set))
+                    .await
+                    .is_ok_and(|loaded| is_answer(&loaded)),
+            };
+            if !proved {
+                self.stuck(ledger, &model, set, is_loaded).await?;
             }
-            // A scheduler that hangs while it makes room has nothing loaded, and answers nobody.
-            (false, _) => !matches!(
-                timeout(self.load_within(), self.engine.load(&model, set)).await,
-                Err(_) | Ok(Err(Failure { class: Class::Down, .. }))
-            ),
-        };
-        if proved {
-            self.believe(doubt);
-            return Ok(());
         }
-        self.stuck(ledger, &model, set, is_loaded).await?;
         self.believe(doubt);
         Ok(())
     }

@@ -25,7 +25,7 @@ use super::connection::{Connection, Error, Options};
 use super::tokenizers::{self, Found, Source, Tokenizers};
 use super::{
     Call, Class, Description, Engine, Facts, Failure, Loaded, Model, ReloadSet, Response, Turn, bare,
-    llama_server, same_model,
+    llama_server,
 };
 use wire::{Applied, Listed, Models, Props, Version};
 
@@ -129,7 +129,7 @@ impl Engine for OpenAi {
 
     async fn load(&self, model: &str, set: ReloadSet) -> Result<(), Failure> {
         let description = self.describe().await?;
-        let Some(found) = description.models.iter().find(|found| same_model(&found.name, model)) else {
+        let Some(found) = description.model(model) else {
             return Err(Failure::own(Class::Model, "model_not_found", format!("model {model} not found")));
         };
         match found.max_context {
