@@ -54,14 +54,13 @@ impl Mark {
     }
 
     /// Kills what carries this mark, and what carries that of an executor that is no more, children
-    /// included. Gives how many processes that were.
-    pub(super) fn sweep(&self) -> usize {
+    /// included.
+    pub(super) fn sweep(&self) {
         let own = self.executor.pid;
         let others = all_processes().into_iter().flatten().flatten().filter(|process| process.pid() != own);
         let left: Vec<_> =
             others.filter(|process| Self::of(process).is_some_and(|mark| self.ends(&mark))).collect();
         left.iter().for_each(end);
-        left.len()
     }
 
     /// Whether what carries `other` has to end before this program starts.
@@ -111,14 +110,24 @@ fn end(process: &Process) {
 #[cfg(test)]
 mod tests {
     use std::process::{Child, Command};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
     struct Sleeper(Child);
 
     impl Sleeper {
+        /// Once its mark can be read: a spawn returns while the kernel still lays out the new program.
+        /// Or once it has ended: whichever sweep comes first, another test's too, kills orphans.
         fn marked(mark: &str) -> Self {
-            Self(Command::new("sleep").arg("600").env(VARIABLE, mark).spawn().unwrap())
+            let mut new = Self(Command::new("sleep").arg("600").env(VARIABLE, mark).spawn().unwrap());
+            let limit = Instant::now() + Duration::from_secs(10);
+            let process = Process::new(new.0.id().cast_signed());
+            while new.is_alive() && process.as_ref().ok().and_then(Mark::of).is_none() {
+                assert!(Instant::now() < limit, "its mark is not to be seen: {process:?}");
+                std::thread::yield_now();
+            }
+            new
         }
 
         fn is_alive(&mut self) -> bool {
@@ -157,7 +166,7 @@ mod tests {
         let mut orphan = Sleeper::marked(&dead.to_string());
         let mut beside = Sleeper::marked(&Mark { program: "mark-test-1".into(), ..mark.clone() }.to_string());
         let mut foreign = Sleeper::marked(&Mark { executor: elsewhere, ..dead.clone() }.to_string());
-        assert!(mark.sweep() >= 2);
+        mark.sweep();
         own.ended();
         orphan.ended();
         assert!(beside.is_alive(), "another engine of this executor");
