@@ -25,7 +25,7 @@ def parameters(arguments: argparse.Namespace) -> xllamacpp.CommonParams:
     """What llama-server would be given on its command line."""
     arguments.cache.mkdir(parents=True, exist_ok=True)
     params = xllamacpp.CommonParams()
-    params.model.path = str(assemble(arguments.cache / MODEL_NAME))
+    params.model.path = str(assemble(arguments.cache / MODEL_NAME).resolve())
     params.model_alias = {arguments.alias}
     params.chat_template = CHAT_TEMPLATE
     params.hostnames = ["127.0.0.1"]

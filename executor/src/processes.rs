@@ -6,6 +6,7 @@
 use std::{
     collections::{HashMap, HashSet},
     net::IpAddr,
+    path::PathBuf,
 };
 
 use procfs::{
@@ -88,6 +89,12 @@ pub(crate) fn resident(pids: &[u32]) -> Option<u64> {
 /// What a process was started with, its program first.
 pub(crate) fn arguments(pid: u32) -> Option<Vec<String>> {
     Process::new(i32::try_from(pid).ok()?).ok()?.cmdline().ok()
+}
+
+/// The directory that a process works in, from which it reads relative paths. None if it belongs to
+/// another user.
+pub(crate) fn directory(pid: u32) -> Option<PathBuf> {
+    Process::new(i32::try_from(pid).ok()?).ok()?.cwd().ok()
 }
 
 fn listens(entry: &TcpNetEntry, port: u16) -> bool {

@@ -68,6 +68,11 @@ impl Source {
         Self(path.into())
     }
 
+    /// Whether it is the file that a process in some directory calls `path`.
+    pub(super) fn ends_with(&self, path: &Path) -> bool {
+        self.0.ends_with(path)
+    }
+
     /// Names what the file holds now; none if it cannot be read.
     pub(super) async fn key(&self) -> Option<String> {
         let path = self.0.clone();

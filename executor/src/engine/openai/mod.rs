@@ -11,6 +11,7 @@ mod vocabulary_tests;
 mod wire;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -27,12 +28,15 @@ use super::{
     Call, Class, Description, Engine, Facts, Failure, Loaded, Model, ReloadSet, Response, Turn, bare,
     llama_server,
 };
+use crate::processes;
 use wire::{Applied, Listed, Models, Props, Version};
 
 /// One OpenAI-compatible server.
 #[derive(Debug)]
 pub struct OpenAi {
     connection: Connection,
+    /// Its port, if it is on this host.
+    port: Option<u16>,
     /// Context of one slot by model, as last described; bounded by the models that it has.
     contexts: Mutex<HashMap<String, u64>>,
     tokenizers: Tokenizers,
@@ -53,7 +57,7 @@ impl OpenAi {
         base.set_path(path.strip_suffix("/v1").unwrap_or(path));
         let connection = Connection::new(&base, options)?;
         let (contexts, tokenizers, files) = Default::default();
-        Ok(Self { connection, contexts, tokenizers, files })
+        Ok(Self { connection, port: processes::loopback_port(&base), contexts, tokenizers, files })
     }
 
     /// The same with files that models' prompts are counted with.
@@ -69,10 +73,30 @@ impl OpenAi {
     /// The file to read the model's vocabulary from: the one that is named for it, else that of
     /// the one model of a llama-server, if it is on this host.
     async fn find(&self, model: &str, own: Option<&str>) -> Option<(Source, Found)> {
-        let source = self.tokenizers.of(model).or_else(|| own.map(Source::new))?;
-        let known = self.file(model).filter(|(before, _)| *before == source);
+        let known = self.file(model);
+        let source = match self.tokenizers.of(model) {
+            Some(named) => named,
+            None => self.own_file(Path::new(own?), known.as_ref()).await?,
+        };
+        let known = known.filter(|(before, _)| *before == source);
         let found = source.find(known.as_ref().map(|(_, found)| found)).await?;
         Some((source, found))
+    }
+
+    /// The file that the server calls `path`: relative, where it was started with a relative one, to a
+    /// directory that it does not tell. The one that was found before is not looked for again.
+    async fn own_file(&self, path: &Path, known: Option<&(Source, Found)>) -> Option<Source> {
+        if path.is_absolute() {
+            return Some(Source::new(path));
+        }
+        if let Some((before, _)) = known.filter(|(before, _)| before.ends_with(path))
+            && before.key().await.is_some()
+        {
+            return Some(before.clone());
+        }
+        let port = self.port?;
+        let directory = move || processes::listening(port).and_then(processes::directory);
+        Some(Source::new(tokio::task::spawn_blocking(directory).await.ok()??.join(path)))
     }
 
     /// Finds the files of `models` and describes them.

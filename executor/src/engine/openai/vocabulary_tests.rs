@@ -1,7 +1,7 @@
 //! What the driver tells of vocabularies and templates.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use caravan_tokenize::Definition;
 use serde_json::{Value, json};
@@ -74,6 +74,19 @@ async fn the_file_of_a_llama_server_is_read_if_it_is_here() {
     assert!(matches!(read, Definition::Vocabulary(vocabulary) if vocabulary.tokens() == 2));
     let (_server, _driver, other) = described(server(&path, "another"), Tokenizers::default()).await;
     assert_ne!(other.vocabulary, model.vocabulary, "templates differ");
+}
+
+/// As one reads it that was started as `llama-server -m models/g.gguf`.
+#[tokio::test]
+async fn a_relative_file_is_looked_for_where_the_server_works() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("g.gguf"), gguf()).unwrap();
+    // The server is this process.
+    let up = std::env::current_dir().unwrap().components().skip(1).map(|_| "..").collect::<PathBuf>();
+    let path = up.join(directory.path().strip_prefix("/").unwrap()).join("g.gguf");
+    let (_server, driver, model) = described(server(&path, ""), Tokenizers::default()).await;
+    assert_eq!((model.vocabulary.len(), model.sliding_window), (64, Some(512)), "{}", path.display());
+    assert_eq!(driver.describe().await.unwrap().models[0].vocabulary, model.vocabulary, "found again");
 }
 
 #[tokio::test]
