@@ -2,11 +2,11 @@
 
 use std::sync::LazyLock;
 
-use caravan_proto::v1;
+use caravan_proto::{error::Reason, v1};
 use caravan_service::metrics::Metric;
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Histogram},
+    metrics::{Counter, Histogram, UpDownCounter},
 };
 
 /// Results made final.
@@ -29,7 +29,15 @@ pub const PREDICTED: Metric = Metric::new(
     "Predicted over actual, of a completed batch; `figure` is prompt_tokens, output_tokens or seconds.",
 );
 
+/// Objects cannot be written.
+pub const UNWRITABLE: Metric = Metric::new(
+    "caravan.object.unwritable",
+    "{planner}",
+    "Planners that cannot write objects; `reason` is STORAGE_FULL or STORAGE_DENIED.",
+);
+
 struct Instruments {
+    unwritable: UpDownCounter<i64>,
     committed: Counter<u64>,
     segment_bytes: Counter<u64>,
     leased: Counter<u64>,
@@ -39,6 +47,7 @@ struct Instruments {
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
+    unwritable: UNWRITABLE.up_down_counter(),
     committed: COMMITTED.counter(),
     segment_bytes: SEGMENT_BYTES.counter(),
     leased: LEASED.counter(),
@@ -75,4 +84,9 @@ pub(crate) fn predicted(report: &v1::Report) {
             INSTRUMENTS.predicted.record(prediction.ratio, &[KeyValue::new("figure", figure)]);
         }
     }
+}
+
+pub(crate) fn unwritable(reason: Reason, is_so: bool) {
+    let one = if is_so { 1 } else { -1 };
+    INSTRUMENTS.unwritable.add(one, &[KeyValue::new("reason", reason.as_str())]);
 }

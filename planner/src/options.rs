@@ -3,7 +3,11 @@ use std::path::PathBuf;
 use caravan_service::{serve, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 
-use crate::{dispatch, prepare, results, vocabularies};
+use crate::{
+    dispatch,
+    objects::{self, ObjectUrl},
+    prepare, results, vocabularies,
+};
 
 /// Configuration of the planner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -16,9 +20,11 @@ pub struct Options {
     /// Database, `sqlite:PATH`. Default: `caravan.db` in `data_dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_url: Option<String>,
-    /// Object store, `file:PATH`. Default: `objects` in `data_dir`.
+    /// Object store, `file:PATH` or `s3://BUCKET/PREFIX`. Default: `objects` in `data_dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub object_url: Option<String>,
+    pub object_url: Option<ObjectUrl>,
+    /// How a bucket is used.
+    pub objects: objects::Options,
     /// Bytes of an uploaded file at most. Default 64 GiB.
     pub max_file_bytes: i64,
     /// Seconds that calls may take to end when the planner stops. Default 8.
@@ -46,6 +52,7 @@ impl Default for Options {
             data_dir: "caravan-data".into(),
             store_url: None,
             object_url: None,
+            objects: objects::Options::default(),
             max_file_bytes: 64 << 30,
             drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
             prepare: prepare::Options::default(),
@@ -67,12 +74,9 @@ impl Options {
         path("store_url", "sqlite", self.store_url.as_deref(), self.data_dir.join("caravan.db"))
     }
 
-    /// Directory of the objects.
-    ///
-    /// # Errors
-    /// If `object_url` names a store of a kind that this version does not know.
-    pub(crate) fn objects(&self) -> Result<PathBuf, String> {
-        path("object_url", "file", self.object_url.as_deref(), self.data_dir.join("objects"))
+    /// The object store.
+    pub(crate) fn objects(&self) -> ObjectUrl {
+        self.object_url.clone().unwrap_or_else(|| ObjectUrl::Directory(self.data_dir.join("objects")))
     }
 }
 

@@ -60,7 +60,7 @@ pub enum Error {
     Store(#[from] store::Error),
     /// The object store.
     #[error(transparent)]
-    Objects(#[from] objects::Error),
+    Objects(#[from] objects::OpenError),
     /// The server.
     #[error(transparent)]
     Serve(#[from] serve::Error),
@@ -84,14 +84,11 @@ impl Options {
     /// # Errors
     /// If one of them cannot be had.
     pub async fn build(self) -> Result<Service, Error> {
-        let (database, objects) = self
-            .database()
-            .and_then(|database| Ok((database, self.objects()?)))
-            .map_err(Error::Configuration)?;
+        let database = self.database().map_err(Error::Configuration)?;
         let lock = lock(&self.data_dir)?;
         let bound = listen::bind(&self.listen).await?;
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(&database).await?);
-        let objects = Objects::local(&objects)?;
+        let objects = Objects::open(&self.objects(), &self.objects).await?;
         Ok(Service { options: self, bound, store, objects, _lock: lock })
     }
 }

@@ -2,7 +2,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use caravan_proto::{
-    name::BatchId,
+    name::{BatchId, SegmentId},
     v1::{self, connect_response::Message},
 };
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::{
     clock,
     dispatch::Outgoing,
     metrics,
-    objects::Objects,
+    objects::{Fault, Objects, REGISTER_WITHIN},
     signals::Signals,
     store::{NewSegment, Store},
 };
@@ -78,6 +78,17 @@ struct Batch {
     flushes: Vec<oneshot::Sender<()>>,
     /// Requests that were not final at the last commit: when so many are pending, nothing is waited for.
     open: i64,
+}
+
+/// Whoever runs the planner hears of a full store once, and not with every attempt.
+fn tell(error: &Error) {
+    let error: &(dyn std::error::Error + 'static) = error;
+    match Fault::behind(error) {
+        Some(Fault::Full(_) | Fault::Denied(_)) => {
+            tracing::debug!(error, "results are not committed; trying again");
+        }
+        _ => tracing::error!(error, "results are not committed; trying again"),
+    }
 }
 
 // === impl Options ===
@@ -215,18 +226,17 @@ impl Batch {
     /// False if it was stopped before the store took the results: they are not acked, so they come again.
     async fn commit_until_done(&mut self, stop: &CancellationToken) -> bool {
         let results = self.pending.iter().flat_map(|arrival| &arrival.results).collect();
-        let (bytes, segment) = segment(self.id, results);
-        let mut pause = Duration::from_millis(100);
+        let (bytes, mut segment) = segment(self.id, results);
+        let (mut pause, mut named) = (Duration::from_millis(100), Instant::now());
         loop {
-            // The same object under the same name, however often it takes: the bits decide what counts.
+            // However often it takes: the bits decide what counts.
             match self.commit(&bytes, &segment).await {
                 Ok(()) => break,
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "results are not committed; trying again"
-                    );
-                }
+                Err(error) => tell(&error),
+            }
+            if named.elapsed() > REGISTER_WITHIN {
+                // What has no row for so long may be taken for garbage any moment.
+                (segment.id, named) = (SegmentId::now(), Instant::now());
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),

@@ -14,7 +14,7 @@ mod suite;
 mod usage;
 
 use async_trait::async_trait;
-use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId};
+use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId, PlanId};
 pub use fleet::*;
 pub use row::*;
 pub use sqlite::Sqlite;
@@ -86,13 +86,17 @@ pub trait Store: Send + Sync + 'static {
     /// Removes chunks, segments and counters of a batch that is planned anew: one that is validating or
     /// planning, or queued on a provisional plan (it goes back to planning), and nothing of which was
     /// ever leased. False, and nothing is changed, if it is any other: its results would be lost.
-    async fn reset_plan(&self, id: BatchId) -> Result<bool, Error>;
-    /// Adds chunks of a batch in state planning (at most a few hundred a call). In another state it
-    /// does nothing, and `activate` will say so.
-    async fn add_chunks(&self, id: BatchId, chunks: &[NewChunk]) -> Result<(), Error>;
+    /// From now on chunks of `plan` are added, and of no plan before it: another replica may still
+    /// be at one.
+    async fn reset_plan(&self, id: BatchId, plan: PlanId) -> Result<bool, Error>;
+    /// Adds chunks of the plan of a batch in state planning (at most a few hundred a call). In another
+    /// state, or if it is planned anew, it does nothing, and `activate` will say so.
+    async fn add_chunks(&self, id: BatchId, plan: PlanId, chunks: &[NewChunk]) -> Result<(), Error>;
+    /// The plan whose chunks a batch has; none before plans had names, or if there is no such batch.
+    async fn plan_of(&self, id: BatchId) -> Result<Option<PlanId>, Error>;
     /// Planning has ended: planning → queued (or finalizing if there is no chunk), with counts
     /// and, if lines were rejected, the segment that holds their results, as number 0.
-    /// False if it is not planning; an error if not as many chunks were added as `planned` says.
+    /// False if it is not planning, or planned anew; an error if not as many chunks were added as `planned` says.
     async fn activate(&self, id: BatchId, planned: &Planned, now: Micros) -> Result<bool, Error>;
     /// Validation has failed: validating or planning → failed.
     async fn reject(&self, id: BatchId, rejected: &Rejected, now: Micros) -> Result<bool, Error>;

@@ -5,6 +5,7 @@
 mod compaction;
 mod expiry;
 mod steps;
+mod storage;
 
 use std::{
     collections::HashSet,
@@ -73,6 +74,7 @@ impl Upkeep {
             self.move_on(&stop),
             Expiry::new(self.lease).run(&**store, signals, &stop),
             compaction::run(&**store, objects, &self.busy, &stop),
+            storage::watch(objects, &stop),
         );
         self.tasks.close();
         self.tasks.wait().await;
@@ -113,12 +115,12 @@ impl Upkeep {
                 done = steps.take(batch.id) => done,
                 () = stop.cancelled() => return,
             };
-            drop(claim);
-            match done {
+            match &done {
                 Ok(()) => steps.signals.upkeep(),
                 // The next round tries again.
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a step failed"),
+                Err(error) => steps.tell(batch.id, error, &stop).await,
             }
+            drop(claim);
             steps.signals.batch_changed();
             steps.signals.work();
         };

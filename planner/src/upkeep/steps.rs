@@ -130,7 +130,7 @@ impl Steps {
     /// because the engines that could go on with it cannot be used.
     pub(super) async fn look_at_running(&self, batch: OpenBatch, seen: &Seen) -> Result<(), store::Error> {
         let Some(row) = self.store.batch(batch.id).await? else { return Ok(()) };
-        if row.chunks.running > 0 {
+        if self.look_at_storage(&row).await? || row.chunks.running > 0 {
             return Ok(());
         }
         let Ok(capacity) = self.capacity(seen).await else { return Ok(()) };

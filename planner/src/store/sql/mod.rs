@@ -14,7 +14,7 @@ mod planning;
 mod results;
 
 use async_trait::async_trait;
-use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId};
+use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId, PlanId};
 
 use super::{Database, Db};
 use crate::store::*;
@@ -87,12 +87,16 @@ impl Store for Database {
         batches::explain(self, id, reason, message).await
     }
 
-    async fn reset_plan(&self, id: BatchId) -> Result<bool, Error> {
-        planning::reset(self, id).await
+    async fn reset_plan(&self, id: BatchId, plan: PlanId) -> Result<bool, Error> {
+        planning::reset(self, id, plan).await
     }
 
-    async fn add_chunks(&self, id: BatchId, chunks: &[NewChunk]) -> Result<(), Error> {
-        planning::add_chunks(self, id, chunks).await
+    async fn add_chunks(&self, id: BatchId, plan: PlanId, chunks: &[NewChunk]) -> Result<(), Error> {
+        planning::add_chunks(self, id, plan, chunks).await
+    }
+
+    async fn plan_of(&self, id: BatchId) -> Result<Option<PlanId>, Error> {
+        planning::plan_of(self, id).await
     }
 
     async fn activate(&self, id: BatchId, planned: &Planned, now: Micros) -> Result<bool, Error> {

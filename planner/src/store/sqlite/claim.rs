@@ -155,7 +155,8 @@ async fn take(
         UPDATE chunks SET state = 1, epoch = epoch + 1
         WHERE batch = $1 AND number = $2 AND state = 0
           AND EXISTS (SELECT 1 FROM batches WHERE id = $1 AND state IN (3, 4) AND provisional = 0)
-        RETURNING plan_group, share, model, epoch, size, done";
+        RETURNING plan_group, share, model, epoch, size, done,
+            (SELECT plan_key FROM batches WHERE id = $1) AS plan_key";
 
     let row = sqlx::query(TAKE).bind(key(batch)).bind(chunk).fetch_optional(tx).await?;
     let claim = |row: Row| {
@@ -172,6 +173,7 @@ async fn take(
             epoch: cells.get("epoch")?,
             size: cells.get("size")?,
             done: cells.get("done")?,
+            plan: cells.id_or_none("plan_key")?,
         })
     };
     row.map(claim).transpose()

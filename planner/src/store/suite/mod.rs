@@ -10,7 +10,7 @@ pub(super) mod random;
 pub(super) mod results;
 
 use caravan_proto::{
-    name::{BatchId, ExecutorId, FileId, LeaseId, SegmentId},
+    name::{BatchId, ExecutorId, FileId, LeaseId, PlanId, SegmentId},
     v1,
 };
 
@@ -33,7 +33,7 @@ macro_rules! laws {
                 files_are_listed_newest_first, a_file_in_use_stays;
             batches: a_request_id_creates_one_batch, defaults_are_kept_apart, a_batch_needs_a_ready_input, racing_creations_make_one_batch,
                 batches_are_listed_by_state, a_plan_is_activated, a_plan_of_another_size_is_refused,
-                a_batch_without_chunks_is_finalized, a_batch_is_rejected, a_provisional_plan_is_made_anew,
+                a_batch_without_chunks_is_finalized, a_batch_is_rejected, a_provisional_plan_is_made_anew, chunks_are_of_the_latest_plan,
                 nothing_is_leased_of_a_provisional_plan, a_reason_goes_with_its_state, cancelling_revokes_leases,
                 an_unplanned_batch_is_cancelled_at_once, a_cancelled_batch_ends_when_nothing_is_open,
                 deletion_leaves_nothing, every_change_is_a_revision;
@@ -107,6 +107,7 @@ async fn planning_with(store: &impl Store, edit: impl FnOnce(&mut NewBatch)) -> 
     edit(&mut batch);
     assert!(matches!(store.create_batch(&batch).await.unwrap(), Creation::Created(_)));
     assert!(store.advance(batch.id, &[State::Validating], State::Planning, 6).await.unwrap());
+    assert!(store.reset_plan(batch.id, plan()).await.unwrap());
     batch.id
 }
 
@@ -123,13 +124,19 @@ async fn queued_with(store: &impl Store, chunks: &[NewChunk]) -> BatchId {
 }
 
 async fn activate(store: &impl Store, id: BatchId, chunks: &[NewChunk]) {
-    store.add_chunks(id, chunks).await.unwrap();
+    store.add_chunks(id, plan(), chunks).await.unwrap();
     let total = chunks.iter().map(|chunk| i64::from(chunk.size)).sum();
     assert!(store.activate(id, &planned(chunks.len(), total), 7).await.unwrap());
 }
 
+/// The plan of every batch that is planned once.
+fn plan() -> PlanId {
+    uuid::Uuid::from_u128(7).into()
+}
+
 fn planned(chunks: usize, total: i64) -> Planned {
     Planned {
+        id: plan(),
         total,
         chunks: i64::try_from(chunks).unwrap(),
         plan: v1::Plan { requests: total, ..Default::default() },
