@@ -179,7 +179,7 @@ async fn claim(store: &impl Store, executor: ExecutorId) -> Option<(Held, Claim)
 }
 
 async fn claim_with(store: &impl Store, wanted: Wanted) -> Option<(Held, Claim)> {
-    let claim = store.claim(&wanted).await.unwrap()?;
+    let claim = store.claim(std::slice::from_ref(&wanted)).await.unwrap().pop().unwrap()?;
     Some((Held { lease: wanted.lease, epoch: claim.epoch, started: false }, claim))
 }
 
