@@ -7,6 +7,7 @@
 mod accept;
 mod bits;
 mod fleet;
+mod postgres;
 mod row;
 mod sqlite;
 #[cfg(test)]
@@ -16,8 +17,20 @@ mod usage;
 use async_trait::async_trait;
 use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId};
 pub use fleet::*;
+pub use postgres::Postgres;
 pub use row::*;
 pub use sqlite::Sqlite;
+
+/// What a transaction holds against others that write, from before it reads.
+#[derive(Debug, Clone, Copy)]
+enum Hold {
+    /// A batch, against all but claims of its chunks.
+    Order(BatchId),
+    /// A batch, against claims too.
+    Alone(BatchId),
+    /// A file.
+    File(FileId),
+}
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]

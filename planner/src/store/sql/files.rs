@@ -4,7 +4,7 @@ use caravan_proto::name::FileId;
 use prost::Message as _;
 
 use super::{
-    super::{Database, Row},
+    super::{Database, Hold, Row, hold},
     Reader,
     cells::{Cells, key},
     messages::Numbers,
@@ -37,18 +37,22 @@ pub(super) async fn open(store: &Database, file: &NewFile) -> Result<File, Error
 }
 
 pub(super) async fn append_part(store: &Database, id: FileId, part: i64, bytes: i64) -> Result<bool, Error> {
-    const APPEND: &str = "UPDATE files SET parts = $2, size = size + $3 WHERE id = $1";
+    // Whoever was faster has changed the parts.
+    const APPEND: &str = "
+        UPDATE files SET parts = $2, size = size + $3 WHERE id = $1 AND ready = 0 AND parts = $4";
 
     let mut tx = store.begin().await?;
     let Some(mut file) = by_id(&mut *tx, id).await? else { return Ok(false) };
     if file.ready || i64::try_from(file.parts.len()) != Ok(part) {
         return Ok(false);
     }
+    let before = Numbers { values: file.parts.clone() }.encode_to_vec();
     file.parts.push(bytes);
     let parts = Numbers { values: file.parts }.encode_to_vec();
-    sqlx::query(APPEND).bind(key(id)).bind(parts).bind(bytes).execute(&mut *tx).await?;
+    let append = sqlx::query(APPEND).bind(key(id)).bind(parts).bind(bytes).bind(before);
+    let done = append.execute(&mut *tx).await?;
     tx.commit().await?;
-    Ok(true)
+    Ok(done.rows_affected() == 1)
 }
 
 pub(super) async fn close(store: &Database, id: FileId, sha256: &str) -> Result<bool, Error> {
@@ -82,6 +86,7 @@ pub(super) async fn delete(store: &Database, id: FileId) -> Result<FileDeletion,
     const DELETE: &str = "DELETE FROM files WHERE id = $1";
 
     let mut tx = store.begin().await?;
+    hold(&mut tx, Hold::File(id)).await?;
     let Some(file) = by_id(&mut *tx, id).await? else { return Ok(FileDeletion::NotFound) };
     if sqlx::query_scalar(IN_USE).bind(key(id)).fetch_one(&mut *tx).await? {
         return Ok(FileDeletion::InUse);

@@ -5,10 +5,11 @@
 
 mod batches;
 pub(super) mod cells;
+mod claim;
 mod commit;
 mod files;
 mod fleet;
-mod leases;
+pub(super) mod leases;
 mod messages;
 mod planning;
 mod results;
@@ -116,11 +117,11 @@ impl Store for Database {
     }
 
     async fn claim(&self, wanted: &Wanted) -> Result<Option<Claim>, Error> {
-        super::claim::claim(self, wanted).await
+        claim::claim(self, wanted).await
     }
 
     async fn waiting_pins(&self, id: BatchId) -> Result<Vec<Pin>, Error> {
-        super::claim::waiting_pins(self, id).await
+        claim::waiting_pins(self, id).await
     }
 
     async fn heartbeat(
@@ -129,7 +130,7 @@ impl Store for Database {
         leases: &[Held],
         deadline: Micros,
     ) -> Result<Vec<LeaseId>, Error> {
-        leases::heartbeat(self, executor, leases, deadline).await
+        super::leases::heartbeat(self, executor, leases, deadline).await
     }
 
     async fn hand_back(&self, executor: ExecutorId, lease: LeaseId, epoch: i64) -> Result<bool, Error> {
@@ -137,7 +138,7 @@ impl Store for Database {
     }
 
     async fn expire(&self, now: Micros) -> Result<u64, Error> {
-        leases::expire(self, now).await
+        super::leases::expire(self, now).await
     }
 
     async fn leases(&self, batch: Option<BatchId>) -> Result<Vec<Lease>, Error> {

@@ -3,7 +3,7 @@
 //! One connection writes, so writers queue in this process and never meet a busy database;
 //! a few others read beside it. Memory: a page cache of 8 MiB for the writer and 2 MiB a reader.
 
-mod claim;
+mod leases;
 #[path = "../sql/mod.rs"]
 mod sql;
 mod statements;
@@ -18,7 +18,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::Error;
+use super::{Error, Hold};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/sqlite/migrations");
 
@@ -81,6 +81,12 @@ impl Sqlite {
     async fn begin(&self) -> Result<Transaction<'static, Db>, sqlx::Error> {
         self.write.begin_with("BEGIN IMMEDIATE").await
     }
+}
+
+/// Nobody else can come between: there is one writer.
+#[expect(clippy::unused_async, reason = "another database waits here")]
+async fn hold(_: &mut Connection, _: Hold) -> Result<(), sqlx::Error> {
+    Ok(())
 }
 
 /// A list of numbers, as it is bound.

@@ -6,7 +6,7 @@ use caravan_proto::name::FileId;
 use sqlx::{AssertSqlSafe, Row as _};
 use tempfile::TempDir;
 
-use super::{claim, *};
+use super::{statements, *};
 use crate::store::{
     NewFile, Store as _,
     suite::{self, Backend},
@@ -51,10 +51,10 @@ async fn claims_search_and_never_scan() {
     let store = Database::fresh().await;
     let store = store.open().await;
     for (query, index) in [
-        (claim::NEXT_OF_SHARE, "chunks_warm (batch=? AND plan_group=? AND share=?)"),
-        (claim::HEAD_OF_SHARE, "COVERING INDEX chunks_heads (batch=? AND model=?)"),
-        (claim::HIGHEST_PRIORITY, "COVERING INDEX chunks_queued (batch=? AND model=?)"),
-        (claim::LAST_OF_ANY, "INDEX chunks_queued (batch=? AND model=?)"),
+        (statements::NEXT_OF_SHARE, "chunks_warm (batch=? AND plan_group=? AND share=?)"),
+        (statements::HEAD_OF_SHARE, "COVERING INDEX chunks_heads (batch=? AND model=?)"),
+        (statements::HIGHEST_PRIORITY, "COVERING INDEX chunks_queued (batch=? AND model=?)"),
+        (statements::LAST_OF_ANY, "INDEX chunks_queued (batch=? AND model=?)"),
     ] {
         let plan = plan_of(&store, query).await;
         assert!(plan.contains(index), "{plan}");

@@ -4,97 +4,65 @@ use caravan_proto::name::BatchId;
 use serde_json::json;
 
 use super::{
-    Connection, Database, Row,
-    sql::cells::{Cells, key},
+    super::{
+        Connection, Database, Hold, Row, hold,
+        statements::{
+            HEAD_OF_SHARE, HIGHEST_PRIORITY, JOIN_BATCH, LAST_OF_ANY, NEXT_OF_SHARE, OWN_BATCH, WAITING_PINS,
+        },
+    },
+    cells::{Cells, key},
 };
 use crate::store::{Claim, Error, Offer, Pin, Wanted};
 
-/// A statement in which `{pinned}` says of batch `b` and offer `w`, bound as [model, context, digest, pins],
-/// that the batch is held to this digest, or to none yet and the offer may pin.
-macro_rules! statement {
-    ($before:literal {pinned} $after:literal) => {
-        concat!(
-            $before,
-            " COALESCE((SELECT p.digest = w.value ->> 2 FROM pins p
-                        WHERE p.batch = b.id AND p.model = w.value ->> 0), w.value ->> 3) ",
-            $after
-        )
-    };
+/// A claim that meets a transition of its batch begins anew after it. Transitions take milliseconds and are
+/// few: who has met as many gets nothing this time.
+const TRIES: usize = 8;
+
+enum Attempt {
+    Claimed(Claim),
+    /// Nothing is queued that suits.
+    Nothing,
+    /// Somebody else has the batch, for a moment.
+    Met(BatchId),
 }
 
-/// Binds: models, kind; batch, group and share that the lane is warm for; least priority.
-pub(super) const NEXT_OF_SHARE: &str = statement!(
-    "
-    SELECT c.batch, c.number
-    FROM chunks c
-    CROSS JOIN batches b ON b.id = c.batch AND b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= $6
-    CROSS JOIN json_each($1) w ON w.value ->> 0 = c.model AND (w.value ->> 1 = 0 OR w.value ->> 1 >= c.context)
-    WHERE c.state = 0 AND c.batch = $3 AND c.plan_group = $4 AND c.share = $5 AND (c.kinds & $2) <> 0 AND"
-    {pinned}
-    "ORDER BY c.number LIMIT 1"
-);
-
-/// Binds: models, kind, least priority. One step down an index for each claimable batch and model; chunks that the
-/// engine is too small for are passed over inside of the index.
-pub(super) const HEAD_OF_SHARE: &str = statement!(
-    "
-    SELECT c.batch, c.number
-    FROM batches b INDEXED BY batches_claimable
-    CROSS JOIN json_each($1) w
-    CROSS JOIN chunks c ON c.rowid = (
-        SELECT q.rowid FROM chunks q INDEXED BY chunks_heads
-        WHERE q.state = 0 AND q.share_head = 1 AND q.batch = b.id AND q.model = w.value ->> 0
-          AND (q.kinds & $2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
-        ORDER BY q.number LIMIT 1)
-    WHERE b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= $3 AND"
-    {pinned}
-    "ORDER BY b.priority DESC, b.id, c.number LIMIT 1"
-);
-
-/// Binds: models, kind. The highest priority that has anything queued.
-pub(super) const HIGHEST_PRIORITY: &str = statement!(
-    "
-    SELECT b.priority
-    FROM batches b INDEXED BY batches_claimable
-    CROSS JOIN json_each($1) w
-    WHERE b.state IN (3, 4) AND b.provisional = 0 AND"
-    {pinned}
-    "AND EXISTS (
-        SELECT 1 FROM chunks q INDEXED BY chunks_queued
-        WHERE q.state = 0 AND q.batch = b.id AND q.model = w.value ->> 0
-          AND (q.kinds & $2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context))
-    ORDER BY b.priority DESC, b.id LIMIT 1"
-);
-
-/// Binds: models, kind, least priority. As `HEAD_OF_SHARE`, from the tail: what is worth a theft, or
-/// belongs to a share that no lane is at any more.
-pub(super) const LAST_OF_ANY: &str = statement!(
-    "
-    SELECT c.batch, c.number
-    FROM batches b INDEXED BY batches_claimable
-    CROSS JOIN json_each($1) w
-    CROSS JOIN chunks c ON c.rowid = (
-        SELECT q.rowid FROM chunks q INDEXED BY chunks_queued
-        WHERE q.state = 0 AND q.batch = b.id AND q.model = w.value ->> 0
-          AND (q.kinds & $2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
-          AND (q.stealable = 1 OR NOT EXISTS (
-              SELECT 1 FROM leases l JOIN chunks o ON o.batch = l.batch AND o.number = l.chunk
-              WHERE l.batch = q.batch AND l.expired = 0 AND o.plan_group = q.plan_group AND o.share = q.share))
-        ORDER BY q.number DESC LIMIT 1)
-    WHERE b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= $3 AND"
-    {pinned}
-    "ORDER BY b.priority DESC, b.id, c.number DESC LIMIT 1"
-);
-
 pub(super) async fn claim(store: &Database, wanted: &Wanted) -> Result<Option<Claim>, Error> {
+    let mut met = None;
+    for _ in 0..TRIES {
+        match attempt(store, wanted, met).await? {
+            Attempt::Claimed(claim) => return Ok(Some(claim)),
+            Attempt::Nothing => return Ok(None),
+            Attempt::Met(batch) => met = Some(batch),
+        }
+    }
+    Ok(None)
+}
+
+/// Waits for nobody but who has `met`, and before it holds anything itself.
+async fn attempt(store: &Database, wanted: &Wanted, met: Option<BatchId>) -> Result<Attempt, Error> {
     let mut tx = store.begin().await?;
-    let Some((batch, chunk)) = pick(&mut tx, wanted).await? else { return Ok(None) };
-    let Some(claim) = take(&mut tx, wanted, batch, chunk).await? else { return Ok(None) };
-    let Some(pinned) = pin(&mut tx, &claim).await? else { return Ok(None) };
+    if let Some(batch) = met {
+        hold(&mut tx, Hold::Order(batch)).await?;
+    }
+    let Some((batch, chunk)) = pick(&mut tx, wanted).await? else { return Ok(Attempt::Nothing) };
+    // Said again: a claim must never rest on what was read before.
+    let joined = sqlx::query_scalar(JOIN_BATCH).bind(key(batch)).fetch_optional(&mut *tx).await?;
+    let Some(waits) = joined else { return Ok(Attempt::Met(batch)) };
+    let Some(claim) = take(&mut tx, wanted, batch, chunk).await? else { return Ok(Attempt::Met(batch)) };
+    let Some(pinned) = pin(&mut tx, &claim).await? else { return Ok(Attempt::Met(batch)) };
     lease(&mut tx, wanted, &claim).await?;
-    run(&mut tx, wanted, batch, pinned).await?;
+    // The batch's row is touched by the first lease of a model, and to take back what was said of its
+    // waiting; so claims of a running batch do not meet there.
+    if waits || pinned {
+        let own: Option<i32> =
+            sqlx::query_scalar(OWN_BATCH).bind(key(batch)).fetch_optional(&mut *tx).await?;
+        if own.is_none() {
+            return Ok(Attempt::Met(batch));
+        }
+        run(&mut tx, wanted, batch).await?;
+    }
     tx.commit().await?;
-    Ok(Some(claim))
+    Ok(Attempt::Claimed(claim))
 }
 
 async fn pick(tx: &mut Connection, wanted: &Wanted) -> Result<Option<(BatchId, i32)>, Error> {
@@ -104,9 +72,9 @@ async fn pick(tx: &mut Connection, wanted: &Wanted) -> Result<Option<(BatchId, i
     let Some(highest) = highest.fetch_optional(&mut *tx).await? else { return Ok(None) };
     // A warm lane saves a prefix; that is no reason to let a higher priority wait. Where all that is left
     // of it is other lanes' own, a lower one is better than nothing.
-    let priority: i64 = Cells::of("batches", &highest).get("priority")?;
+    let priority: i32 = Cells::of("batches", &highest).get("priority")?;
     match best(tx, wanted, &models, priority).await? {
-        None => best(tx, wanted, &models, i64::MIN).await,
+        None => best(tx, wanted, &models, i32::MIN).await,
         found => Ok(found),
     }
 }
@@ -116,7 +84,7 @@ async fn best(
     tx: &mut Connection,
     wanted: &Wanted,
     models: &str,
-    priority: i64,
+    priority: i32,
 ) -> Result<Option<(BatchId, i32)>, Error> {
     if let Some(warm) = wanted.warm {
         let next = sqlx::query(NEXT_OF_SHARE)
@@ -144,7 +112,6 @@ fn place(row: &Row) -> Result<(BatchId, i32), Error> {
     Ok((cells.id("batch")?, cells.get("number")?))
 }
 
-/// The states are said again: a claim must never rest on what was read before.
 async fn take(
     tx: &mut Connection,
     wanted: &Wanted,
@@ -154,7 +121,6 @@ async fn take(
     const TAKE: &str = "
         UPDATE chunks SET state = 1, epoch = epoch + 1
         WHERE batch = $1 AND number = $2 AND state = 0
-          AND EXISTS (SELECT 1 FROM batches WHERE id = $1 AND state IN (3, 4) AND provisional = 0)
         RETURNING plan_group, share, model, epoch, size, done";
 
     let row = sqlx::query(TAKE).bind(key(batch)).bind(chunk).fetch_optional(tx).await?;
@@ -193,18 +159,11 @@ async fn pin(tx: &mut Connection, claim: &Claim) -> Result<Option<bool>, Error> 
 }
 
 pub(super) async fn waiting_pins(store: &Database, id: BatchId) -> Result<Vec<Pin>, Error> {
-    const WAITING: &str = "
-        SELECT p.model, p.digest FROM pins p
-        WHERE p.batch = $1 AND EXISTS (
-            SELECT 1 FROM chunks q INDEXED BY chunks_queued
-            WHERE q.state = 0 AND q.batch = p.batch AND q.model = p.model)
-        ORDER BY p.model";
-
     let pin = |row: &Row| {
         let cells = Cells::of("pins", row);
         Ok(Pin { model: cells.get("model")?, digest: cells.get("digest")? })
     };
-    sqlx::query(WAITING).bind(key(id)).fetch_all(&store.read).await?.iter().map(pin).collect()
+    sqlx::query(WAITING_PINS).bind(key(id)).fetch_all(&store.read).await?.iter().map(pin).collect()
 }
 
 /// From now on an expired lease of the chunk cannot be revived.
@@ -229,15 +188,13 @@ async fn lease(tx: &mut Connection, wanted: &Wanted, claim: &Claim) -> Result<()
     Ok(())
 }
 
-/// The batch's row is touched by the first lease of a model, and to take back what was said of its
-/// waiting; so claims of a running batch do not meet there.
-async fn run(tx: &mut Connection, wanted: &Wanted, batch: BatchId, pinned: bool) -> Result<(), Error> {
+async fn run(tx: &mut Connection, wanted: &Wanted, batch: BatchId) -> Result<(), Error> {
     const RUN: &str = "
         UPDATE batches SET
             state = 4 /* running */, started = COALESCE(started, $2), provisional = 0, reason = '', message = '',
             revision = revision + 1
-        WHERE id = $1 AND (state = 3 /* queued */ OR started IS NULL OR reason <> '' OR message <> '' OR $3)";
+        WHERE id = $1";
 
-    sqlx::query(RUN).bind(key(batch)).bind(wanted.now).bind(pinned).execute(tx).await?;
+    sqlx::query(RUN).bind(key(batch)).bind(wanted.now).execute(tx).await?;
     Ok(())
 }
