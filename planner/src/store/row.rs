@@ -73,6 +73,19 @@ pub struct NewBatch {
     pub input: FileId,
     /// When it was created.
     pub created: Micros,
+    /// When it expires, if it does.
+    pub deadline: Option<Micros>,
+    /// What it retries; its input is then a new file.
+    pub retry: Option<Retry>,
+}
+
+/// What a batch retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retry {
+    /// The batch with the requests.
+    pub of: BatchId,
+    /// Bit `1 << Kind` for every kind of request that it takes.
+    pub kinds: i32,
 }
 
 /// What became of a creation.
@@ -133,6 +146,14 @@ pub struct Batch {
     pub last_commit: Option<Micros>,
     /// When it ended.
     pub ended: Option<Micros>,
+    /// When it expires, if it does.
+    pub deadline: Option<Micros>,
+    /// Its deadline passed before every request was final.
+    pub expired: bool,
+    /// Paused, or to be paused once it is planned.
+    pub held: bool,
+    /// What it retries.
+    pub retry: Option<Retry>,
     /// Grows with every change.
     pub revision: i64,
 }
@@ -288,7 +309,7 @@ pub struct Rejected {
     pub error_file: Option<FileId>,
 }
 
-/// What `cancel` did.
+/// What `cancel` or `end_overdue` did to a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cancellation {
     /// The state now.
