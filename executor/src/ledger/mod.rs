@@ -389,7 +389,9 @@ impl Ledger {
     /// Stop a lease: after its request in flight, `unless_started`, or at once.
     pub(crate) fn revoke(&self, revoke: &v1::Revoke) {
         let mut state = self.lock();
+        // The planner may not know yet that it has ended.
         let Some(held) = state.leases.get_mut(&revoke.lease_id) else { return };
+        tracing::info!(lease = revoke.lease_id, reason = revoke.reason, "lease revoked");
         match (held.started, revoke.after_request) {
             (true, true) => held.stops = Some(revoke.reason.clone()),
             (false, true) => {

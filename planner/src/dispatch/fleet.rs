@@ -251,3 +251,36 @@ impl Fleet {
         self.connected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lease_is_known_until_it_is_revoked_or_not_named_any_more() {
+        let (fleet, executor, batch) = (Fleet::default(), ExecutorId::now(), BatchId::now());
+        let (sender, mut sent) = mpsc::channel(8);
+        let outgoing = Outgoing::new(sender, CancellationToken::new());
+        fleet.join(executor, outgoing.clone(), v1::Executor::default());
+        let [kept, ended, stopped] = [LeaseId::now(), LeaseId::now(), LeaseId::now()];
+        for lease in [kept, ended, stopped] {
+            fleet.given(executor, lease, batch);
+        }
+        assert_eq!(fleet.leases().len(), 3);
+        let held = |lease| Held { lease, epoch: 1, started: true };
+        fleet.holds(executor, &outgoing, &[held(kept), held(stopped)]);
+        for stop in [Stop::AfterRequest, Stop::Now] {
+            fleet.revoke(&[(executor, stopped), (ExecutorId::now(), kept)], stop, "test").await;
+            let message = sent.recv().await.unwrap().unwrap().message;
+            let Some(Message::Revoke(revoke)) = message else { panic!("{message:?}") };
+            assert_eq!(
+                (revoke.lease_id, revoke.after_request),
+                (stopped.to_string(), stop == Stop::AfterRequest)
+            );
+        }
+        assert_eq!(fleet.leases(), [(executor, kept, batch)]);
+    }
+}

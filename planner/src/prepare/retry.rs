@@ -184,7 +184,59 @@ impl Copy {
 
 #[cfg(test)]
 mod tests {
+    use caravan_proto::{
+        name::{BatchId, FileId},
+        v1::file::Purpose,
+    };
+
     use super::*;
+    use crate::store::{NewBatch, NewFile, Sqlite};
+
+    async fn writer(store: &Arc<dyn Store>, objects: &Objects, id: FileId) -> Writer {
+        let (filename, purpose) = (String::new(), Purpose::Batch);
+        let file = NewFile { id, upload_id: None, filename, purpose, created: 1 };
+        let file = store.open_file(&file).await.unwrap();
+        Writer::open(Arc::clone(store), objects.clone(), file).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_copy_that_was_cut_off_goes_on_behind_what_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&directory.path().join("rows.db")).await.unwrap());
+        let objects = Objects::local(&directory.path().join("objects")).unwrap();
+        let (source, copy, of) = (FileId::now(), FileId::now(), BatchId::now());
+        let mut old = writer(&store, &objects, source).await;
+        old.write(b"one\r\ntwo\n\nthree").await.unwrap();
+        old.close().await.unwrap();
+        // Cancelled before it was planned: all of it is to be retried.
+        let (spec, retry) = (Default::default(), Retry { of, kinds: bit(Kind::Cancelled) });
+        let batch = NewBatch {
+            id: of,
+            request_id: None,
+            spec,
+            input: source,
+            created: 1,
+            deadline: None,
+            retry: None,
+        };
+        store.create_batch(&batch).await.unwrap();
+        store.cancel(of, 2).await.unwrap();
+        let mut begun = writer(&store, &objects, copy).await;
+        begun.write(b"one\r\ntw").await.unwrap();
+        begun.flush().await.unwrap();
+
+        let found = store.file(copy).await.unwrap().unwrap();
+        let whole = input(&store, &objects, retry, found).await.unwrap().unwrap();
+        let bytes: Vec<_> = Reader::new(objects.clone(), &whole).stream(0).try_collect().await.unwrap();
+        assert_eq!(bytes.concat(), b"one\r\ntwo\n\nthree\n");
+        assert!(whole.ready);
+        store.delete_file(source).await.unwrap();
+        assert_eq!(input(&store, &objects, retry, whole.clone()).await.unwrap(), Some(whole), "once");
+        let other = FileId::now();
+        writer(&store, &objects, other).await;
+        let open = store.file(other).await.unwrap().unwrap();
+        assert_eq!(input(&store, &objects, retry, open).await.unwrap(), None, "its source is gone");
+    }
 
     #[test]
     fn a_request_without_an_answer_is_of_one_kind() {

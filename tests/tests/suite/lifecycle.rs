@@ -246,7 +246,7 @@ async fn a_retry_runs_what_has_no_answer_and_nothing_else() -> anyhow::Result<()
     let up = Up::start(&[&engine.url()], SLOTS, "").await?;
     let api = up.api()?;
     // The last line has no line end, and an invalid one stands in the middle.
-    let input = Input::chats(100, "s").line("no json").chat("last", "s", "marker=last what?");
+    let input = Input::chats(600, "s").line("no json").chat("last", "s", "marker=last what?");
     let input = input.with_bytes(|mut bytes| {
         bytes.pop();
         bytes
