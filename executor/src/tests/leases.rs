@@ -44,10 +44,11 @@ async fn after_request_ends_what_runs_and_gives_the_rest_back() {
     let (rig, mut peer) = Rig::with(1, Scripted::held(), |o| o.limits.prefetch_millis = 3_600_000).await;
     peer.wait_credits(1).await;
     peer.lease(lease("running", &["one", "two", "three"])).await;
+    rig.engine.permits.add_permits(1);
     peer.wait_credits(2).await;
     peer.lease(lease("fetched", &["four"])).await;
     peer.wait("both held", |p| p.heartbeats.last().is_some_and(|b| b.leases.len() == 2)).await;
-    until("one is in flight", || rig.engine.in_flight() == 1).await;
+    until("the second is in flight", || rig.engine.asked().len() == 2 && rig.engine.in_flight() == 1).await;
     for lease in ["fetched", "running"] {
         let revoke = Revoke { lease_id: lease.into(), after_request: true, ..Revoke::default() };
         peer.revoke_as(revoke).await;
@@ -57,9 +58,9 @@ async fn after_request_ends_what_runs_and_gives_the_rest_back() {
     rig.engine.permits.add_permits(3);
     peer.wait("the rest is back", |p| p.handed_back().len() == 2).await;
     assert_eq!(peer.handed_back()[1], ("running", "test"));
-    peer.wait_results(1).await;
-    assert_eq!(said(&peer.results[0]), "ONE");
-    assert_eq!(rig.engine.asked(), ["one"]);
+    peer.wait_results(2).await;
+    assert_eq!(said(&peer.results[1]), "TWO");
+    assert_eq!(rig.engine.asked(), ["one", "two"]);
 }
 
 #[tokio::test]
