@@ -7,6 +7,7 @@
 mod accept;
 mod bits;
 mod fleet;
+mod lifecycle;
 mod row;
 mod sqlite;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod usage;
 use async_trait::async_trait;
 use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId};
 pub use fleet::*;
+pub use lifecycle::*;
 pub use row::*;
 pub use sqlite::Sqlite;
 

@@ -5,6 +5,8 @@ use caravan_proto::{
     v1,
 };
 
+use super::Retry;
+
 /// Microseconds since 1970, UTC.
 pub type Micros = i64;
 
@@ -77,15 +79,6 @@ pub struct NewBatch {
     pub deadline: Option<Micros>,
     /// What it retries; its input is then a new file.
     pub retry: Option<Retry>,
-}
-
-/// What a batch retries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retry {
-    /// The batch with the requests.
-    pub of: BatchId,
-    /// Bit `1 << Kind` for every kind of request that it takes.
-    pub kinds: i32,
 }
 
 /// What became of a creation.
@@ -307,15 +300,6 @@ pub struct Rejected {
     pub line_error_count: i64,
     /// The file with all of them.
     pub error_file: Option<FileId>,
-}
-
-/// What `cancel` or `end_overdue` did to a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cancellation {
-    /// The state now.
-    pub state: State,
-    /// Leases that were removed, with their holders.
-    pub revoked: Vec<(ExecutorId, LeaseId)>,
 }
 
 /// A lane that wants a chunk.
