@@ -57,14 +57,17 @@ macro_rules! statement {
 pub(super) const NEXT_OF_SHARE: &str = statement!(
     "
     SELECT c.batch, c.number, c.model
-    FROM chunks c
-    JOIN batches b ON b.id = c.batch AND b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= $6
-    JOIN"
+    FROM batches b
+    CROSS JOIN"
     {offers}
-    "ON w.model = c.model AND (w.context = 0 OR w.context >= c.context)
-    WHERE c.state = 0 AND c.batch = $3 AND c.plan_group = $4 AND c.share = $5 AND (c.kinds & $2) <> 0 AND"
+    "CROSS JOIN LATERAL (
+        SELECT q.batch, q.number, q.model FROM chunks q
+        WHERE q.state = 0 AND q.batch = b.id AND q.plan_group = $4 AND q.share = $5 AND q.model = w.model
+          AND (q.kinds & $2) <> 0 AND (w.context = 0 OR w.context >= q.context)
+        ORDER BY q.number LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) c
+    WHERE b.id = $3 AND b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= $6 AND"
     {pinned}
-    "ORDER BY c.number LIMIT 1 FOR NO KEY UPDATE OF c SKIP LOCKED"
+    "ORDER BY c.number LIMIT 1"
 );
 
 /// Binds: models, kind, least priority. One step down an index for each claimable batch and model, then one for
@@ -99,13 +102,14 @@ pub(super) const HIGHEST_PRIORITY: &str = statement!(
     FROM batches b
     CROSS JOIN"
     {offers}
-    "WHERE b.state IN (3, 4) AND b.provisional = 0 AND"
-    {pinned}
-    "AND EXISTS (
+    "CROSS JOIN LATERAL (
         SELECT 1 FROM chunks q
         WHERE q.state = 0 AND q.batch = b.id AND q.model = w.model
-          AND (q.kinds & $2) <> 0 AND (w.context = 0 OR w.context >= q.context))
-    ORDER BY b.priority DESC, b.id LIMIT 1"
+          AND (q.kinds & $2) <> 0 AND (w.context = 0 OR w.context >= q.context)
+        ORDER BY q.number LIMIT 1) c
+    WHERE b.state IN (3, 4) AND b.provisional = 0 AND"
+    {pinned}
+    "ORDER BY b.priority DESC, b.id LIMIT 1"
 );
 
 /// Binds: models, kind, least priority. As `HEAD_OF_SHARE`, from the tail: what is worth a theft, or

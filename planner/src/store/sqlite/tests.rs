@@ -103,3 +103,17 @@ async fn durability_is_what_acks_need() {
     assert_eq!(pragma("synchronous").await, "2", "full");
     assert_eq!(pragma("foreign_keys").await, "1");
 }
+
+#[tokio::test]
+async fn rows_of_the_first_version_are_kept() {
+    let db = Database::fresh().await;
+    let mut connection = Connection::connect_with(&options(&db.path())).await.unwrap();
+    let batch = sql::upgrade::begin(&mut connection, &MIGRATIONS).await;
+    let to = sql::upgrade::known(&MIGRATIONS);
+    for from in [1, to] {
+        assert_eq!(Sqlite::migrate(&db.path()).await.unwrap(), Migrated { from: Some(from), to });
+    }
+    sql::upgrade::check(&db.open().await, batch).await;
+    sql::upgrade::add_later(&mut connection).await;
+    sql::upgrade::assert_newer(Sqlite::migrate(&db.path()).await);
+}
