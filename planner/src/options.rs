@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     dispatch,
     objects::{self, ObjectUrl},
-    prepare, results, vocabularies,
+    prepare, results,
+    store::{StoreUrl, postgres},
+    vocabularies,
 };
 
 /// Configuration of the planner.
@@ -17,12 +19,15 @@ pub struct Options {
     pub listen: String,
     /// Directory for everything that `store_url` and `object_url` do not place elsewhere. Default `caravan-data`.
     pub data_dir: PathBuf,
-    /// Database, `sqlite:PATH`. Default: `caravan.db` in `data_dir`.
+    /// Database, `sqlite:PATH` or `postgres://USER@HOST/DATABASE`. Default: `caravan.db` in `data_dir`.
+    /// A password is better given as `PGPASSWORD` in the environment, or in `~/.pgpass`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub store_url: Option<String>,
+    pub store_url: Option<StoreUrl>,
     /// Object store, `file:PATH` or `s3://BUCKET/PREFIX`. Default: `objects` in `data_dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object_url: Option<ObjectUrl>,
+    /// How a PostgreSQL is used.
+    pub store: postgres::Options,
     /// How a bucket is used.
     pub objects: objects::Options,
     /// Bytes of an uploaded file at most. Default 64 GiB.
@@ -52,6 +57,7 @@ impl Default for Options {
             data_dir: "caravan-data".into(),
             store_url: None,
             object_url: None,
+            store: postgres::Options::default(),
             objects: objects::Options::default(),
             max_file_bytes: 64 << 30,
             drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
@@ -66,23 +72,13 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Path of the database.
-    ///
-    /// # Errors
-    /// If `store_url` names a database of a kind that this version does not know.
-    pub(crate) fn database(&self) -> Result<PathBuf, String> {
-        path("store_url", "sqlite", self.store_url.as_deref(), self.data_dir.join("caravan.db"))
+    /// The database.
+    pub(crate) fn database(&self) -> StoreUrl {
+        self.store_url.clone().unwrap_or_else(|| StoreUrl::sqlite(self.data_dir.join("caravan.db")))
     }
 
     /// The object store.
     pub(crate) fn objects(&self) -> ObjectUrl {
         self.object_url.clone().unwrap_or_else(|| ObjectUrl::Directory(self.data_dir.join("objects")))
     }
-}
-
-fn path(key: &str, scheme: &str, url: Option<&str>, default: PathBuf) -> Result<PathBuf, String> {
-    let Some(url) = url else { return Ok(default) };
-    let path = url.strip_prefix(scheme).and_then(|rest| rest.strip_prefix(':'));
-    let path = path.map(|path| path.strip_prefix("//").unwrap_or(path)).filter(|path| !path.is_empty());
-    path.map(PathBuf::from).ok_or_else(|| format!("`{key}` = `{url}` must be of the form {scheme}:PATH"))
 }

@@ -36,8 +36,10 @@ impl FromStr for ObjectUrl {
         let rest = text.strip_prefix("s3://").ok_or(WrongUrl(""))?;
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         if bucket.contains(['@', ':']) {
-            return Err(WrongUrl(": credentials belong into [objects], or into AWS_ACCESS_KEY_ID and \
-                                 AWS_SECRET_ACCESS_KEY"));
+            return Err(WrongUrl(
+                ": credentials belong into [objects], or into AWS_ACCESS_KEY_ID and \
+                                 AWS_SECRET_ACCESS_KEY",
+            ));
         }
         let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
         if bucket.is_empty() || !bucket.bytes().all(good) {
@@ -95,7 +97,8 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_without_a_password() {
-        for text in ["", "file:", "objects", "gs://b/p", "s3://", "s3://key:s3cret@bucket/p", "s3://b/a?b=s3cret"]
+        for text in
+            ["", "file:", "objects", "gs://b/p", "s3://", "s3://key:s3cret@bucket/p", "s3://b/a?b=s3cret"]
         {
             let wrong = text.parse::<ObjectUrl>().unwrap_err().to_string();
             assert!(wrong.contains("must be of the form") && !wrong.contains("s3cret"), "{wrong}");

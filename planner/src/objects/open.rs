@@ -97,7 +97,11 @@ impl Objects {
                 // What is there can be read, and deleted to make room.
                 Err(Fault::Full(_)) => return Ok(objects),
                 Err(fault) if !is_absent(&fault) || Instant::now() + PAUSE >= until => {
-                    return Err(OpenError::Probe { url: url.to_string(), advice: advice(&fault), source: fault });
+                    return Err(OpenError::Probe {
+                        url: url.to_string(),
+                        advice: advice(&fault),
+                        source: fault,
+                    });
                 }
                 Err(fault) => {
                     let error: &dyn std::error::Error = &fault;
@@ -119,7 +123,8 @@ impl Objects {
             return Err(Fault::Damaged { object: key.to_string(), what: "it reads otherwise".to_owned() });
         }
         if self.is_conditional && again.is_ok() {
-            let source = "it overwrote what it was told to keep: set `objects.conditional_put = false`".into();
+            let source =
+                "it overwrote what it was told to keep: set `objects.conditional_put = false`".into();
             let source = object_store::Error::NotSupported { source };
             return Err(Fault::Failed { object: key.to_string(), source });
         }
@@ -152,9 +157,12 @@ fn advice(fault: &Fault) -> String {
         }
         Fault::Failed { source: object_store::Error::NotSupported { source }, .. } => source.to_string(),
         Fault::Failed { .. } => {
-            "it does not answer (tried for `objects.start_ms`): start it, or correct `objects.endpoint`".to_owned()
+            "it does not answer (tried for `objects.start_ms`): start it, or correct `objects.endpoint`"
+                .to_owned()
         }
-        Fault::Denied(_) => "it refuses: give these credentials the right to read, write, list and delete".to_owned(),
+        Fault::Denied(_) => {
+            "it refuses: give these credentials the right to read, write, list and delete".to_owned()
+        }
         fault => fault.advice(),
     }
 }
@@ -165,7 +173,8 @@ fn client(bucket: &str, options: &Options) -> Result<AmazonS3, object_store::Err
         max_retries: RETRIES,
         retry_timeout: RETRY_TIME,
     };
-    let condition = if options.conditional_put { S3ConditionalPut::ETagMatch } else { S3ConditionalPut::Disabled };
+    let condition =
+        if options.conditional_put { S3ConditionalPut::ETagMatch } else { S3ConditionalPut::Disabled };
     // The options win over the environment.
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(bucket)

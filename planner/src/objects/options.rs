@@ -100,7 +100,8 @@ mod tests {
     #[test]
     fn a_secret_is_shown_to_nobody() {
         let secret = Some(Secret::from("s3cret"));
-        let options = Options { session_token: secret.clone(), secret_access_key: secret, ..Options::default() };
+        let options =
+            Options { session_token: secret.clone(), secret_access_key: secret, ..Options::default() };
         let shown = format!("{options:?} {}", serde_json::to_string(&options).unwrap());
         assert!(!shown.contains("s3cret") && shown.contains("***"), "{shown}");
     }

@@ -166,7 +166,8 @@ pub(super) async fn damage_is_never_read(objects: Objects) {
     objects.put_segment(batch, segment, whole.clone()).await.unwrap();
     objects.put_payload(batch, plan, 0, whole.clone()).await.unwrap();
     objects.put_part(file, 0, whole.clone()).await.unwrap();
-    for key in [key::segment(batch, segment), key::payload(batch, Some(plan), 0), key::part(file, 0, 100_000)] {
+    for key in [key::segment(batch, segment), key::payload(batch, Some(plan), 0), key::part(file, 0, 100_000)]
+    {
         tamper(&objects, &key, |stored| stored[50_000] ^= 1).await;
     }
     let named = key::segment(batch, segment).to_string();

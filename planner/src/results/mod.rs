@@ -37,3 +37,4 @@ pub enum Error {
     /// Files.
     #[error(transparent)]
     Files(#[from] files::Error),
+}

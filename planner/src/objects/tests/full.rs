@@ -7,8 +7,8 @@ use std::{
 
 use caravan_proto::error::Reason;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult, Result, memory::InMemory,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result, memory::InMemory,
 };
 
 use super::*;
@@ -34,7 +34,8 @@ impl Quota {
 
     fn take(&self, bytes: usize) -> Result<()> {
         let taken = self.left.try_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(bytes));
-        let failed = |_| object_store::Error::Generic { store: "quota", source: io::Error::from(self.kind).into() };
+        let failed =
+            |_| object_store::Error::Generic { store: "quota", source: io::Error::from(self.kind).into() };
         taken.map(drop).map_err(failed)
     }
 }
@@ -46,7 +47,11 @@ impl ObjectStore for Quota {
         self.inner.put_opts(key, payload, options).await
     }
 
-    async fn put_multipart_opts(&self, key: &Key, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        key: &Key,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
         self.take(PART_BYTES)?;
         self.inner.put_multipart_opts(key, options).await
     }

@@ -36,7 +36,7 @@ pub(super) async fn reset(store: &Database, id: BatchId, plan: PlanId) -> Result
     }
     drop_chunks(&mut tx, id).await?;
     sqlx::query(SEGMENTS).bind(key(id)).execute(&mut *tx).await?;
-    sqlx::query(DETAILS).bind(key(id)).bind(Vec::new()).execute(&mut *tx).await?;
+    sqlx::query(DETAILS).bind(key(id)).bind(Vec::<u8>::new()).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -73,7 +73,9 @@ pub(super) async fn add_chunks(
 
     let mut tx = store.begin().await?;
     let count = i64::try_from(chunks.len()).unwrap_or(i64::MAX);
-    if sqlx::query(COUNT).bind(key(id)).bind(count).bind(key(plan)).execute(&mut *tx).await?.rows_affected() == 0 {
+    if sqlx::query(COUNT).bind(key(id)).bind(count).bind(key(plan)).execute(&mut *tx).await?.rows_affected()
+        == 0
+    {
         // Cancelled or planned anew in the meantime: `activate` will say so.
         return Ok(());
     }
@@ -105,7 +107,8 @@ pub(super) async fn activate(
 ) -> Result<bool, Error> {
     const ACTIVATE: &str = "
         UPDATE batches SET
-            state = CASE chunks WHEN 0 THEN 6 /* finalizing */ ELSE 3 /* queued */ END,
+            state = CASE WHEN chunks = 0 THEN 6 /* finalizing */ WHEN held = 1 THEN 5 /* paused */
+                         ELSE 3 /* queued */ END,
             reason = '', message = '', total = $2, failed = $3, next_segment = $4, provisional = $5, planned = $6,
             revision = revision + 1
         WHERE id = $1 AND state = 2 /* planning */ AND plan_key = $7
