@@ -39,7 +39,15 @@ pub const UNWRITABLE: Metric = Metric::new(
     "Planners that cannot write objects; `reason` is STORAGE_FULL or STORAGE_DENIED.",
 );
 
+/// What was removed.
+pub const REMOVED: Metric = Metric::new(
+    "caravan.garbage.removed",
+    "{thing}",
+    "Batches (`why` is retention), uploads (upload) and objects without a row (orphan) that were removed.",
+);
+
 struct Instruments {
+    removed: Counter<u64>,
     unwritable: UpDownCounter<i64>,
     committed: Counter<u64>,
     segment_bytes: Counter<u64>,
@@ -50,6 +58,7 @@ struct Instruments {
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
+    removed: REMOVED.counter(),
     unwritable: UNWRITABLE.up_down_counter(),
     committed: COMMITTED.counter(),
     segment_bytes: SEGMENT_BYTES.counter(),
@@ -93,4 +102,9 @@ pub(crate) fn predicted(report: &v1::Report) {
 pub(crate) fn unwritable(reason: Reason, is_so: bool) {
     let one = if is_so { 1 } else { -1 };
     INSTRUMENTS.unwritable.add(one, &[KeyValue::new("reason", reason.as_str())]);
+}
+
+/// Something was removed that nobody needs.
+pub fn removed(why: &'static str, count: u64) {
+    INSTRUMENTS.removed.add(count, &[KeyValue::new("why", why)]);
 }

@@ -4,7 +4,7 @@ use caravan_service::{serve, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    dispatch,
+    dispatch, garbage,
     objects::{self, ObjectUrl},
     prepare, results,
     store::{StoreUrl, postgres},
@@ -42,6 +42,8 @@ pub struct Options {
     pub lease: dispatch::Options,
     /// Commits.
     pub commit: results::Options,
+    /// What is removed by itself.
+    pub garbage: garbage::Options,
     /// The gRPC server.
     pub serve: serve::Options,
     /// Logs, traces, metrics.
@@ -65,6 +67,7 @@ impl Default for Options {
             vocabularies: vocabularies::Options::default(),
             lease: dispatch::Options::default(),
             commit: results::Options::default(),
+            garbage: garbage::Options::default(),
             serve: serve::Options::default(),
             telemetry: telemetry::Options::default(),
         }

@@ -14,11 +14,13 @@ use caravan_service::{
     serve::{self, Services, serve},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 use crate::{
     Options,
     api::{Batches, Files, FleetApi, Models, Work},
     dispatch::{Errands, Fleet, Lessor, Sessions},
+    garbage::Garbage,
     objects::{self, Objects},
     prepare::Preparer,
     results::Gatherer,
@@ -88,6 +90,7 @@ impl Options {
         let bound = listen::bind(&self.listen).await?;
         let store = database.open(self.store).await?;
         let objects = Objects::open(&self.objects(), &self.objects).await?;
+        objects.belong_to(store.identity(Uuid::now_v7()).await?).await?;
         Ok(Service { options: self, bound, store, objects, _lock: lock })
     }
 
@@ -174,7 +177,9 @@ impl Service {
             signals.clone(),
         );
         tasks.spawn(lessor.run(stop.clone()));
+        let garbage = Garbage::new(options.garbage, Arc::clone(&store), objects.clone());
         tasks.spawn(upkeep.run(stop.clone()));
+        tasks.spawn(garbage.run(stop.clone()));
 
         let streams = shutdown.token();
         let models =
@@ -183,6 +188,7 @@ impl Service {
         let batches = Batches {
             store: Arc::clone(&store),
             objects: objects.clone(),
+            retention: options.garbage.retention(),
             preparer,
             fleet,
             signals,

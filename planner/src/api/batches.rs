@@ -19,11 +19,12 @@ use super::{
 use crate::{
     clock,
     dispatch::{Fleet, Stop},
+    garbage,
     objects::Objects,
     prepare::{self, Preparer},
     results::{Cursor, Page, Pages},
     signals::Signals,
-    store::{Batch, Creation, FileDeletion, NewBatch, State, Store},
+    store::{Batch, Creation, NewBatch, State, Store},
 };
 
 /// A follower of results looks at least this often.
@@ -38,6 +39,8 @@ pub struct Batches {
     pub store: Arc<dyn Store>,
     /// Bytes.
     pub objects: Objects,
+    /// How long batches are kept that say nothing of it.
+    pub retention: Option<prost_types::Duration>,
     /// For previews.
     pub preparer: Arc<Preparer>,
     /// To revoke leases of a batch that is cancelled.
@@ -126,7 +129,8 @@ impl BatchService for Batches {
     ) -> Result<Response<v1::Batch>, Status> {
         let v1::CreateBatchRequest { batch, request_id, validate_only } = request.into_inner();
         let spec = batch.ok_or_else(|| Reason::InvalidArgument.field("batch", "batch must be set"))?;
-        let (spec, input) = prepare::check_spec(spec)?;
+        let (mut spec, input) = prepare::check_spec(spec)?;
+        spec.retention = spec.retention.or(self.retention);
         let request_id = check_request_id(request_id)?;
         if validate_only {
             return Ok(Response::new(self.preview(spec, input).await?));
@@ -215,15 +219,7 @@ impl BatchService for Batches {
             let message = "the batch has not ended: cancel it first, or wait for its end";
             return Err(Reason::BatchNotEnded.status(message));
         }
-        // The row goes last, so that a deletion that is cut off can be repeated.
-        let own_input = batch.retry.map(|_| batch.input);
-        for file in [batch.outputs.output, batch.outputs.error, own_input].into_iter().flatten() {
-            if let FileDeletion::Deleted(_) = self.store.delete_file(file).await.map_err(status)? {
-                self.objects.delete_file(file).await.map_err(status)?;
-            }
-        }
-        self.objects.delete_batch(batch.id).await.map_err(status)?;
-        self.store.delete_batch(batch.id).await.map_err(status)?;
+        garbage::remove_batch(&*self.store, &self.objects, &batch).await.map_err(status)?;
         Ok(Response::new(()))
     }
 

@@ -56,6 +56,10 @@ pub(super) fn vocabulary(name: &str) -> Key {
     Key::from(format!("vocabularies/{name}"))
 }
 
+pub(super) fn owner() -> Key {
+    Key::from("owner")
+}
+
 pub(super) fn probe() -> Key {
     Key::from(format!("probe/{}", uuid::Uuid::now_v7().simple()))
 }

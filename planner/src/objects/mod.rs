@@ -9,6 +9,7 @@ mod listing;
 mod location;
 mod open;
 mod options;
+mod owner;
 mod seal;
 #[cfg(test)]
 mod suite;

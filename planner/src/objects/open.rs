@@ -45,6 +45,23 @@ pub enum OpenError {
         #[source]
         source: object_store::Error,
     },
+    /// They are of another database.
+    #[error(
+        "the objects are of the database {owner}, and this one is {database}: give each a place of its own \
+         (`object_url`), or restore the database that they are of; if that is lost for good, remove the object \
+         `{key}`, and they are taken for garbage"
+    )]
+    Foreign {
+        /// The object that says so.
+        key: String,
+        /// The database that they are of.
+        owner: String,
+        /// The one that there is.
+        database: String,
+    },
+    /// Whose they are could not be found out.
+    #[error("it cannot be said whose the objects are")]
+    Owner(#[source] Box<Fault>),
     /// A small object could not be written, read and removed.
     #[error("`object_url` = `{url}` cannot be used: {advice}")]
     Probe {
@@ -54,7 +71,7 @@ pub enum OpenError {
         advice: String,
         /// Why.
         #[source]
-        source: Fault,
+        source: Box<Fault>,
     },
 }
 
@@ -100,7 +117,7 @@ impl Objects {
                     return Err(OpenError::Probe {
                         url: url.to_string(),
                         advice: advice(&fault),
-                        source: fault,
+                        source: Box::new(fault),
                     });
                 }
                 Err(fault) => {

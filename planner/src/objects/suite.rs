@@ -21,7 +21,7 @@ macro_rules! laws {
             what_is_kept_reads_back, a_part_reads_back_in_ranges, what_is_not_there_is_said,
             nothing_is_overwritten, a_large_object_is_written_in_parts, a_writer_that_is_dropped_leaves_nothing,
             everything_is_listed_and_removed, damage_is_never_read, what_was_cut_short_is_damaged,
-            an_object_of_another_name_is_damaged, what_an_earlier_version_wrote_reads_back,
+            an_object_of_another_name_is_damaged, they_are_of_one_database, what_an_earlier_version_wrote_reads_back,
         }
     };
 }
@@ -226,4 +226,15 @@ pub(super) async fn what_an_earlier_version_wrote_reads_back(objects: Objects) {
     assert_eq!(read.concat(), bytes(30_000)[100..]);
     let short = objects.segment(batch, segment, 20_000..30_001).await;
     assert!(matches!(short, Err(Error(Fault::Damaged { .. }))), "{short:?}");
+}
+
+pub(super) async fn they_are_of_one_database(objects: Objects) {
+    let (one, two) = (uuid::Uuid::now_v7(), uuid::Uuid::now_v7());
+    for _ in 0..2 {
+        objects.belong_to(one).await.unwrap();
+    }
+    let said = objects.belong_to(two).await.unwrap_err().to_string();
+    assert!(said.contains(&one.to_string()) && said.contains("`owner`"), "{said}");
+    objects.belong_to(one).await.unwrap();
+    assert_eq!(objects.list().try_collect::<Vec<_>>().await.unwrap(), [], "it is no garbage");
 }

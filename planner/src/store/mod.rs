@@ -100,6 +100,9 @@ pub trait Store: Send + Sync + 'static {
     /// under way as it may.
     async fn exclusive(&self, what: Exclusive) -> Result<Option<Guard>, Error>;
 
+    /// Which database this is, for as long as it lives. `proposed` the first time.
+    async fn identity(&self, proposed: uuid::Uuid) -> Result<uuid::Uuid, Error>;
+
     // === files ===
 
     /// Opens an upload, or returns the file that this `upload_id` opened before.
@@ -117,6 +120,10 @@ pub trait Store: Send + Sync + 'static {
     async fn files(&self, before: Option<FileId>, limit: i64) -> Result<Vec<File>, Error>;
     /// Removes the row, unless a batch that has not ended reads it.
     async fn delete_file(&self, id: FileId) -> Result<FileDeletion, Error>;
+    /// Removes the row of the input of `batch`, unless another batch, ended or not, is of it too.
+    async fn delete_input(&self, id: FileId, batch: BatchId) -> Result<FileDeletion, Error>;
+    /// Up to `limit` files that were opened before a time and are still open, oldest first.
+    async fn open_files(&self, before: Micros, limit: i64) -> Result<Vec<FileId>, Error>;
 
     // === batches ===
 
@@ -179,6 +186,8 @@ pub trait Store: Send + Sync + 'static {
     /// The outputs stand and no request is open: finalizing → completed, or expired if it is marked so;
     /// cancelling → cancelled.
     async fn finish(&self, id: BatchId, outputs: &Outputs, now: Micros) -> Result<bool, Error>;
+    /// Up to `limit` batches that ended longer ago than they are to be kept, oldest end first.
+    async fn retired(&self, now: Micros, limit: i64) -> Result<Vec<BatchId>, Error>;
     /// Removes an ended batch with all its rows. Its objects are the caller's to remove.
     async fn delete_batch(&self, id: BatchId) -> Result<bool, Error>;
 

@@ -12,6 +12,7 @@ use super::{
     cells::{Cells, key},
     messages::LineErrors,
 };
+use crate::clock;
 use crate::store::{
     Batch, Cancellation, Creation, Error, Micros, NewBatch, NewFile, OpenBatch, Outputs, Pin, Retry, State,
 };
@@ -21,8 +22,8 @@ const BY_ID: &str = "SELECT * FROM whole_batches WHERE id = $1";
 pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creation, Error> {
     const INPUT: &str = "SELECT EXISTS (SELECT 1 FROM files WHERE id = $1 AND ready = 1)";
     const INSERT: &str = "
-        INSERT INTO batches (id, request_id, input, priority, state, created, deadline, retried_from, retry_kinds)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        INSERT INTO batches (id, request_id, input, priority, state, created, deadline, retention, retried_from, retry_kinds)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         ON CONFLICT (request_id) DO NOTHING";
     const DETAILS: &str = "INSERT INTO batch_details (batch, spec, defaults) VALUES ($1, $2, $3)";
 
@@ -48,6 +49,7 @@ pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creatio
         .bind(State::Validating as i32)
         .bind(batch.created)
         .bind(batch.deadline)
+        .bind(batch.spec.retention.map(clock::length))
         .bind(batch.retry.map(|retry| key(retry.of)))
         .bind(batch.retry.map_or(0, |retry| retry.kinds))
         .execute(&mut *tx)

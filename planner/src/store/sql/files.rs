@@ -86,7 +86,6 @@ pub(super) async fn list(store: &Database, before: Option<FileId>, limit: i64) -
 
 pub(super) async fn delete(store: &Database, id: FileId) -> Result<FileDeletion, Error> {
     const IN_USE: &str = "SELECT EXISTS (SELECT 1 FROM batches WHERE input = $1 AND ended IS NULL)";
-    const DELETE: &str = "DELETE FROM files WHERE id = $1";
 
     let mut tx = store.begin().await?;
     hold(&mut tx, Hold::File(id)).await?;
@@ -94,9 +93,16 @@ pub(super) async fn delete(store: &Database, id: FileId) -> Result<FileDeletion,
     if sqlx::query_scalar(IN_USE).bind(key(id)).fetch_one(&mut *tx).await? {
         return Ok(FileDeletion::InUse);
     }
-    sqlx::query(DELETE).bind(key(id)).execute(&mut *tx).await?;
+    remove(&mut tx, id).await?;
     tx.commit().await?;
     Ok(FileDeletion::Deleted(file))
+}
+
+pub(super) async fn remove(tx: &mut Connection, id: FileId) -> Result<(), Error> {
+    const DELETE: &str = "DELETE FROM files WHERE id = $1";
+
+    sqlx::query(DELETE).bind(key(id)).execute(tx).await?;
+    Ok(())
 }
 
 fn file(row: &Row) -> Result<File, Error> {

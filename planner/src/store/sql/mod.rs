@@ -14,6 +14,7 @@ mod lifecycle;
 mod messages;
 mod planning;
 mod results;
+mod retention;
 #[cfg(test)]
 pub(super) mod upgrade;
 
@@ -36,6 +37,10 @@ impl Store for Database {
 
     async fn exclusive(&self, what: Exclusive) -> Result<Option<Guard>, Error> {
         Self::exclusive(self, what).await
+    }
+
+    async fn identity(&self, proposed: uuid::Uuid) -> Result<uuid::Uuid, Error> {
+        retention::identity(self, proposed).await
     }
 
     async fn open_file(&self, file: &NewFile) -> Result<File, Error> {
@@ -64,6 +69,14 @@ impl Store for Database {
 
     async fn delete_file(&self, id: FileId) -> Result<FileDeletion, Error> {
         files::delete(self, id).await
+    }
+
+    async fn delete_input(&self, id: FileId, batch: BatchId) -> Result<FileDeletion, Error> {
+        retention::delete_input(self, id, batch).await
+    }
+
+    async fn open_files(&self, before: Micros, limit: i64) -> Result<Vec<FileId>, Error> {
+        retention::open_files(self, before, limit).await
     }
 
     async fn create_batch(&self, batch: &NewBatch) -> Result<Creation, Error> {
@@ -141,6 +154,10 @@ impl Store for Database {
 
     async fn finish(&self, id: BatchId, outputs: &Outputs, now: Micros) -> Result<bool, Error> {
         batches::finish(self, id, outputs, now).await
+    }
+
+    async fn retired(&self, now: Micros, limit: i64) -> Result<Vec<BatchId>, Error> {
+        retention::retired(self, now, limit).await
     }
 
     async fn delete_batch(&self, id: BatchId) -> Result<bool, Error> {

@@ -10,6 +10,7 @@ pub(super) mod leases;
 pub(super) mod lifecycle;
 pub(super) mod random;
 pub(super) mod results;
+pub(super) mod retention;
 
 use caravan_proto::{
     name::{BatchId, ExecutorId, FileId, LeaseId, PlanId, SegmentId},
@@ -56,6 +57,8 @@ macro_rules! laws {
                 everything_outlasts_the_process;
             fleet: executors_are_remembered, what_a_file_became_is_remembered, the_newest_profile_stays,
                 a_profile_is_of_one_engine_and_gpu, the_latest_answers_weigh_most;
+            retention: a_database_has_one_identity, a_batch_is_retired_when_it_was_kept_long_enough,
+                an_input_goes_with_its_last_batch, open_files_are_found_by_age;
             random: any_order_keeps_the_laws;
             concurrent: nobody_waits_for_ever, what_is_exclusive_has_one_holder, time_goes_on;
         }
