@@ -158,6 +158,7 @@ impl Service {
             Arc::clone(&store),
             objects.clone(),
             Arc::clone(&preparer),
+            fleet.clone(),
             signals.clone(),
         );
         tasks.spawn(lessor.run(stop.clone()));

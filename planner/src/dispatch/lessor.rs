@@ -96,6 +96,7 @@ impl Lessor {
             // Without its payload a chunk goes to nobody: its lease runs out by itself, and then it is
             // tried again. Queued at once, it would be every lane's next chunk for ever.
             let Some(lease) = self.message(open, id, &claim).await else { return Ok(()) };
+            self.fleet.given(open.executor, id, claim.batch);
             if self.fleet.take(open) && open.outgoing.send(Message::Lease(lease)).await {
                 metrics::leased();
                 tracing::debug!("leased");

@@ -9,7 +9,7 @@ mod session;
 mod target;
 
 pub use errands::Errands;
-pub use fleet::Fleet;
+pub use fleet::{Fleet, Stop};
 pub use lessor::Lessor;
 pub use outgoing::Outgoing;
 pub use session::Sessions;

@@ -205,6 +205,7 @@ impl Session {
     async fn heartbeat(&self, heartbeat: v1::WorkHeartbeat) -> Result<(), Error> {
         let shared = &self.shared;
         let leases = held(&heartbeat.leases)?;
+        shared.fleet.holds(self.id, &self.outgoing, &leases);
         let lost = shared.store.heartbeat(self.id, &leases, shared.options.deadline()).await?;
         let reply = v1::HeartbeatReply { lost: lost.iter().map(LeaseId::to_string).collect() };
         self.outgoing.send(ToExecutor::HeartbeatReply(reply)).await;

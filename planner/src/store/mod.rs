@@ -7,6 +7,7 @@
 mod accept;
 mod bits;
 mod fleet;
+mod lifecycle;
 mod row;
 mod sqlite;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod usage;
 use async_trait::async_trait;
 use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId};
 pub use fleet::*;
+pub use lifecycle::*;
 pub use row::*;
 pub use sqlite::Sqlite;
 
@@ -62,7 +64,7 @@ pub trait Store: Send + Sync + 'static {
     // === batches ===
 
     /// Creates a batch in state validating, if its input is ready; the same `request_id` again gives
-    /// the first one.
+    /// the first one. The input of a retry is opened, for the caller to write.
     async fn create_batch(&self, batch: &NewBatch) -> Result<Creation, Error>;
     /// One batch.
     async fn batch(&self, id: BatchId) -> Result<Option<Batch>, Error>;
@@ -90,7 +92,8 @@ pub trait Store: Send + Sync + 'static {
     /// Adds chunks of a batch in state planning (at most a few hundred a call). In another state it
     /// does nothing, and `activate` will say so.
     async fn add_chunks(&self, id: BatchId, chunks: &[NewChunk]) -> Result<(), Error>;
-    /// Planning has ended: planning → queued (or finalizing if there is no chunk), with counts
+    /// Planning has ended: planning → queued (or finalizing if there is no chunk, else paused if it was
+    /// paused meanwhile), with counts
     /// and, if lines were rejected, the segment that holds their results, as number 0.
     /// False if it is not planning; an error if not as many chunks were added as `planned` says.
     async fn activate(&self, id: BatchId, planned: &Planned, now: Micros) -> Result<bool, Error>;
@@ -99,7 +102,21 @@ pub trait Store: Send + Sync + 'static {
     /// queued, running or paused → cancelling, and removes its leases; validating or planning → cancelled,
     /// and removes its chunks; any other stays. Gives the state now and the leases removed, with their holders.
     async fn cancel(&self, id: BatchId, now: Micros) -> Result<Option<Cancellation>, Error>;
-    /// The outputs stand: finalizing → completed, or cancelling → cancelled once no request is open.
+    /// Holds a batch: queued or running → paused; one that is validating or planning is paused once it is
+    /// planned; any other stays. Its leases go on: it is the caller's to have them handed back. Gives the
+    /// state now.
+    async fn pause(&self, id: BatchId) -> Result<Option<State>, Error>;
+    /// Lets a batch go on: paused → running if anything of it was ever leased, else queued; takes back a
+    /// pause that was to come. Gives the state now.
+    async fn resume(&self, id: BatchId) -> Result<Option<State>, Error>;
+    /// Ends up to `limit` batches whose deadline is `now` or has passed: queued, running or paused →
+    /// finalizing, marked as expired, and removes their leases; validating or planning → expired, and removes
+    /// their chunks. Gives each with its state and the leases removed; another replica gets none of them.
+    async fn end_overdue(&self, now: Micros, limit: i64) -> Result<Vec<(BatchId, Cancellation)>, Error>;
+    /// Up to `limit` batches that retry this one, oldest first.
+    async fn retries(&self, id: BatchId, limit: i64) -> Result<Vec<BatchId>, Error>;
+    /// The outputs stand and no request is open: finalizing → completed, or expired if it is marked so;
+    /// cancelling → cancelled.
     async fn finish(&self, id: BatchId, outputs: &Outputs, now: Micros) -> Result<bool, Error>;
     /// Removes an ended batch with all its rows. Its objects are the caller's to remove.
     async fn delete_batch(&self, id: BatchId) -> Result<bool, Error>;

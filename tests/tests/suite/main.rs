@@ -11,6 +11,7 @@ mod forms;
 mod golden;
 mod invalid;
 mod kills;
+mod lifecycle;
 mod managed;
 mod models;
 mod planned;

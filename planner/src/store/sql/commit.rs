@@ -57,7 +57,9 @@ async fn account(tx: &mut Connection, id: BatchId) -> Result<Option<Account>, Er
         SELECT next_segment, prompt_tokens, prompt_basis, evaluated_tokens, cached_tokens, cache_basis,
                completion_tokens
         FROM batches
-        WHERE id = $1 AND state IN (3 /* queued */, 4 /* running */, 5 /* paused */, 9 /* cancelling */)";
+        WHERE id = $1
+          AND (state IN (3 /* queued */, 4 /* running */, 5 /* paused */, 9 /* cancelling */)
+               OR state = 6 /* finalizing */ AND expired = 1)";
 
     let Some(row) = sqlx::query(ACCOUNT).bind(key(id)).fetch_optional(tx).await? else { return Ok(None) };
     let cells = Cells::of("batches", &row);
@@ -125,7 +127,7 @@ async fn settle(
         RETURNING chunks_done = chunks AS batch_done";
     const FINALIZE: &str = "
         UPDATE batches SET state = 6 /* finalizing */, reason = '', message = ''
-        WHERE id = $1 AND state <> 9 /* cancelling */";
+        WHERE id = $1 AND state NOT IN (6, 9 /* cancelling */)";
 
     let usage = usage::sum(&account.usage, &accepted.usage);
     let row = sqlx::query(SETTLE)

@@ -4,7 +4,7 @@ use caravan_proto::name::FileId;
 use prost::Message as _;
 
 use super::{
-    super::{Database, Row},
+    super::{Connection, Database, Row},
     Reader,
     cells::{Cells, key},
     messages::Numbers,
@@ -15,25 +15,31 @@ const BY_ID: &str = "SELECT * FROM files WHERE id = $1";
 const BY_UPLOAD: &str = "SELECT * FROM files WHERE upload_id = $1";
 
 pub(super) async fn open(store: &Database, file: &NewFile) -> Result<File, Error> {
-    const INSERT: &str = "
-        INSERT INTO files (id, upload_id, filename, purpose, created) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (upload_id) DO NOTHING";
-
     let mut tx = store.begin().await?;
-    sqlx::query(INSERT)
-        .bind(key(file.id))
-        .bind(&file.upload_id)
-        .bind(&file.filename)
-        .bind(file.purpose as i32)
-        .bind(file.created)
-        .execute(&mut *tx)
-        .await?;
+    insert(&mut tx, file).await?;
     let opened = match &file.upload_id {
         Some(upload_id) => by_upload(&mut *tx, upload_id).await?,
         None => by_id(&mut *tx, file.id).await?,
     };
     tx.commit().await?;
     opened.ok_or(Error::Database(sqlx::Error::RowNotFound))
+}
+
+/// Adds an open file, unless its `upload_id` opened one before.
+pub(super) async fn insert(tx: &mut Connection, file: &NewFile) -> Result<(), Error> {
+    const INSERT: &str = "
+        INSERT INTO files (id, upload_id, filename, purpose, created) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (upload_id) DO NOTHING";
+
+    sqlx::query(INSERT)
+        .bind(key(file.id))
+        .bind(&file.upload_id)
+        .bind(&file.filename)
+        .bind(file.purpose as i32)
+        .bind(file.created)
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 pub(super) async fn append_part(store: &Database, id: FileId, part: i64, bytes: i64) -> Result<bool, Error> {

@@ -9,6 +9,7 @@ mod commit;
 mod files;
 mod fleet;
 mod leases;
+mod lifecycle;
 mod messages;
 mod planning;
 mod results;
@@ -105,6 +106,22 @@ impl Store for Database {
 
     async fn cancel(&self, id: BatchId, now: Micros) -> Result<Option<Cancellation>, Error> {
         batches::cancel(self, id, now).await
+    }
+
+    async fn pause(&self, id: BatchId) -> Result<Option<State>, Error> {
+        lifecycle::pause(self, id).await
+    }
+
+    async fn resume(&self, id: BatchId) -> Result<Option<State>, Error> {
+        lifecycle::resume(self, id).await
+    }
+
+    async fn end_overdue(&self, now: Micros, limit: i64) -> Result<Vec<(BatchId, Cancellation)>, Error> {
+        lifecycle::end_overdue(self, now, limit).await
+    }
+
+    async fn retries(&self, id: BatchId, limit: i64) -> Result<Vec<BatchId>, Error> {
+        lifecycle::retries(self, id, limit).await
     }
 
     async fn finish(&self, id: BatchId, outputs: &Outputs, now: Micros) -> Result<bool, Error> {

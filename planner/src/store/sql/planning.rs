@@ -89,7 +89,8 @@ pub(super) async fn activate(
 ) -> Result<bool, Error> {
     const ACTIVATE: &str = "
         UPDATE batches SET
-            state = CASE chunks WHEN 0 THEN 6 /* finalizing */ ELSE 3 /* queued */ END,
+            state = CASE WHEN chunks = 0 THEN 6 /* finalizing */ WHEN held = 1 THEN 5 /* paused */
+                         ELSE 3 /* queued */ END,
             reason = '', message = '', total = $2, failed = $3, next_segment = $4, provisional = $5, planned = $6,
             revision = revision + 1
         WHERE id = $1 AND state = 2 /* planning */

@@ -6,6 +6,7 @@ pub(super) mod claims;
 pub(super) mod files;
 pub(super) mod fleet;
 pub(super) mod leases;
+pub(super) mod lifecycle;
 pub(super) mod random;
 pub(super) mod results;
 
@@ -37,6 +38,11 @@ macro_rules! laws {
                 nothing_is_leased_of_a_provisional_plan, a_reason_goes_with_its_state, cancelling_revokes_leases,
                 an_unplanned_batch_is_cancelled_at_once, a_cancelled_batch_ends_when_nothing_is_open,
                 deletion_leaves_nothing, every_change_is_a_revision;
+            lifecycle: a_paused_batch_keeps_its_leases_and_gives_none, a_batch_that_never_ran_is_queued_again,
+                a_batch_is_paused_before_it_is_planned, a_paused_batch_ends_with_its_last_request,
+                a_paused_batch_is_cancelled, an_overdue_batch_expires_and_keeps_what_is_done,
+                a_batch_that_is_final_in_time_does_not_expire, paused_and_unplanned_batches_expire_too,
+                racing_replicas_expire_a_batch_once, a_retry_opens_its_input_and_is_linked;
             claims: a_theft_must_pay, what_nobody_may_steal_holds_no_lane_up, a_warm_lane_goes_on_with_its_share, a_cold_lane_begins_a_share, the_tail_is_stolen_last,
                 priority_then_age_decide, a_warm_lane_yields_to_priority, only_qualified_engines_claim, only_queued_and_running_batches_are_claimed,
                 the_first_claim_pins_the_digest, a_model_is_pinned_by_itself, who_may_not_pin_waits_for_a_pin,
@@ -94,7 +100,7 @@ fn new_batch(input: FileId) -> NewBatch {
         metadata: [("a".into(), "1".into()), ("b".into(), "2".into())].into(),
         ..Default::default()
     };
-    NewBatch { id: BatchId::now(), request_id: None, spec, input, created: 5 }
+    NewBatch { id: BatchId::now(), request_id: None, spec, input, created: 5, deadline: None, retry: None }
 }
 
 /// A batch in state planning, without chunks.
