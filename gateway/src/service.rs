@@ -87,10 +87,10 @@ impl Service {
         let rest = rest::router(upstream, self.http_timeout, shutdown.clone());
         let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());
         let http = rest::serve(self.http.into_listener(), rest, shutdown);
+        let grpc = Box::pin(async { grpc.await.map_err(Error::from) });
+        let http = Box::pin(async { http.await.map_err(Error::Http) });
         tokio::select! {
-            ended = async { tokio::try_join!(async { grpc.await.map_err(Error::from) }, async {
-                http.await.map_err(Error::Http)
-            }) } => drop(ended?),
+            ended = async { tokio::try_join!(grpc, http) } => drop(ended?),
             () = watching => {}
         }
         Ok(())

@@ -16,6 +16,7 @@ use std::{
 use caravan_proto::name::BatchId;
 use expiry::Expiry;
 use steps::{Seen, Steps};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
@@ -36,6 +37,7 @@ pub(crate) struct Upkeep {
     steps: Steps,
     busy: Busy,
     tasks: TaskTracker,
+    fit: watch::Sender<bool>,
 }
 
 /// Batches with a step under way on this replica.
@@ -53,7 +55,7 @@ struct Claim {
 // === impl Upkeep ===
 
 impl Upkeep {
-    /// Upkeep of `store` and `objects`.
+    /// Upkeep of `store` and `objects`; `fit` is told whether the database can be reached.
     #[must_use]
     pub(crate) fn new(
         lease: dispatch::Options,
@@ -62,9 +64,10 @@ impl Upkeep {
         preparer: Arc<Preparer>,
         fleet: Fleet,
         signals: Signals,
+        fit: watch::Sender<bool>,
     ) -> Self {
         let steps = Steps { store, objects, preparer, fleet, signals };
-        Self { lease, steps, busy: Busy::default(), tasks: TaskTracker::new() }
+        Self { lease, steps, busy: Busy::default(), tasks: TaskTracker::new(), fit }
     }
 
     /// Keeps up until stopped; steps under way are dropped then, and begun anew by the next process.
@@ -73,7 +76,7 @@ impl Upkeep {
         // Beside each other: a slow step or an unreadable segment must not keep leases from expiring.
         tokio::join!(
             self.move_on(&stop),
-            Expiry::new(self.lease).run(&**store, signals, &stop),
+            Expiry::new(self.lease, self.fit.clone()).run(&**store, signals, &stop),
             compaction::run(&**store, objects, &self.busy, &stop),
         );
         self.tasks.close();

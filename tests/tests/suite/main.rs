@@ -14,6 +14,7 @@ mod kills;
 mod lifecycle;
 mod managed;
 mod models;
+mod outage;
 mod planned;
 mod prefixes;
 mod profiles;
