@@ -131,7 +131,7 @@ impl BatchService for Batches {
         if validate_only {
             return Ok(Response::new(self.preview(spec, input).await?));
         }
-        let created = clock::now();
+        let created = self.store.now().await.map_err(status)?;
         let deadline = prepare::deadline(&spec, created);
         let new = NewBatch { id: BatchId::now(), request_id, spec, input, created, deadline, retry: None };
         match self.store.create_batch(&new).await.map_err(status)? {

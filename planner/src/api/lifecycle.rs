@@ -12,7 +12,6 @@ use super::{
     status, view,
 };
 use crate::{
-    clock,
     dispatch::Stop,
     prepare,
     store::{Batch, Creation, NewBatch, Retry, State},
@@ -55,7 +54,7 @@ impl Batches {
         let kinds = kinds(&request)?;
         let old = self.find(&request.name).await?;
         self.check_retry(&old, kinds).await?;
-        let (input, created) = (FileId::now(), clock::now());
+        let (input, created) = (FileId::now(), self.store.now().await.map_err(status)?);
         let defaults = self.store.defaults(old.id).await.map_err(status)?;
         let spec = v1::Batch { input_file: input.name(), defaults, ..old.spec };
         let deadline = prepare::deadline(&spec, created);

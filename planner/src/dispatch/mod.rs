@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clock, store::Micros};
+use crate::store::Micros;
 
 /// How leases live.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -52,9 +52,9 @@ impl Options {
         self.ttl() / 3
     }
 
-    /// Until when a lease lives that is renewed now.
+    /// Until when a lease lives that is renewed `now`.
     #[must_use]
-    pub fn deadline(self) -> Micros {
-        clock::now() + i64::try_from(self.ttl().as_micros()).unwrap_or(i64::MAX / 2)
+    pub fn deadline(self, now: Micros) -> Micros {
+        now + i64::try_from(self.ttl().as_micros()).unwrap_or(i64::MAX / 2)
     }
 }

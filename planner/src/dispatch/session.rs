@@ -20,7 +20,7 @@ use crate::{
     profiles::{self, Refusal},
     results::Gatherer,
     signals::Signals,
-    store::{self, Held, Store},
+    store::{self, Held, Micros, Store},
     vocabularies::Vocabularies,
 };
 
@@ -123,7 +123,9 @@ impl Session {
             engines: hello.engines,
             ..Default::default()
         };
-        self.remember(&detail).await;
+        if let Some(now) = self.soon(shared.store.now()).await {
+            self.remember(detail.clone(), now).await;
+        }
         for profile in hello.profiles {
             self.keep(profile).await;
         }
@@ -225,9 +227,14 @@ impl Session {
         let shared = &self.shared;
         let leases = held(&heartbeat.leases)?;
         shared.fleet.holds(self.id, &self.outgoing, &leases);
-        let renewed = shared.store.heartbeat(self.id, &leases, shared.options.deadline());
+        let renewed = async {
+            let now = shared.store.now().await?;
+            let lost = shared.store.heartbeat(self.id, &leases, shared.options.deadline(now)).await?;
+            Ok((now, lost))
+        };
         // No lease is lost because it could not be looked up: none expires either while that is so.
-        let lost = self.soon(renewed).await.unwrap_or_default();
+        let (now, lost) =
+            self.soon(renewed).await.map_or((None, Vec::new()), |(now, lost)| (Some(now), lost));
         let reply = v1::HeartbeatReply { lost: lost.iter().map(LeaseId::to_string).collect() };
         self.outgoing.send(ToExecutor::HeartbeatReply(reply)).await;
         let detail = shared.fleet.update(self.id, &self.outgoing, |detail| {
@@ -235,8 +242,8 @@ impl Session {
             detail.gpus = heartbeat.gpus;
             detail.gpu_unavailable = heartbeat.gpu_unavailable;
         });
-        if let Some(detail) = detail {
-            self.remember(&detail).await;
+        if let (Some(detail), Some(now)) = (detail, now) {
+            self.remember(detail, now).await;
         }
         Ok(())
     }
@@ -270,9 +277,7 @@ impl Session {
         }
     }
 
-    async fn remember(&self, detail: &v1::Executor) {
-        let last_seen = clock::now();
-        let mut detail = detail.clone();
+    async fn remember(&self, mut detail: v1::Executor, last_seen: Micros) {
         detail.last_seen = Some(clock::timestamp(last_seen));
         let seen = store::Executor { id: self.id, detail, last_seen };
         self.soon(self.shared.store.put_executor(&seen)).await;

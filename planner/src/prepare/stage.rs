@@ -136,7 +136,8 @@ impl Preparer {
     /// If the store fails.
     pub async fn capacity(&self) -> Result<Capacity, Error> {
         let ttl = i64::try_from(self.lease.ttl().as_micros()).unwrap_or(i64::MAX);
-        let executors = self.store.executors(clock::now().saturating_sub(ttl)).await?;
+        let since = self.store.now().await?.saturating_sub(ttl);
+        let executors = self.store.executors(since).await?;
         Ok(Capacity::of(executors, self.store.profiles().await?))
     }
 

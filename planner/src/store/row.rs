@@ -325,6 +325,17 @@ pub struct Wanted {
     pub deadline: Micros,
 }
 
+impl Wanted {
+    /// Lanes with the same qualification find the same chunks: where one finds nothing, neither do the others.
+    #[must_use]
+    pub fn qualification(&self) -> Qualification<'_> {
+        (&self.models, self.kind, self.warm)
+    }
+}
+
+/// What decides which chunks a lane may get.
+pub type Qualification<'w> = (&'w [Offer], i64, Option<Warm>);
+
 /// A model that an engine offers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Offer {

@@ -7,7 +7,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::LOOK;
-use crate::{clock, dispatch, metrics, signals::Signals, store::Store};
+use crate::{dispatch, metrics, signals::Signals, store::Store};
 
 /// A replica whose database has failed for so long says that it does not serve: longer than a database
 /// takes to start anew, shorter than a lease lives.
@@ -59,7 +59,8 @@ impl Expiry {
         if self.serving_since.elapsed() < self.ttl {
             return;
         }
-        match timeout(PATIENCE, store.expire(clock::now())).await {
+        let expire = async { store.expire(store.now().await?).await };
+        match timeout(PATIENCE, expire).await {
             Ok(Ok(0)) => {}
             Ok(Ok(leases)) => {
                 tracing::warn!(leases, "leases expired: their holders fell silent");

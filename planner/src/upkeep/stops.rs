@@ -7,7 +7,6 @@ use caravan_proto::name::{BatchId, ExecutorId, LeaseId};
 
 use super::steps::Steps;
 use crate::{
-    clock,
     dispatch::Stop,
     metrics,
     store::{self, OpenBatch, State},
@@ -19,7 +18,8 @@ const ROUND: i64 = 64;
 impl Steps {
     /// Ends the batches whose completion window has ended.
     pub(super) async fn end_overdue(&self) -> Result<(), store::Error> {
-        for (batch, ended) in self.store.end_overdue(clock::now(), ROUND).await? {
+        let now = self.store.now().await?;
+        for (batch, ended) in self.store.end_overdue(now, ROUND).await? {
             tracing::info!(%batch, "the completion window has ended");
             if ended.state == State::Expired {
                 metrics::ended(ended.state);

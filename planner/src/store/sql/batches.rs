@@ -7,7 +7,7 @@ use caravan_proto::{
 use prost::Message as _;
 
 use super::{
-    super::{Connection, Database, Row},
+    super::{Connection, Database, Hold, Row, hold},
     Reader,
     cells::{Cells, key},
     messages::LineErrors,
@@ -19,28 +19,18 @@ use crate::store::{
 const BY_ID: &str = "SELECT * FROM whole_batches WHERE id = $1";
 
 pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creation, Error> {
-    const BY_REQUEST: &str = "SELECT * FROM whole_batches WHERE request_id = $1";
     const INPUT: &str = "SELECT EXISTS (SELECT 1 FROM files WHERE id = $1 AND ready = 1)";
     const INSERT: &str = "
         INSERT INTO batches (id, request_id, input, priority, state, created, deadline, retried_from, retry_kinds)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        ON CONFLICT (request_id) DO NOTHING";
     const DETAILS: &str = "INSERT INTO batch_details (batch, spec, defaults) VALUES ($1, $2, $3)";
 
     let (mut spec, mut tx) = (batch.spec.clone(), store.begin().await?);
     let given = std::mem::take(&mut spec.defaults);
-    if let Some(row) = sqlx::query(BY_REQUEST).bind(&batch.request_id).fetch_optional(&mut *tx).await? {
-        let existing = self::batch(&row)?;
-        let same = match batch.retry {
-            // Each try of it named another file for its input.
-            Some(_) => existing.retry == batch.retry,
-            // Decoded, for a map has no order when encoded.
-            None => {
-                existing.spec == spec
-                    && existing.input == batch.input
-                    && defaults(&mut *tx, existing.id).await? == given
-            }
-        };
-        return Ok(if same { Creation::Existing(Box::new(existing)) } else { Creation::Reused });
+    hold(&mut tx, Hold::File(batch.input)).await?;
+    if let Some(existing) = existing(&mut tx, batch, &spec, &given).await? {
+        return Ok(existing);
     }
     if let Some(retry) = batch.retry {
         let filename = format!("{}_retry.jsonl", retry.of);
@@ -50,7 +40,7 @@ pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creatio
     } else if !sqlx::query_scalar(INPUT).bind(key(batch.input)).fetch_one(&mut *tx).await? {
         return Ok(Creation::NoInput);
     }
-    sqlx::query(INSERT)
+    let inserted = sqlx::query(INSERT)
         .bind(key(batch.id))
         .bind(&batch.request_id)
         .bind(key(batch.input))
@@ -62,11 +52,41 @@ pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creatio
         .bind(batch.retry.map_or(0, |retry| retry.kinds))
         .execute(&mut *tx)
         .await?;
+    if inserted.rows_affected() == 0 {
+        // The same request came on another way and was faster: it stands now.
+        let existing = existing(&mut tx, batch, &spec, &given).await?;
+        return existing.ok_or(Error::Database(sqlx::Error::RowNotFound));
+    }
     let details = sqlx::query(DETAILS).bind(key(batch.id)).bind(spec.encode_to_vec()).bind(given);
     details.execute(&mut *tx).await?;
     let created = by_id(&mut *tx, batch.id).await?.ok_or(sqlx::Error::RowNotFound)?;
     tx.commit().await?;
     Ok(Creation::Created(Box::new(created)))
+}
+
+/// What the same request created before.
+async fn existing(
+    tx: &mut Connection,
+    batch: &NewBatch,
+    spec: &v1::Batch,
+    given: &str,
+) -> Result<Option<Creation>, Error> {
+    const BY_REQUEST: &str = "SELECT * FROM whole_batches WHERE request_id = $1";
+
+    let row = sqlx::query(BY_REQUEST).bind(&batch.request_id).fetch_optional(&mut *tx).await?;
+    let Some(row) = row else { return Ok(None) };
+    let existing = self::batch(&row)?;
+    let same = match batch.retry {
+        // Each try of it named another file for its input.
+        Some(_) => existing.retry == batch.retry,
+        // Decoded, for a map has no order when encoded.
+        None => {
+            existing.spec == *spec
+                && existing.input == batch.input
+                && defaults(&mut *tx, existing.id).await? == given
+        }
+    };
+    Ok(Some(if same { Creation::Existing(Box::new(existing)) } else { Creation::Reused }))
 }
 
 pub(super) async fn by_id(db: impl Reader<'_>, id: BatchId) -> Result<Option<Batch>, Error> {
@@ -120,6 +140,7 @@ pub(super) async fn advance(
     now: Micros,
 ) -> Result<bool, Error> {
     let mut tx = store.begin().await?;
+    hold(&mut tx, Hold::Alone(id)).await?;
     let moved = step(&mut tx, id, from, to, now).await?;
     if moved && is_terminal(to) {
         revoke_all(&mut tx, id).await?;
@@ -143,6 +164,7 @@ pub(super) async fn cancel(
     now: Micros,
 ) -> Result<Option<Cancellation>, Error> {
     let mut tx = store.begin().await?;
+    hold(&mut tx, Hold::Alone(id)).await?;
     let mut revoked = Vec::new();
     if step(&mut tx, id, &[State::Queued, State::Running, State::Paused], State::Cancelling, now).await? {
         revoked = revoke_all(&mut tx, id).await?;

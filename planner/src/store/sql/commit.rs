@@ -6,7 +6,7 @@ use caravan_proto::{name::BatchId, v1};
 use prost::Message as _;
 
 use super::{
-    super::{Connection, Database},
+    super::{Connection, Database, Hold, hold, statements::SAVE_CHUNK},
     batches,
     cells::{Cells, key},
     messages::Numbers,
@@ -25,6 +25,7 @@ pub(super) async fn commit(
     now: Micros,
 ) -> Result<Commit, Error> {
     let mut tx = store.begin().await?;
+    hold(&mut tx, Hold::Order(id)).await?;
     let Some(account) = account(&mut tx, id).await? else { return Ok(Commit::default()) };
     let mut homes = homes(&mut tx, id, segment).await?;
     let mut accepted = accept(segment, &mut homes);
@@ -86,15 +87,9 @@ async fn homes(tx: &mut Connection, id: BatchId, segment: &NewSegment) -> Result
 
 /// Writes a chunk's bits; a chunk that is done has no leases any more.
 async fn save(tx: &mut Connection, id: BatchId, chunk: i32, home: &Home, segment: i64) -> Result<(), Error> {
-    // Encoded numbers may be put behind each other: protobuf merges them.
-    const SAVE: &str = "
-        UPDATE chunks SET
-            done = $3, done_count = $4, segments = CAST(segments || $5 AS BLOB),
-            state = CASE WHEN $4 = size THEN 2 /* done */ ELSE state END
-        WHERE batch = $1 AND number = $2";
     const RELEASE: &str = "DELETE FROM leases WHERE batch = $1 AND chunk = $2";
 
-    sqlx::query(SAVE)
+    sqlx::query(SAVE_CHUNK)
         .bind(key(id))
         .bind(chunk)
         .bind(&home.done)

@@ -4,7 +4,7 @@ use caravan_proto::name::FileId;
 use prost::Message as _;
 
 use super::{
-    super::{Connection, Database, Row},
+    super::{Connection, Database, Hold, Row, hold},
     Reader,
     cells::{Cells, key},
     messages::Numbers,
@@ -46,6 +46,7 @@ pub(super) async fn append_part(store: &Database, id: FileId, part: i64, bytes: 
     const APPEND: &str = "UPDATE files SET parts = $2, size = size + $3 WHERE id = $1";
 
     let mut tx = store.begin().await?;
+    hold(&mut tx, Hold::File(id)).await?;
     let Some(mut file) = by_id(&mut *tx, id).await? else { return Ok(false) };
     if file.ready || i64::try_from(file.parts.len()) != Ok(part) {
         return Ok(false);
@@ -88,6 +89,7 @@ pub(super) async fn delete(store: &Database, id: FileId) -> Result<FileDeletion,
     const DELETE: &str = "DELETE FROM files WHERE id = $1";
 
     let mut tx = store.begin().await?;
+    hold(&mut tx, Hold::File(id)).await?;
     let Some(file) = by_id(&mut *tx, id).await? else { return Ok(FileDeletion::NotFound) };
     if sqlx::query_scalar(IN_USE).bind(key(id)).fetch_one(&mut *tx).await? {
         return Ok(FileDeletion::InUse);

@@ -3,7 +3,7 @@
 use caravan_proto::name::BatchId;
 
 use super::{
-    super::{Connection, Database},
+    super::{Connection, Database, Hold, hold},
     batches::{revoke_all, state, step},
     cells::{Cells, key},
     planning::drop_chunks,
@@ -33,6 +33,7 @@ pub(super) async fn resume(store: &Database, id: BatchId) -> Result<Option<State
 
 async fn set(store: &Database, id: BatchId, statement: &'static str) -> Result<Option<State>, Error> {
     let mut tx = store.begin().await?;
+    hold(&mut tx, Hold::Alone(id)).await?;
     sqlx::query(statement).bind(key(id)).execute(&mut *tx).await?;
     let state = state(&mut tx, id).await?;
     tx.commit().await?;
@@ -53,6 +54,7 @@ pub(super) async fn end_overdue(
     for row in &rows {
         let id = Cells::of("batches", row).id("id")?;
         let mut tx = store.begin().await?;
+        hold(&mut tx, Hold::Alone(id)).await?;
         if let Some(outcome) = expire(&mut tx, id, now).await? {
             tx.commit().await?;
             ended.push((id, outcome));

@@ -32,7 +32,7 @@ pub(super) async fn reset(store: &Database, id: BatchId) -> Result<bool, Error> 
     }
     drop_chunks(&mut tx, id).await?;
     sqlx::query(SEGMENTS).bind(key(id)).execute(&mut *tx).await?;
-    sqlx::query(DETAILS).bind(key(id)).bind(Vec::new()).execute(&mut *tx).await?;
+    sqlx::query(DETAILS).bind(key(id)).bind(Vec::<u8>::new()).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(true)
 }

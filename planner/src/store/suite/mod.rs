@@ -3,6 +3,7 @@
 mod audit;
 pub(super) mod batches;
 pub(super) mod claims;
+pub(super) mod concurrent;
 pub(super) mod files;
 pub(super) mod fleet;
 pub(super) mod leases;
@@ -46,7 +47,7 @@ macro_rules! laws {
             claims: a_theft_must_pay, what_nobody_may_steal_holds_no_lane_up, a_warm_lane_goes_on_with_its_share, a_cold_lane_begins_a_share, the_tail_is_stolen_last,
                 priority_then_age_decide, a_warm_lane_yields_to_priority, only_qualified_engines_claim, only_queued_and_running_batches_are_claimed,
                 the_first_claim_pins_the_digest, a_model_is_pinned_by_itself, who_may_not_pin_waits_for_a_pin,
-                the_first_claim_starts_a_batch, no_chunk_is_claimed_twice, claims_stay_quick;
+                the_first_claim_starts_a_batch, lanes_are_answered_together, no_chunk_is_claimed_twice, claims_stay_quick;
             leases: a_heartbeat_renews_what_it_names, an_expired_lease_is_revived, a_claimed_chunk_is_not_revived,
                 a_lease_is_fenced, a_chunk_handed_back_is_queued, leases_are_listed;
             results: results_are_counted, a_result_is_final_once, an_old_lease_still_delivers,
@@ -56,6 +57,7 @@ macro_rules! laws {
             fleet: executors_are_remembered, what_a_file_became_is_remembered, the_newest_profile_stays,
                 a_profile_is_of_one_engine_and_gpu, the_latest_answers_weigh_most;
             random: any_order_keeps_the_laws;
+            concurrent: nobody_waits_for_ever, what_is_exclusive_has_one_holder, time_goes_on;
         }
     };
     ($backend:ident; $($module:ident: $($law:ident),+;)+) => {$(
@@ -184,8 +186,13 @@ async fn claim(store: &impl Store, executor: ExecutorId) -> Option<(Held, Claim)
     claim_with(store, wanted(executor)).await
 }
 
+/// As [`claim`], of whoever comes.
+pub(super) async fn claimed_by_any(store: &impl Store) -> Option<(Held, Claim)> {
+    claim(store, ExecutorId::now()).await
+}
+
 async fn claim_with(store: &impl Store, wanted: Wanted) -> Option<(Held, Claim)> {
-    let claim = store.claim(&wanted).await.unwrap()?;
+    let claim = store.claim(std::slice::from_ref(&wanted)).await.unwrap().pop().unwrap()?;
     Some((Held { lease: wanted.lease, epoch: claim.epoch, started: false }, claim))
 }
 
