@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Options,
-    api::{Batches, Files, FleetApi, Models, Work},
+    api::{Batches, Files, FleetApi, Latest, Models, Work},
     dispatch::{Errands, Fleet, Lessor, Sessions},
     objects::{self, Objects},
     prepare::Preparer,
@@ -189,6 +189,7 @@ impl Service {
             objects: objects.clone(),
             preparer,
             fleet,
+            latest: Latest::new(Arc::clone(&store), signals.clone(), tasks.clone(), streams.clone()),
             signals,
             tasks: tasks.clone(),
             stop: streams.clone(),

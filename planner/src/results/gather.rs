@@ -15,7 +15,6 @@ use tracing::Instrument as _;
 
 use super::{Error, segment::segment};
 use crate::{
-    clock,
     dispatch::Outgoing,
     metrics,
     objects::Objects,
@@ -248,7 +247,7 @@ impl Batch {
 
     async fn commit(&self, bytes: &Bytes, segment: &NewSegment) -> Result<(), Error> {
         self.objects.put_segment(self.id, segment.id, bytes.clone()).await?;
-        let commit = self.store.commit(self.id, segment, clock::now()).await?;
+        let commit = self.store.commit(self.id, segment, self.store.now().await?).await?;
         metrics::committed(commit.accepted, bytes.len() as u64);
         tracing::debug!(
             number = commit.number,
