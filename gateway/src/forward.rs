@@ -70,11 +70,13 @@ macro_rules! forward {
                 let planner = self.planner.clone();
                 let place = Place::new(request, move |request| {
                     let mut client = planner.$client();
-                    Box::pin(async move { client.$resumed(request).await.map(Response::into_inner) })
+                    Box::pin(async move { client.$resumed(request).await })
                 });
-                Ok(inbound(opened).map(|stream| {
-                    Relay::new(stream, self.shutdown.clone()).resumed(place, self.resume)
-                }))
+                let planners = self.planner.planners().clone();
+                let (metadata, shutdown) = (opened.metadata().clone(), self.shutdown.clone());
+                let mut relayed = Response::new(Relay::resumed(opened, place, planners, self.resume, shutdown));
+                *relayed.metadata_mut() = metadata;
+                Ok(inbound(relayed))
             })*
 
             $(type $name = Relay<$item>;

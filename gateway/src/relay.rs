@@ -8,16 +8,17 @@ use std::{
     time::Duration,
 };
 
+use caravan_service::client::{Replica, Replicas};
 use futures::{Stream, StreamExt as _};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Response, Status, Streaming};
 
 use crate::{
-    resume::{Opening, Standing},
+    resume::Standing,
     upstream::{failure, leaving},
 };
 
@@ -35,14 +36,20 @@ pub(crate) struct Relay<T> {
 }
 
 enum Upstream<T> {
-    Open(Box<Streaming<T>>),
+    Open(Box<Streaming<T>>, Leaving),
     /// Lost, and asked for anew.
-    Lost(Opening<T>),
+    Lost(Reopening<T>),
     Ended,
 }
 
+type Reopening<T> = Pin<Box<dyn Future<Output = Result<Upstream<T>, Status>> + Send>>;
+
+/// Resolves once another planner is to be asked.
+type Leaving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// How a stream goes on when its planner is lost.
 struct Resumption<T> {
+    planners: Replicas,
     place: Box<dyn Standing<T>>,
     /// How long another planner is looked for.
     limit: Duration,
@@ -56,13 +63,27 @@ struct Resumption<T> {
 impl<T: 'static> Relay<T> {
     pub(crate) fn new(upstream: Streaming<T>, shutdown: CancellationToken) -> Self {
         let shutdown = Box::pin(shutdown.cancelled_owned());
-        Self { upstream: Upstream::Open(Box::new(upstream)), resumption: None, shutdown }
+        let upstream = Upstream::Open(Box::new(upstream), Box::pin(std::future::pending()));
+        Self { upstream, resumption: None, shutdown }
     }
 
-    /// The same, which goes on from `place` when its planner is lost, if another is found within `limit`.
-    pub(crate) fn resumed(self, place: impl Standing<T> + 'static, limit: Duration) -> Self {
+    /// One that goes on from `place` when its planner is lost, or does not serve any more while another of
+    /// `planners` does, if one is found within `limit`.
+    pub(crate) fn resumed(
+        opened: Response<Streaming<T>>,
+        place: impl Standing<T> + 'static,
+        planners: Replicas,
+        limit: Duration,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let shutdown = Box::pin(shutdown.cancelled_owned());
         let place = Box::new(place);
-        Self { resumption: Some(Resumption { place, limit, pause: Duration::ZERO, since: None }), ..self }
+        let resumption = Resumption { planners, place, limit, pause: Duration::ZERO, since: None };
+        Self {
+            upstream: Upstream::open(opened, resumption.planners.clone()),
+            resumption: Some(resumption),
+            shutdown,
+        }
     }
 
     /// Goes on elsewhere behind an end with `status`, or ends with it.
@@ -82,13 +103,16 @@ impl<T: 'static> Relay<T> {
         loop {
             let ended = match &mut self.upstream {
                 Upstream::Ended => return Poll::Ready(None),
-                Upstream::Open(stream) => match stream.poll_next_unpin(cx) {
+                Upstream::Open(stream, leaving) => match stream.poll_next_unpin(cx) {
                     Poll::Ready(Some(Err(status))) => Err(status),
                     Poll::Ready(Some(Ok(message))) => {
                         if let Some(resumption) = &mut self.resumption {
                             resumption.behind(&message);
                         }
                         return Poll::Ready(Some(Ok(message)));
+                    }
+                    Poll::Pending if leaving.as_mut().poll(cx).is_ready() => {
+                        Err(Status::unavailable("the planner does not serve"))
                     }
                     polled => return polled,
                 },
@@ -98,7 +122,7 @@ impl<T: 'static> Relay<T> {
                 },
             };
             match ended {
-                Ok(stream) => self.upstream = Upstream::Open(Box::new(stream)),
+                Ok(opened) => self.upstream = opened,
                 Err(status) => {
                     if let Err(status) = self.broken(status) {
                         return Poll::Ready(Some(Err(status)));
@@ -123,6 +147,19 @@ impl<T: 'static> Stream for Relay<T> {
     }
 }
 
+// === impl Upstream ===
+
+impl<T> Upstream<T> {
+    fn open(opened: Response<Streaming<T>>, planners: Replicas) -> Self {
+        let planner = opened.extensions().get::<Replica>().cloned();
+        let leaving: Leaving = match planner {
+            Some(planner) => Box::pin(async move { planners.better_than(&planner).await }),
+            None => Box::pin(std::future::pending()),
+        };
+        Self::Open(Box::new(opened.into_inner()), leaving)
+    }
+}
+
 // === impl Resumption ===
 
 impl<T: 'static> Resumption<T> {
@@ -133,7 +170,7 @@ impl<T: 'static> Resumption<T> {
     }
 
     /// Another try; none once the limit has passed.
-    fn next(&mut self) -> Option<Opening<T>> {
+    fn next(&mut self) -> Option<Reopening<T>> {
         let now = Instant::now();
         if self.since.is_none() {
             tracing::info!("a stream lost its planner and goes on with another");
@@ -142,7 +179,7 @@ impl<T: 'static> Resumption<T> {
         if now >= deadline {
             return None;
         }
-        let (pause, opening) = (self.pause, self.place.open());
+        let (pause, opening, planners) = (self.pause, self.place.open(), self.planners.clone());
         self.pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
         Some(Box::pin(async move {
             let opened = async {
@@ -150,7 +187,8 @@ impl<T: 'static> Resumption<T> {
                 opening.await
             };
             let late = || Status::unavailable("no planner was found to go on with");
-            timeout_at(deadline, opened).await.unwrap_or_else(|_| Err(late()))
+            let opened = timeout_at(deadline, opened).await.unwrap_or_else(|_| Err(late()))?;
+            Ok(Upstream::open(opened, planners))
         }))
     }
 }

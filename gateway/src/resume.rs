@@ -6,7 +6,7 @@ use caravan_proto::v1::{
     DownloadFileRequest, DownloadFileResponse, StreamResultsRequest, StreamResultsResponse,
     WatchBatchRequest, WatchBatchResponse, WatchFleetRequest, WatchFleetResponse,
 };
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 /// A request for a stream that can be asked for again where it stood.
 pub(crate) trait Resume<T>: Clone + Send + 'static {
@@ -15,7 +15,7 @@ pub(crate) trait Resume<T>: Clone + Send + 'static {
 }
 
 /// A call for a stream, under way.
-pub(crate) type Opening<T> = Pin<Box<dyn Future<Output = Result<Streaming<T>, Status>> + Send>>;
+pub(crate) type Opening<T> = Pin<Box<dyn Future<Output = Result<Response<Streaming<T>>, Status>> + Send>>;
 
 /// Where a stream stands.
 pub(crate) trait Standing<T>: Send {
