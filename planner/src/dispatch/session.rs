@@ -226,7 +226,9 @@ impl Session {
     async fn heartbeat(&self, heartbeat: v1::WorkHeartbeat) -> Result<(), Error> {
         let shared = &self.shared;
         let leases = held(&heartbeat.leases)?;
-        shared.fleet.holds(self.id, &self.outgoing, &leases);
+        let batches = heartbeat.leases.iter().map(|status| status.batch.parse().ok());
+        let of_batches = leases.iter().map(|held| held.lease).zip(batches).collect();
+        shared.fleet.holds(self.id, &self.outgoing, &of_batches);
         let renewed = async {
             let now = shared.store.now().await?;
             let lost = shared.store.heartbeat(self.id, &leases, shared.options.deadline(now)).await?;
