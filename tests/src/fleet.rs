@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use caravan_test_postgres::Database;
 use tempfile::TempDir;
 
 use crate::{Api, Caravan, Process, rows::Rows};
@@ -15,7 +16,7 @@ pub struct Fleet {
     /// URL of the first gateway's HTTP server.
     pub http: String,
     directory: TempDir,
-    _rows: Rows,
+    rows: Rows,
 }
 
 #[derive(Debug)]
@@ -55,14 +56,6 @@ impl Fleet {
     pub async fn replicated(config: &str) -> anyhow::Result<Self> {
         let rows = Rows::in_postgres()?;
         let url = rows.url().context("no database")?;
-        Self::replicated_on(rows, &url, config).await
-    }
-
-    /// The same, with the database at `url`, e.g. behind a proxy; `rows` are kept as long as the fleet.
-    ///
-    /// # Errors
-    /// As `replicated`.
-    pub async fn replicated_on(rows: Rows, url: &str, config: &str) -> anyhow::Result<Self> {
         let config = format!("store_url = '{url}'\n{config}");
         Self::of(&["planner-0", "planner-1"], &["gateway-0", "gateway-1"], rows, &config).await
     }
@@ -83,7 +76,7 @@ impl Fleet {
         }
         let first = serving.first().context("no gateway")?;
         let (grpc, http) = (first.grpc.clone(), first.http.clone());
-        Ok(Self { planners: started, gateways: serving, grpc, http, directory, _rows: rows })
+        Ok(Self { planners: started, gateways: serving, grpc, http, directory, rows })
     }
 
     /// An executor for the Ollama at `engine`; `name` is that of its files. Returns once the
@@ -101,12 +94,24 @@ impl Fleet {
     /// # Errors
     /// If it does not come up.
     pub async fn executor_with(&self, name: &str, engines: &str) -> anyhow::Result<Process> {
+        self.executor_at(name, engines, &urls(&self.planners)).await
+    }
+
+    /// The same, which knows `planners` alone.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub async fn executor_at(
+        &self,
+        name: &str,
+        engines: &str,
+        planners: &[String],
+    ) -> anyhow::Result<Process> {
         // Pauses are short, so that a test need not wait for the longest of them.
         let text = format!(
-            "planner = {:?}\nhost = '{name}'\n\
+            "planner = {planners:?}\nhost = '{name}'\n\
              engines = [{engines}]\n\
-             [limits]\nlongest_pause_millis = 300\n",
-            urls(&self.planners)
+             [limits]\nlongest_pause_millis = 300\n"
         );
         let (file, ready) = role(&self.directory, name, &text)?;
         let mut executor =
@@ -168,6 +173,12 @@ impl Fleet {
     #[must_use]
     pub fn planner_urls(&self) -> Vec<String> {
         urls(&self.planners)
+    }
+
+    /// The database, if it is one on a server.
+    #[must_use]
+    pub fn database(&self) -> Option<&Database> {
+        self.rows.database()
     }
 
     /// Where the planner keeps its state.

@@ -27,6 +27,12 @@ impl Rows {
         Database::create().map(|database| Self(Some(database)))
     }
 
+    /// The database, if it is one on a server.
+    #[must_use]
+    pub fn database(&self) -> Option<&Database> {
+        self.0.as_ref()
+    }
+
     /// `store_url` for the planner; none for its default.
     #[must_use]
     pub fn url(&self) -> Option<String> {

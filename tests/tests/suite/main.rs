@@ -18,6 +18,7 @@ mod outage;
 mod planned;
 mod prefixes;
 mod profiles;
+mod replicas;
 mod servers;
 mod vram;
 mod whole_files;
