@@ -64,7 +64,8 @@ pub enum Error {
     },
     /// The schema is of a later version.
     #[error(
-        "the database is of a later version (schema {found}; this planner knows {known}): upgrade the planner"
+        "the database is of a later version that this planner cannot work on (schema {found}; this planner knows \
+         {known}): upgrade the planner"
     )]
     Newer {
         /// The version of the schema.

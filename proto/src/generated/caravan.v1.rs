@@ -5157,6 +5157,10 @@ pub struct LeaseStatus {
     /// Whether its first request was sent to the engine.
     #[prost(bool, tag = "3")]
     pub started: bool,
+    /// Of which batch it is, `batches/{batch}`: a replica that did not give the lease learns from it what to stop with
+    /// the batch. Empty from an executor that does not say so yet: it hears of the end in answer to a heartbeat.
+    #[prost(string, tag = "4")]
+    pub batch: ::prost::alloc::string::String,
 }
 impl ::prost::Name for LeaseStatus {
     const NAME: &'static str = "LeaseStatus";

@@ -2,11 +2,13 @@
 
 /// Binds: batch, numbers.
 pub(super) const SEGMENTS_AT: &str = "
-    SELECT * FROM segments WHERE batch = $1 AND number = ANY ($2) ORDER BY number";
+    SELECT number, id, bytes, pieces FROM segments WHERE batch = $1 AND number = ANY ($2) ORDER BY number";
 
 /// Binds: limit.
 pub(super) const UNCOMPACTED: &str = "
-    SELECT c.* FROM batches b
+    SELECT c.batch, c.number, c.plan_group, c.size, c.done_count, c.done, c.segments, c.compacted, c.compacted_bytes,
+           c.compacted_first_line
+    FROM batches b
     JOIN chunks c ON c.batch = b.id AND c.state = 2 AND c.compacted IS NULL
     WHERE b.ended IS NULL ORDER BY b.id, c.number LIMIT $1";
 

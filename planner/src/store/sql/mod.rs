@@ -12,6 +12,7 @@ mod fleet;
 pub(super) mod leases;
 mod lifecycle;
 mod messages;
+pub(super) mod migrate;
 mod planning;
 mod results;
 mod retention;

@@ -13,6 +13,18 @@ use super::{
 };
 use crate::store::{Chunk, Compacted, Error, Piece, Segment};
 
+/// Chunks with what is read of them.
+macro_rules! chunks {
+    ($which:literal) => {
+        concat!(
+            "SELECT number, plan_group, size, done_count, done, segments,
+                    compacted, compacted_bytes, compacted_first_line
+             FROM chunks ",
+            $which
+        )
+    };
+}
+
 /// A segment to register under its number.
 pub(super) struct Registration {
     pub(super) batch: BatchId,
@@ -43,7 +55,9 @@ pub(super) async fn segments(
     from: i64,
     limit: i64,
 ) -> Result<Vec<Segment>, Error> {
-    const FROM: &str = "SELECT * FROM segments WHERE batch = $1 AND number >= $2 ORDER BY number LIMIT $3";
+    const FROM: &str = "
+        SELECT number, id, bytes, pieces FROM segments
+        WHERE batch = $1 AND number >= $2 ORDER BY number LIMIT $3";
 
     let rows = sqlx::query(FROM).bind(key(id)).bind(from).bind(limit).fetch_all(&store.read).await?;
     rows.iter().map(segment).collect()
@@ -60,7 +74,7 @@ pub(super) async fn segments_at(
 }
 
 pub(super) async fn chunk(store: &Database, id: BatchId, number: i32) -> Result<Option<Chunk>, Error> {
-    const ONE: &str = "SELECT * FROM chunks WHERE batch = $1 AND number = $2";
+    const ONE: &str = chunks!("WHERE batch = $1 AND number = $2");
 
     let row = sqlx::query(ONE).bind(key(id)).bind(number).fetch_optional(&store.read).await?;
     row.as_ref().map(decode).transpose()
@@ -72,7 +86,7 @@ pub(super) async fn chunks(
     from: i32,
     limit: i64,
 ) -> Result<Vec<Chunk>, Error> {
-    const FROM: &str = "SELECT * FROM chunks WHERE batch = $1 AND number >= $2 ORDER BY number LIMIT $3";
+    const FROM: &str = chunks!("WHERE batch = $1 AND number >= $2 ORDER BY number LIMIT $3");
 
     let rows = sqlx::query(FROM).bind(key(id)).bind(from).bind(limit).fetch_all(&store.read).await?;
     rows.iter().map(decode).collect()

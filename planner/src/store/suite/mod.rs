@@ -81,7 +81,7 @@ pub(super) use laws;
 const TTL: Micros = 1_000;
 
 /// A file that is ready.
-async fn input(store: &impl Store) -> FileId {
+pub(super) async fn input(store: &impl Store) -> FileId {
     let id = FileId::now();
     store.open_file(&new_file(id, None)).await.unwrap();
     assert!(store.append_part(id, 0, 10).await.unwrap());
@@ -123,7 +123,7 @@ async fn planning_with(store: &impl Store, edit: impl FnOnce(&mut NewBatch)) -> 
 }
 
 /// A queued batch with chunks of these sizes, one share.
-async fn queued(store: &impl Store, sizes: &[i32]) -> BatchId {
+pub(super) async fn queued(store: &impl Store, sizes: &[i32]) -> BatchId {
     let chunks: Vec<_> = sizes.iter().zip(0..).map(|(&size, number)| new_chunk(number, size)).collect();
     queued_with(store, &chunks).await
 }
@@ -192,7 +192,7 @@ fn offer(model: &str, context: i64) -> Offer {
 }
 
 /// Claims a chunk: the lease and what was claimed.
-async fn claim(store: &impl Store, executor: ExecutorId) -> Option<(Held, Claim)> {
+pub(super) async fn claim(store: &impl Store, executor: ExecutorId) -> Option<(Held, Claim)> {
     claim_with(store, wanted(executor)).await
 }
 
@@ -207,7 +207,7 @@ async fn claim_with(store: &impl Store, wanted: Wanted) -> Option<(Held, Claim)>
 }
 
 /// A segment of successes, one piece for each (chunk, indexes).
-fn segment(pieces: &[(i32, &[i32])]) -> NewSegment {
+pub(super) fn segment(pieces: &[(i32, &[i32])]) -> NewSegment {
     let record = |&index: &i32| Record { index, succeeded: true, usage: v1::Usage::default() };
     let piece = |(&(chunk, indexes), position): (&(i32, &[i32]), i64)| NewPiece {
         chunk,
