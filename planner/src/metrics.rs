@@ -43,7 +43,7 @@ pub const UNWRITABLE: Metric = Metric::new(
 pub const REMOVED: Metric = Metric::new(
     "caravan.garbage.removed",
     "{thing}",
-    "Batches (`why` is retention), uploads (upload) and objects without a row (orphan) that were removed.",
+    "Batches (`why` is retention), uploads (upload), outputs (output) and objects without a row (orphan) that were removed.",
 );
 
 struct Instruments {

@@ -52,6 +52,9 @@ impl Batches {
     pub(super) async fn retry(&self, request: v1::RetryBatchRequest) -> Result<v1::Batch, Status> {
         let request_id = check_request_id(request.request_id.clone())?;
         let kinds = kinds(&request)?;
+        if let Some(existing) = self.retried(&request, kinds).await? {
+            return Ok(view::batch(existing));
+        }
         let old = self.find(&request.name).await?;
         self.check_retry(&old, kinds).await?;
         let (input, created) = (FileId::now(), self.store.now().await.map_err(status)?);
@@ -73,6 +76,16 @@ impl Batches {
             }
             Creation::NoInput => Err(not_found(old.id)),
         }
+    }
+
+    /// What the same request created before, whatever has become of the old batch since.
+    async fn retried(&self, request: &v1::RetryBatchRequest, kinds: i32) -> Result<Option<Batch>, Status> {
+        if request.request_id.is_empty() {
+            return Ok(None);
+        }
+        let retry = Retry { of: parse(&request.name)?, kinds };
+        let existing = self.store.batch_of_request(&request.request_id).await.map_err(status)?;
+        Ok(existing.filter(|existing| existing.retry == Some(retry)))
     }
 
     async fn check_retry(&self, old: &Batch, kinds: i32) -> Result<(), Status> {

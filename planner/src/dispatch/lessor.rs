@@ -164,7 +164,9 @@ impl Lessor {
             Err(objects::Error(fault)) => {
                 tracing::error!(error = &fault as &dyn std::error::Error, "no payload");
                 if let Some(reason) = fault.reason() {
-                    self.store.explain(claim.batch, reason.as_str(), &fault.advice()).await?;
+                    self.store
+                        .explain(claim.batch, &[store::State::Running], reason.as_str(), &fault.advice())
+                        .await?;
                 }
                 Ok(None)
             }

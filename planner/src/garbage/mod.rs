@@ -8,6 +8,7 @@ mod tests;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
+use caravan_proto::name::FileId;
 pub use removal::remove_batch;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
@@ -127,7 +128,9 @@ impl Garbage {
         let Some(_claim) = self.store.exclusive(TASK).await? else { return Ok(()) };
         let now = self.store.now().await?;
         self.remove_retired(now).await?;
-        self.remove_uploads(now - self.options.upload()).await?;
+        self.remove_files(self.store.open_files(now - self.options.upload(), ROUND).await?, "upload").await?;
+        self.remove_files(self.store.lost_outputs(now - self.options.orphan(), ROUND).await?, "output")
+            .await?;
         if Instant::now() >= *next_search {
             let before = self.objects.clock().await? - self.options.orphan();
             self.remove_orphans(before).await?;
@@ -148,14 +151,14 @@ impl Garbage {
         Ok(())
     }
 
-    /// Uploads that were opened before a time, and given up.
-    async fn remove_uploads(&self, before: Micros) -> Result<(), Error> {
-        for file in self.store.open_files(before, ROUND).await? {
+    /// Uploads that were given up, or outputs that no batch has.
+    async fn remove_files(&self, files: Vec<FileId>, why: &'static str) -> Result<(), Error> {
+        for file in files {
             // The input of a batch that is still being written for it stays.
             if let FileDeletion::Deleted(_) = self.store.delete_file(file).await? {
                 self.objects.delete_file(file).await?;
-                metrics::removed("upload", 1);
-                tracing::info!(%file, "removed: its upload was not completed");
+                metrics::removed(why, 1);
+                tracing::info!(%file, why, "a file is removed that nobody needs");
             }
         }
         Ok(())

@@ -92,6 +92,18 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the database is away, and not only against what it was asked.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+        matches!(
+            self,
+            Self::Database(Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed)
+        )
+    }
+}
+
 /// What the planner keeps in a database.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -126,6 +138,10 @@ pub trait Store: Send + Sync + 'static {
     /// Up to `limit` files that were opened before a time and are still open, oldest first.
     async fn open_files(&self, before: Micros, limit: i64) -> Result<Vec<FileId>, Error>;
 
+    /// Up to `limit` outputs that were opened before a time and that no batch has: another replica was faster,
+    /// or the one that wrote them is gone.
+    async fn lost_outputs(&self, before: Micros, limit: i64) -> Result<Vec<FileId>, Error>;
+
     // === batches ===
 
     /// Creates a batch in state validating, if its input is ready; the same `request_id` again gives
@@ -133,6 +149,8 @@ pub trait Store: Send + Sync + 'static {
     async fn create_batch(&self, batch: &NewBatch) -> Result<Creation, Error>;
     /// One batch.
     async fn batch(&self, id: BatchId) -> Result<Option<Batch>, Error>;
+    /// The batch that a `request_id` created.
+    async fn batch_of_request(&self, request_id: &str) -> Result<Option<Batch>, Error>;
     /// What the lines of a batch are laid over; empty if there are no defaults, or no such batch.
     async fn defaults(&self, id: BatchId) -> Result<String, Error>;
     /// Up to `limit` batches in one of `states` (all if empty), newest first, older than `before`.
@@ -147,9 +165,9 @@ pub trait Store: Send + Sync + 'static {
     /// Moves a batch from one of `from` to `to`; where that is an end, its leases are removed.
     /// False if it was in none of them.
     async fn advance(&self, id: BatchId, from: &[State], to: State, now: Micros) -> Result<bool, Error>;
-    /// Sets the reason that goes with the state, if it differs and the batch has not ended. Grows the
-    /// revision only then. The next change of state and the next claim clear it.
-    async fn explain(&self, id: BatchId, reason: &str, message: &str) -> Result<(), Error>;
+    /// Sets the reason that goes with the state, if that is still one of `of`, it differs, and the batch has not
+    /// ended. Grows the revision only then. The next change of state and the next claim clear it.
+    async fn explain(&self, id: BatchId, of: &[State], reason: &str, message: &str) -> Result<(), Error>;
     /// Removes chunks, segments and counters of a batch that is planned anew: one that is validating or
     /// planning, or queued on a provisional plan (it goes back to planning), and nothing of which was
     /// ever leased. False, and nothing is changed, if it is any other: its results would be lost.

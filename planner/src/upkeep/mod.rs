@@ -81,21 +81,21 @@ impl Upkeep {
 
     async fn round(&self, stop: &CancellationToken) -> Result<(), store::Error> {
         let seen = Seen::new();
-        self.steps.end_overdue().await?;
+        survived(self.steps.end_overdue().await)?;
         // Before the batches: what a lease was given of since then is not looked at.
         let leases = self.steps.fleet.leases();
         let batches = self.steps.store.open_batches().await?;
         self.steps.stop_leases(leases, &batches).await;
         for batch in batches {
-            match batch.state {
+            survived(match batch.state {
                 State::Validating | State::Planning | State::Finalizing | State::Cancelling => {
-                    self.start(batch, stop).await?;
+                    self.start(batch, stop).await
                 }
-                State::Queued => self.steps.look_for_engines(batch, &seen).await?,
-                State::Paused => self.steps.stop_after_request(batch).await?,
-                State::Running => self.steps.look_at_running(batch, &seen).await?,
-                _ => {}
-            }
+                State::Queued => self.steps.look_for_engines(batch, &seen).await,
+                State::Paused => self.steps.stop_after_request(batch).await,
+                State::Running => self.steps.look_at_running(batch, &seen).await,
+                _ => Ok(()),
+            })?;
         }
         Ok(())
     }
@@ -123,5 +123,16 @@ impl Upkeep {
         let span = tracing::info_span!("step", batch = %batch.id, state = batch.state.as_str_name());
         self.tasks.spawn(step.instrument(span));
         Ok(())
+    }
+}
+
+/// One batch's trouble holds up no other; an outage does.
+fn survived(done: Result<(), store::Error>) -> Result<(), store::Error> {
+    match done {
+        Err(error) if !error.is_outage() => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a batch is held up");
+            Ok(())
+        }
+        done => done,
     }
 }

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use caravan_proto::{name::BatchId, v1};
+use caravan_proto::{
+    name::{BatchId, PlanId},
+    v1,
+};
 
 use crate::{
     dispatch::Fleet,
@@ -118,8 +121,8 @@ impl Steps {
         let missing = models(&row).find(|model| !capacity.serves(model));
         let any = models(&row).any(|model| capacity.serves(model));
         if batch.provisional && any {
-            let now = self.store.now().await?;
-            self.store.advance(batch.id, &[State::Queued], State::Planning, now).await?;
+            // What the provisional plan left must not stand while there is no other.
+            self.store.reset_plan(batch.id, PlanId::now()).await?;
             self.signals.upkeep();
             return Ok(());
         }
@@ -134,27 +137,38 @@ impl Steps {
             (None, Some(message)) => ("NO_ENGINE_QUALIFIES", message),
             (None, None) => ("WAITING_FOR_LANE", "every lane is at work on other batches".to_owned()),
         };
-        self.store.explain(batch.id, reason, &message).await
+        self.store.explain(batch.id, &[State::Queued], reason, &message).await
     }
 
     /// Says of a running batch that stands still why, if that is because its model is another now or
     /// because the engines that could go on with it cannot be used.
     pub(super) async fn look_at_running(&self, batch: OpenBatch, seen: &Seen) -> Result<(), store::Error> {
         let Some(row) = self.store.batch(batch.id).await? else { return Ok(()) };
-        if self.look_at_storage(&row).await? || row.chunks.running > 0 {
+        if self.look_at_storage(&row).await? {
             return Ok(());
         }
-        let Ok(capacity) = self.capacity(seen).await else { return Ok(()) };
+        let (reason, message) = match self.stands_still(&row, seen).await? {
+            Some(why) => why,
+            None if [MODEL_CHANGED, ENGINE_UNFIT].contains(&&*row.reason) => ("", String::new()),
+            None => return Ok(()),
+        };
+        self.store.explain(batch.id, &[State::Running], reason, &message).await
+    }
+
+    /// Why a running batch that no lane is at stands still, if that is known.
+    async fn stands_still(
+        &self,
+        batch: &store::Batch,
+        seen: &Seen,
+    ) -> Result<Option<(&'static str, String)>, store::Error> {
+        if batch.chunks.running > 0 {
+            return Ok(None);
+        }
+        let Ok(capacity) = self.capacity(seen).await else { return Ok(None) };
         if let Some(message) = capacity.changed(&self.store.waiting_pins(batch.id).await?) {
-            return self.store.explain(batch.id, MODEL_CHANGED, &message).await;
+            return Ok(Some((MODEL_CHANGED, message)));
         }
-        match unfit(&row, capacity) {
-            Some(message) => self.store.explain(batch.id, ENGINE_UNFIT, &message).await,
-            None if [MODEL_CHANGED, ENGINE_UNFIT].contains(&&*row.reason) => {
-                self.store.explain(batch.id, "", "").await
-            }
-            None => Ok(()),
-        }
+        Ok(unfit(batch, capacity).map(|message| (ENGINE_UNFIT, message)))
     }
 }
 

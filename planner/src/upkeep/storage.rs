@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::steps::{Error, Steps};
 use crate::{
     objects::{Fault, Objects},
-    store,
+    store::{self, State},
 };
 
 /// A step that cannot read or write objects is tried again after this time, and so is writing: as often
@@ -25,6 +25,9 @@ pub(super) async fn watch(objects: &Objects, stop: &CancellationToken) {
     }
 }
 
+/// The states in which a batch takes steps.
+const STEPS: [State; 4] = [State::Validating, State::Planning, State::Finalizing, State::Cancelling];
+
 impl Steps {
     /// Says why a step failed. Returns when it may be tried again.
     pub(super) async fn tell(&self, id: BatchId, error: &Error, stop: &CancellationToken) {
@@ -33,7 +36,7 @@ impl Steps {
             tracing::error!(error = error as &dyn StdError, "a step failed");
         }
         let Some((reason, fault)) = told else { return };
-        if let Err(error) = self.store.explain(id, reason.as_str(), &fault.advice()).await {
+        if let Err(error) = self.store.explain(id, &STEPS, reason.as_str(), &fault.advice()).await {
             tracing::error!(error = &error as &dyn StdError, "the batch is not told why");
         }
         tokio::select! {
@@ -48,11 +51,13 @@ impl Steps {
         let told = [Reason::StorageFull, Reason::StorageDenied].map(Reason::as_str);
         match self.objects.trouble() {
             Some(trouble) => {
-                self.store.explain(batch.id, trouble.reason.as_str(), &trouble.advice).await?;
+                self.store
+                    .explain(batch.id, &[State::Running], trouble.reason.as_str(), &trouble.advice)
+                    .await?;
                 Ok(true)
             }
             None if told.contains(&&*batch.reason) => {
-                self.store.explain(batch.id, "", "").await?;
+                self.store.explain(batch.id, &[State::Running], "", "").await?;
                 Ok(true)
             }
             None => Ok(false),

@@ -89,11 +89,8 @@ async fn existing(
     spec: &v1::Batch,
     given: &str,
 ) -> Result<Option<Creation>, Error> {
-    const BY_REQUEST: &str = batches!("WHERE request_id = $1");
-
-    let row = sqlx::query(BY_REQUEST).bind(&batch.request_id).fetch_optional(&mut *tx).await?;
-    let Some(row) = row else { return Ok(None) };
-    let existing = self::batch(&row)?;
+    let Some(request_id) = &batch.request_id else { return Ok(None) };
+    let Some(existing) = by_request(&mut *tx, request_id).await? else { return Ok(None) };
     let same = match batch.retry {
         // Each try of it named another file for its input.
         Some(_) => existing.retry == batch.retry,
@@ -109,6 +106,12 @@ async fn existing(
 
 pub(super) async fn by_id(db: impl Reader<'_>, id: BatchId) -> Result<Option<Batch>, Error> {
     sqlx::query(BY_ID).bind(key(id)).fetch_optional(db).await?.as_ref().map(batch).transpose()
+}
+
+pub(super) async fn by_request(db: impl Reader<'_>, request_id: &str) -> Result<Option<Batch>, Error> {
+    const BY_REQUEST: &str = batches!("WHERE request_id = $1");
+
+    sqlx::query(BY_REQUEST).bind(request_id).fetch_optional(db).await?.as_ref().map(batch).transpose()
 }
 
 pub(super) async fn defaults(db: impl Reader<'_>, id: BatchId) -> Result<String, Error> {
@@ -166,14 +169,26 @@ pub(super) async fn advance(
     Ok(moved)
 }
 
-pub(super) async fn explain(store: &Database, id: BatchId, reason: &str, message: &str) -> Result<(), Error> {
+pub(super) async fn explain(
+    store: &Database,
+    id: BatchId,
+    of: &[State],
+    reason: &str,
+    message: &str,
+) -> Result<(), Error> {
     const EXPLAIN: &str = "
         UPDATE batches SET reason = $2, message = $3, revision = revision + 1
-        WHERE id = $1 AND ended IS NULL AND (reason <> $2 OR message <> $3)";
+        WHERE id = $1 AND ((1 << state) & $4) <> 0 AND ended IS NULL AND (reason <> $2 OR message <> $3)";
 
     // It may repeat what an engine said; text in PostgreSQL holds no NUL.
     let message = message.replace('\0', "\u{fffd}");
-    sqlx::query(EXPLAIN).bind(key(id)).bind(reason).bind(message).execute(&store.write).await?;
+    sqlx::query(EXPLAIN)
+        .bind(key(id))
+        .bind(reason)
+        .bind(message)
+        .bind(mask(of))
+        .execute(&store.write)
+        .await?;
     Ok(())
 }
 

@@ -53,14 +53,24 @@ pub(super) async fn end_overdue(
     let mut ended = Vec::with_capacity(rows.len());
     for row in &rows {
         let id = Cells::of("batches", row).id("id")?;
-        let mut tx = store.begin().await?;
-        hold(&mut tx, Hold::Alone(id)).await?;
-        if let Some(outcome) = expire(&mut tx, id, now).await? {
-            tx.commit().await?;
-            ended.push((id, outcome));
+        match end(store, id, now).await {
+            Ok(outcome) => ended.extend(outcome.map(|outcome| (id, outcome))),
+            Err(error) if error.is_outage() => return Err(error),
+            // It holds up no other; the next round tries again.
+            Err(error) => {
+                tracing::error!(batch = %id, error = &error as &dyn std::error::Error, "it is not ended")
+            }
         }
     }
     Ok(ended)
+}
+
+async fn end(store: &Database, id: BatchId, now: Micros) -> Result<Option<Cancellation>, Error> {
+    let mut tx = store.begin().await?;
+    hold(&mut tx, Hold::Alone(id)).await?;
+    let outcome = expire(&mut tx, id, now).await?;
+    tx.commit().await?;
+    Ok(outcome)
 }
 
 /// None if it is not overdue any more: it was ended in the meantime, by another replica or by its requests.

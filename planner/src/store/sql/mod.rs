@@ -80,12 +80,20 @@ impl Store for Database {
         retention::open_files(self, before, limit).await
     }
 
+    async fn lost_outputs(&self, before: Micros, limit: i64) -> Result<Vec<FileId>, Error> {
+        retention::lost_outputs(self, before, limit).await
+    }
+
     async fn create_batch(&self, batch: &NewBatch) -> Result<Creation, Error> {
         batches::create(self, batch).await
     }
 
     async fn batch(&self, id: BatchId) -> Result<Option<Batch>, Error> {
         batches::by_id(&self.read, id).await
+    }
+
+    async fn batch_of_request(&self, request_id: &str) -> Result<Option<Batch>, Error> {
+        batches::by_request(&self.read, request_id).await
     }
 
     async fn defaults(&self, id: BatchId) -> Result<String, Error> {
@@ -109,8 +117,8 @@ impl Store for Database {
         batches::advance(self, id, from, to, now).await
     }
 
-    async fn explain(&self, id: BatchId, reason: &str, message: &str) -> Result<(), Error> {
-        batches::explain(self, id, reason, message).await
+    async fn explain(&self, id: BatchId, of: &[State], reason: &str, message: &str) -> Result<(), Error> {
+        batches::explain(self, id, of, reason, message).await
     }
 
     async fn reset_plan(&self, id: BatchId, plan: PlanId) -> Result<bool, Error> {

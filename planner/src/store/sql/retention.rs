@@ -1,6 +1,9 @@
 //! What need not be kept any longer.
 
-use caravan_proto::name::{BatchId, FileId};
+use caravan_proto::{
+    name::{BatchId, FileId},
+    v1::file::Purpose,
+};
 use uuid::Uuid;
 
 use super::{
@@ -50,4 +53,17 @@ pub(super) async fn open_files(store: &Database, before: Micros, limit: i64) -> 
 
     let id = |row: &Row| Cells::of("files", row).id("id");
     sqlx::query(OPEN).bind(before).bind(limit).fetch_all(&store.read).await?.iter().map(id).collect()
+}
+
+pub(super) async fn lost_outputs(store: &Database, before: Micros, limit: i64) -> Result<Vec<FileId>, Error> {
+    const LOST: &str = "
+        SELECT f.id FROM files f
+        WHERE f.purpose = $1 AND f.created < $2
+          AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.output_file = f.id)
+          AND NOT EXISTS (SELECT 1 FROM batches b WHERE b.error_file = f.id)
+        ORDER BY f.created LIMIT $3";
+
+    let query = sqlx::query(LOST).bind(Purpose::BatchOutput as i32).bind(before).bind(limit);
+    let id = |row: &Row| Cells::of("files", row).id("id");
+    query.fetch_all(&store.read).await?.iter().map(id).collect()
 }

@@ -218,22 +218,25 @@ pub(in crate::store) async fn a_reason_goes_with_its_state(db: &impl Backend) {
     let store = db.open().await;
     let id = queued(&store, &[1, 1]).await;
     let before = batch(&store, id).await.revision;
-    store.explain(id, "NO_ENGINE", "no engine has it").await.unwrap();
-    store.explain(id, "NO_ENGINE", "no engine has it").await.unwrap();
+    store.explain(id, &OPEN, "NO_ENGINE", "no engine has it").await.unwrap();
+    store.explain(id, &OPEN, "NO_ENGINE", "no engine has it").await.unwrap();
     let explained = batch(&store, id).await;
     assert_eq!((&*explained.reason, &*explained.message), ("NO_ENGINE", "no engine has it"));
     assert_eq!(explained.revision, before + 1, "the same again is no change");
-    store.explain(id, "ENGINE", "an engine said \0").await.unwrap();
+    store.explain(id, &OPEN, "ENGINE", "an engine said \0").await.unwrap();
     assert_eq!(batch(&store, id).await.message, "an engine said \u{fffd}");
     claim(&store, ExecutorId::now()).await.unwrap();
     assert_eq!(batch(&store, id).await.reason, "");
-    store.explain(id, "WAITING", "said a moment too late").await.unwrap();
+    store.explain(id, &OPEN, "WAITING", "said a moment too late").await.unwrap();
     claim(&store, ExecutorId::now()).await.unwrap();
     assert_eq!(batch(&store, id).await.reason, "", "who is given a chunk does not wait");
+    store.pause(id).await.unwrap();
+    store.explain(id, &OPEN, "WAITING", "said a moment too late").await.unwrap();
+    assert_eq!(batch(&store, id).await.reason, "", "who is paused does not wait either");
     store.cancel(id, 9).await.unwrap();
     store.commit(id, &segment(&[(0, &[0]), (1, &[0])]), 9).await.unwrap();
     store.finish(id, &Outputs::default(), 9).await.unwrap();
-    store.explain(id, "LATE", "").await.unwrap();
+    store.explain(id, &OPEN, "LATE", "").await.unwrap();
     assert_eq!(batch(&store, id).await.reason, "", "an ended batch stands still");
 }
 

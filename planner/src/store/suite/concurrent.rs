@@ -78,7 +78,7 @@ impl<S: Store> Worker<S> {
             66..90 => self.commit(batch).await,
             90..94 => drop(store.advance(batch, &[State::Running], State::Paused, now).await.unwrap()),
             94..98 => drop(store.advance(batch, &[State::Paused], State::Running, now).await.unwrap()),
-            98 => store.explain(batch, "WHY", &now.to_string()).await.unwrap(),
+            98 => store.explain(batch, &OPEN, "WHY", &now.to_string()).await.unwrap(),
             _ => drop(store.cancel(batch, now).await.unwrap()),
         }
     }

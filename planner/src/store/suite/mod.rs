@@ -58,7 +58,7 @@ macro_rules! laws {
             fleet: executors_are_remembered, what_a_file_became_is_remembered, the_newest_profile_stays,
                 a_profile_is_of_one_engine_and_gpu, the_latest_answers_weigh_most;
             retention: a_database_has_one_identity, a_batch_is_retired_when_it_was_kept_long_enough,
-                an_input_goes_with_its_last_batch, open_files_are_found_by_age;
+                an_input_goes_with_its_last_batch, open_files_are_found_by_age, outputs_that_no_batch_has_are_found;
             random: any_order_keeps_the_laws;
             concurrent: nobody_waits_for_ever, what_is_exclusive_has_one_holder, time_goes_on;
         }
@@ -79,6 +79,9 @@ pub(super) use laws;
 
 /// A lease's time to live in the tests.
 const TTL: Micros = 1_000;
+
+/// The states that a reason may go with.
+const OPEN: [State; 3] = [State::Queued, State::Running, State::Cancelling];
 
 /// A file that is ready.
 pub(super) async fn input(store: &impl Store) -> FileId {

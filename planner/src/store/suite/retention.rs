@@ -61,3 +61,18 @@ pub(in crate::store) async fn open_files_are_found_by_age(db: &impl Backend) {
     assert_eq!(found, [open[1], open[2]], "oldest first, and not {ready}");
     assert_eq!(store.open_files(99, 1).await.unwrap(), [open[1]]);
 }
+
+pub(in crate::store) async fn outputs_that_no_batch_has_are_found(db: &impl Backend) {
+    let store = db.open().await;
+    let id = queued(&store, &[1]).await;
+    let mut outputs = Vec::new();
+    for created in [10, 20, 30, 40] {
+        let purpose = v1::file::Purpose::BatchOutput;
+        let file = NewFile { created, purpose, ..new_file(FileId::now(), None) };
+        outputs.push(store.open_file(&file).await.unwrap().id);
+    }
+    store.commit(id, &segment(&[(0, &[0])]), 5).await.unwrap();
+    let of_batch = Outputs { output: Some(outputs[0]), error: Some(outputs[1]) };
+    assert!(store.finish(id, &of_batch, 6).await.unwrap());
+    assert_eq!(store.lost_outputs(40, 9).await.unwrap(), [outputs[2]]);
+}

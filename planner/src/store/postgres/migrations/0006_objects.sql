@@ -7,6 +7,9 @@ ALTER TABLE batches
 -- For batches that are not to be kept any longer, and for the question whether an input is still read.
 CREATE INDEX batches_ended ON batches (ended) WHERE ended IS NOT NULL;
 CREATE INDEX batches_of_input ON batches (input);
+-- For outputs that no batch has.
+CREATE INDEX batches_output ON batches (output_file) WHERE output_file IS NOT NULL;
+CREATE INDEX batches_error ON batches (error_file) WHERE error_file IS NOT NULL;
 -- For uploads that were given up.
 CREATE INDEX files_open ON files (created) WHERE ready = 0;
 
