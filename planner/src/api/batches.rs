@@ -314,8 +314,9 @@ pub(super) fn parse(name: &str) -> Result<BatchId, Status> {
 
 /// The idempotency key, if there is one.
 pub(super) fn check_request_id(request_id: String) -> Result<Option<String>, Status> {
-    if request_id.len() > 128 {
-        return Err(Reason::InvalidArgument.field("request_id", "request_id must have at most 128 bytes"));
+    if request_id.len() > 128 || request_id.contains(char::is_control) {
+        let message = "request_id must have at most 128 bytes, none a control character";
+        return Err(Reason::InvalidArgument.field("request_id", message));
     }
     Ok(Some(request_id).filter(|id| !id.is_empty()))
 }

@@ -50,8 +50,8 @@ pub(super) fn check_fields(mut spec: v1::Batch) -> Result<v1::Batch, Status> {
     if let Err(error) = defaults(&spec) {
         return wrong("defaults", error.to_string());
     }
-    if spec.model.len() > 256 {
-        return wrong("model", "model must have at most 256 bytes".into());
+    if spec.model.len() > 256 || spec.model.contains(char::is_control) {
+        return wrong("model", "model must have at most 256 bytes, none a control character".into());
     }
     if spec.metadata.len() > MAX_LABELS
         || spec.metadata.iter().any(|(k, v)| k.len() > MAX_LABEL_KEY || v.len() > MAX_LABEL_VALUE)

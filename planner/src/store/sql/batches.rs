@@ -169,6 +169,8 @@ pub(super) async fn explain(store: &Database, id: BatchId, reason: &str, message
         UPDATE batches SET reason = $2, message = $3, revision = revision + 1
         WHERE id = $1 AND ended IS NULL AND (reason <> $2 OR message <> $3)";
 
+    // It may repeat what an engine said; text in PostgreSQL holds no NUL.
+    let message = message.replace('\0', "\u{fffd}");
     sqlx::query(EXPLAIN).bind(key(id)).bind(reason).bind(message).execute(&store.write).await?;
     Ok(())
 }
