@@ -30,7 +30,8 @@ pub struct Options {
     /// Longest time of one HTTP request, in seconds.
     pub http_timeout_seconds: u64,
     /// A watch or a stream of results whose planner is lost goes on with another one, which is looked for
-    /// for so many seconds; then the client is told to resume it.
+    /// for so many seconds; then the client is told to resume it. Default 60: a database that restarts is waited
+    /// for.
     pub resume_seconds: u64,
     /// Whether calls to the planner are compressed.
     pub compression: Compression,
@@ -70,8 +71,7 @@ impl Default for Options {
             drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
             // As long as the usual proxies wait for an answer's head is 60 s: be there first.
             http_timeout_seconds: 30,
-            // A planner that is started again is there within some seconds.
-            resume_seconds: 15,
+            resume_seconds: 60,
             compression: Compression::default(),
             server: serve::Options::default(),
             client: client::Options::default(),

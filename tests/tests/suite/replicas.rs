@@ -16,7 +16,7 @@ use caravan_proto::v1::{
 };
 use caravan_simulated_engine::{Options, Running, SimulatedEngine};
 use caravan_tests::{Api, Caravan, Fleet, Input, reason, until};
-use tokio::task::JoinHandle;
+use tokio::try_join;
 
 const SLOTS: usize = 4;
 const MODEL: &str = caravan_tests::MODEL;
@@ -75,42 +75,38 @@ impl Arrivals {
 }
 
 /// Reads all results to the last; each must come once.
-fn results(api: Api, name: String) -> JoinHandle<anyhow::Result<(HashSet<String>, Arrivals)>> {
-    tokio::spawn(async move {
-        let request = StreamResultsRequest { name, follow: true, ..Default::default() };
-        let mut stream = api.results(request).await?;
-        let (mut seen, mut arrivals) = (HashSet::new(), Arrivals::default());
-        while let Some(message) = stream.message().await? {
-            arrivals.note();
-            for result in message.results {
-                let id = result.custom_id;
-                ensure!(seen.insert(id.clone()), "the result of {id} came twice");
-            }
-            if message.r#final {
-                return Ok((seen, arrivals));
-            }
+async fn results(api: &Api, batch: &str) -> anyhow::Result<(HashSet<String>, Arrivals)> {
+    let request = StreamResultsRequest { name: batch.to_owned(), follow: true, ..Default::default() };
+    let mut stream = api.results(request).await?;
+    let (mut seen, mut arrivals) = (HashSet::new(), Arrivals::default());
+    while let Some(message) = stream.message().await? {
+        arrivals.note();
+        for result in message.results {
+            let id = result.custom_id;
+            ensure!(seen.insert(id.clone()), "the result of {id} came twice");
         }
-        anyhow::bail!("the stream ended without its last message, after {} results", seen.len())
-    })
+        if message.r#final {
+            return Ok((seen, arrivals));
+        }
+    }
+    anyhow::bail!("the stream ended without its last message, after {} results", seen.len())
 }
 
 /// Watches to the last message; counts must never go back.
-fn watch(api: Api, name: String) -> JoinHandle<anyhow::Result<Arrivals>> {
-    tokio::spawn(async move {
-        let mut stream = api.watch(&name, "").await?;
-        let (mut arrivals, mut succeeded) = (Arrivals::default(), 0);
-        while let Some(message) = stream.message().await? {
-            arrivals.note();
-            if let Some(now) = told(&message) {
-                ensure!(now >= succeeded, "{succeeded} had succeeded, and then {now}");
-                succeeded = now;
-            }
-            if message.r#final {
-                return Ok(arrivals);
-            }
+async fn watch(api: &Api, batch: &str) -> anyhow::Result<Arrivals> {
+    let mut stream = api.watch(batch, "").await?;
+    let (mut arrivals, mut succeeded) = (Arrivals::default(), 0);
+    while let Some(message) = stream.message().await? {
+        arrivals.note();
+        if let Some(now) = told(&message) {
+            ensure!(now >= succeeded, "{succeeded} had succeeded, and then {now}");
+            succeeded = now;
         }
-        anyhow::bail!("the watch ended without its last message")
-    })
+        if message.r#final {
+            return Ok(arrivals);
+        }
+    }
+    anyhow::bail!("the watch ended without its last message")
 }
 
 /// How many requests have succeeded, if the message says so.
@@ -133,20 +129,21 @@ async fn streams_go_on_when_their_planner_dies() -> anyhow::Result<()> {
     let (api, input) = (fleet.api()?, Input::chats(REQUESTS, "a system prompt"));
     api.serves_on(MODEL, 2).await?;
     let batch = api.create(&input, chunks_of(50)).await?.name;
-    let (watched, read) = (watch(api.clone(), batch.clone()), results(api.clone(), batch.clone()));
-    api.when(&batch, "is under way", has(300)).await?;
-    let killed = Instant::now();
-    // The planner that the first gateway begins at, and so the one that both streams have.
-    fleet.kill_planner().await?;
-    api.when(&batch, "goes on", has(900)).await?;
-    fleet.start_planner().await?;
+    let faults = async {
+        api.when(&batch, "is under way", has(300)).await?;
+        let killed = Instant::now();
+        // The planner that the first gateway begins at, and so the one that both streams have.
+        fleet.kill_planner().await?;
+        api.when(&batch, "goes on", has(900)).await?;
+        fleet.start_planner().await?;
+        Ok(killed)
+    };
+    let (killed, watched, (seen, results)) = try_join!(faults, watch(&api, &batch), results(&api, &batch))?;
 
     let ended = api.ended(&batch).await?;
     let audit = api.audit(&input, &ended).await?;
     ensure!(audit.answered == REQUESTS, "{:?}", audit.failed);
-    let (seen, results) = read.await??;
     ensure!(seen.len() == REQUESTS, "{} results were streamed", seen.len());
-    let watched = watched.await??;
     let resumed = [watched.behind(killed), results.behind(killed)].map(Option::unwrap_or_default);
     println!(
         "kill -9 of a planner: the watch went on after {:?}, the results after {:?}; longest silences {:?}, {:?}",
@@ -168,7 +165,7 @@ async fn a_command_goes_on_when_its_gateway_dies() -> anyhow::Result<()> {
     let mut fleet = Fleet::replicated(&config()).await?;
     let _executor = fleet.executor("first", &engine.url(), SLOTS).await?;
     let (api, input) =
-        (Api::new(&fleet.gateways().last().context("no gateway")?.to_owned())?, Input::chats(REQUESTS, "s"));
+        (Api::new(fleet.gateways().last().context("no gateway")?)?, Input::chats(REQUESTS, "s"));
     let batch = api.create(&input, chunks_of(50)).await?.name;
     let servers = fleet.gateways().collect::<Vec<_>>().join(",");
     let reading = Caravan::new(&servers).command(&["results", &batch, "--follow"])?.spawn()?;
@@ -184,22 +181,22 @@ async fn a_command_goes_on_when_its_gateway_dies() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_dead_executor_s_requests_run_elsewhere() -> anyhow::Result<()> {
-    // A chunk a lane, so that the other executor has nothing to do before.
-    const REQUESTS: usize = 160;
-    let (one, other) = (engine(50)?, engine(50)?);
+    const REQUESTS: usize = 24;
+    let (one, other) = (engine(1_000)?, engine(10)?);
     let fleet = Fleet::replicated(&config()).await?;
     let urls = fleet.planner_urls();
     let at = |engine: &Running| format!("{{kind = 'ollama', url = '{}', slots = {SLOTS}}}", engine.url());
     let mut first = fleet.executor_at("first", &at(&one), &urls[..1]).await?;
     let (api, input) = (fleet.api()?, Input::chats(REQUESTS, "a system prompt"));
     api.serves(MODEL).await?;
-    let batch = api.create(&input, chunks_of(40)).await?.name;
-    let whole = |batch: &Batch| batch.chunks.is_some_and(|chunks| chunks.running == 4 && chunks.total == 4);
+    let batch = api.create(&input, chunks_of(2)).await?.name;
+    let whole = |batch: &Batch| {
+        batch.chunks.is_some_and(|chunks| chunks.total > 0 && chunks.running + chunks.done == chunks.total)
+    };
     api.when(&batch, "is leased as a whole", whole).await?;
-    // It is connected to the other planner.
+    // It is connected to the other planner, and has nothing to do.
     let _second = fleet.executor_at("second", &at(&other), &urls[1..]).await?;
     api.serves_on(MODEL, 2).await?;
-    api.when(&batch, "is under way", has(30)).await?;
     first.kill().await?;
     let killed = Instant::now();
     let asked = one.stats().requests;
@@ -235,7 +232,7 @@ async fn executors_of_every_planner_stop_what_is_cancelled() -> anyhow::Result<(
         let at = format!("{{kind = 'ollama', url = '{}', slots = {SLOTS}}}", engine.url());
         executors.push(fleet.executor_at(&format!("host-{index}"), &at, &urls[index..=index]).await?);
     }
-    let api = Api::new(&fleet.gateways().last().context("no gateway")?.to_owned())?;
+    let api = Api::new(fleet.gateways().last().context("no gateway")?)?;
     api.serves_on(MODEL, 2).await?;
     let batch = api.create(&Input::chats(4_000, "s"), chunks_of(100)).await?.name;
     api.when(&batch, "runs everywhere", |batch| batch.chunks.is_some_and(|chunks| chunks.running >= 8))
@@ -263,26 +260,27 @@ async fn an_outage_of_the_database_is_waited_for() -> anyhow::Result<()> {
     let outage = Duration::from_millis(millis("CARAVAN_OUTAGE_MS", 4_500));
     let engine = engine(8)?;
     let fleet = Fleet::replicated(&config()).await?;
-    let executor = fleet.executor("first", &engine.url(), SLOTS).await?;
+    let _executor = fleet.executor("first", &engine.url(), SLOTS).await?;
     let (api, input) = (fleet.api()?, Input::chats(REQUESTS, "s"));
     let batch = api.create(&input, chunks_of(50)).await?.name;
-    let (watched, read) = (watch(api.clone(), batch.clone()), results(api.clone(), batch.clone()));
-    api.when(&batch, "is under way", has(200)).await?;
-    let database = fleet.database().context("no database")?;
-    database.shut()?;
-    let begun = Instant::now();
-    let refused = api.get(&batch).await.err().context("it was read without a database")?;
-    ensure!(reason(&refused) == "UNAVAILABLE", "{refused}");
-    let told_after = begun.elapsed();
-    tokio::time::sleep(outage.saturating_sub(begun.elapsed())).await;
-    database.open()?;
-    let over = Instant::now();
+    let faults = async {
+        api.when(&batch, "is under way", has(200)).await?;
+        let database = fleet.database().context("no database")?;
+        database.shut()?;
+        let begun = Instant::now();
+        let refused = api.get(&batch).await.err().context("it was read without a database")?;
+        ensure!(reason(&refused) == "UNAVAILABLE", "{refused}");
+        let told_after = begun.elapsed();
+        tokio::time::sleep(outage.saturating_sub(told_after)).await;
+        database.open()?;
+        Ok((told_after, Instant::now()))
+    };
+    let ((told_after, over), watched, (seen, results)) =
+        try_join!(faults, watch(&api, &batch), results(&api, &batch))?;
     let ended = api.ended(&batch).await?;
     let audit = api.audit(&input, &ended).await?;
     ensure!(audit.answered == REQUESTS, "{:?}", audit.failed);
-    let (seen, results) = read.await??;
     ensure!(seen.len() == REQUESTS, "{} results were streamed", seen.len());
-    let watched = watched.await??;
     println!(
         "an outage of {outage:?}: a read was refused after {told_after:?}; behind it the watch went on after {:?}, the \
          results after {:?}",
@@ -291,6 +289,5 @@ async fn an_outage_of_the_database_is_waited_for() -> anyhow::Result<()> {
     );
     let repeated = repeated(&[&engine], REQUESTS)?;
     ensure!(repeated == 0, "{repeated} requests were run again: leases outlast an outage");
-    ensure!(!executor.log().contains("not connected"), "the executor was lost");
     Ok(())
 }

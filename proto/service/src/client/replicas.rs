@@ -3,10 +3,15 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http_body_util::{BodyExt as _, Full};
-use tokio::{sync::watch, task::JoinSet, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tonic::{Code, Status, TimeoutExpired, body::Body};
 use tower::{Service, ServiceExt as _};
 use url::Url;
@@ -17,6 +22,9 @@ use super::{
     endpoint,
     replica::{Replica, State, Watcher},
 };
+
+/// Replicas of one database hear at different moments that it is away.
+const SETTLE: Duration = Duration::from_secs(2);
 
 type Request = http::Request<Body>;
 type Response = http::Response<Body>;
@@ -36,7 +44,7 @@ struct Inner {
     replicas: Vec<Replica>,
     changes: watch::Sender<()>,
     /// How long the first word of a server is waited for.
-    first_word: std::time::Duration,
+    first_word: Duration,
     _watchers: JoinSet<()>,
 }
 
@@ -106,12 +114,19 @@ impl Replicas {
         let _always = changes.changed().await;
     }
 
-    /// Waits until `replica` is to be left: it does not serve, and another one does.
+    /// Waits until `replica` is to be left: it does not serve, and another one does, and so it stays for a moment.
     pub async fn better_than(&self, replica: &Replica) {
         let mut changes = self.inner.changes.subscribe();
-        while replica.state() == State::Serving || self.state() != State::Serving {
-            if changes.changed().await.is_err() {
-                std::future::pending::<()>().await;
+        let is_better = || replica.state() != State::Serving && self.state() == State::Serving;
+        loop {
+            while !is_better() {
+                if changes.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+            sleep(SETTLE).await;
+            if is_better() {
+                return;
             }
         }
     }
