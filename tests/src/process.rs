@@ -1,7 +1,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
 };
 
 use anyhow::{Context as _, bail};
@@ -23,6 +23,7 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    is_shown: bool,
 }
 
 /// The path of one of the workspace's programs: beside the test that runs.
@@ -79,7 +80,22 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {program}"))?;
-        Ok(Self { name: name.to_owned(), child, log })
+        Ok(Self { name: name.to_owned(), child, log, is_shown: true })
+    }
+
+    /// Its log is not printed when it is dropped: whoever has its directory has it.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.is_shown = false;
+        self
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// Waits until the process has written its ready file, and gives what it says.
@@ -138,6 +154,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if !self.is_shown {
+            return;
+        }
         println!("=== log of {}\n{}", self.name, self.log());
     }
 }
