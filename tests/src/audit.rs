@@ -152,3 +152,55 @@ fn code(record: &Value) -> anyhow::Result<String> {
     ensure!(status != 200, "an answer among the errors");
     Ok(status.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn answer(number: usize) -> String {
+        let question = format!("marker=r{number} what is {number}?");
+        json!({
+            "id": format!("id{number}"), "custom_id": format!("r{number}"), "error": null,
+            "response": {"status_code": 200, "request_id": "q", "body": {
+                "choices": [{"message": {"content": answer_for(&question)}}],
+                "usage": {"prompt_tokens": 5, "completion_tokens": 2},
+            }},
+        })
+        .to_string()
+    }
+
+    /// What the audit says of an output of these lines for three requests.
+    fn said(lines: &[String]) -> String {
+        let output = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        let audited = audit(&Input::chats(3, "s"), output.as_bytes(), b"");
+        audited.map_or_else(|error| format!("{error:#}"), |audit| format!("{} answered", audit.answered))
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_found() {
+        let [one, two, three] = [answer(0), answer(1), answer(2)];
+        let other = two.replace("id1", "id0");
+        for (lines, expected) in [
+            (vec![one.clone(), two.clone(), three.clone()], "3 answered"),
+            (vec![one.clone(), three.clone()], "1 lines lost"),
+            (vec![one.clone(), two.clone(), two.clone(), three.clone()], "line 2 twice"),
+            (vec![two.clone(), one.clone(), three.clone()], "line 1 behind 2"),
+            (vec![one.clone(), two[..two.len() / 2].to_owned(), three.clone()], "torn"),
+            (vec![one.clone(), other, three.clone()], "the id of another line"),
+            (vec![one.clone(), two.replace("request_id", "x"), three.clone()], "no status"),
+            (vec![one, two.replace("answer-", "answer+"), three], "the answer to another question"),
+        ] {
+            assert!(said(&lines).contains(expected), "{}", said(&lines));
+        }
+    }
+
+    #[test]
+    fn the_sum_of_tokens_is_held_against_the_batch() {
+        let output = [0, 1, 2].map(|number| answer(number) + "\n").concat();
+        let audit = audit(&Input::chats(3, "s"), output.as_bytes(), b"").unwrap();
+        audit.used_as(&json!({"usage": {"prompt_tokens": 15, "completion_tokens": 6}})).unwrap();
+        audit.used_as(&json!({"usage": {"prompt_tokens": 15, "completion_tokens": 7}})).unwrap_err();
+    }
+}

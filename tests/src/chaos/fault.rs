@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 
-use super::{link::Weather, options::Options};
+use super::{link::Weather, options::Options, order::CHUNK};
 
 /// A process, by its role and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,17 +172,21 @@ impl Fault {
         }
     }
 
-    /// Answers that it may make engines give again, at most, where an engine has `slots` and an executor
-    /// may hold `held` requests. What was sent or not acked dies with an executor; one that is cut off
-    /// goes on with what it holds while others have got that too.
-    pub(super) fn repeats(&self, slots: usize, held: usize) -> usize {
+    /// Answers that it may make engines give again, at most. What `lanes` had sent and what was not acked
+    /// within `a_tick` of a lane dies with an executor; one that is cut off goes on with two chunks a lane
+    /// while others have got them too. An engine's answers that are on their way are asked for again. A planner
+    /// or a gateway repeats nothing.
+    pub(super) fn repeats(&self, lanes: usize, a_tick: usize) -> usize {
         match self.what {
-            What::Process(Seat::Executor(_) | Seat::Planner(_), _)
-            | What::Wire(Wire::ExecutorPlanner(..), _) => held,
-            What::Process(Seat::Engine(_), _) | What::Wire(Wire::ExecutorEngine(_), _) | What::Engine(..) => {
-                2 * slots
+            What::Process(Seat::Executor(_), Deed::Kill) => lanes * (1 + a_tick),
+            What::Process(Seat::Executor(_), Deed::Stop) | What::Wire(Wire::ExecutorPlanner(..), _) => {
+                lanes * (2 * CHUNK + a_tick)
             }
-            What::Process(Seat::Gateway(_), _)
+            What::Process(Seat::Executor(_), Deed::Drain)
+            | What::Process(Seat::Engine(_), _)
+            | What::Wire(Wire::ExecutorEngine(_), _)
+            | What::Engine(..) => lanes,
+            What::Process(Seat::Gateway(_) | Seat::Planner(_), _)
             | What::Wire(Wire::ClientGateway(_) | Wire::GatewayPlanner(..), _) => 0,
         }
     }

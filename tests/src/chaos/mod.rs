@@ -34,7 +34,7 @@ use cluster::Cluster;
 use fault::{Fault, schedule};
 use load::{Load, Progress};
 use options::SLOTS;
-use order::{CHUNK, Order, orders};
+use order::{Order, orders};
 
 /// The next fault comes at the latest so long after the one before, while there is work.
 const APART: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ async fn attempt(options: &Options, directory: &Path, report: &mut Report) -> an
         report.failed += audit.failed.len();
     }
     report.repeated = repeated(&cluster, options, &orders)?;
-    report.repeats_allowed = report.struck.iter().map(|fault| fault.repeats(SLOTS, held(options))).sum();
+    report.repeats_allowed = repeats(options, &report.struck);
     let (repeated, allowed) = (report.repeated, report.repeats_allowed);
     ensure!(repeated <= allowed, "{repeated} answers were given again, where the faults allow {allowed}");
     cluster.stop().await
@@ -135,12 +135,12 @@ async fn stalls(options: &Options, progress: &Progress) -> anyhow::Result<()> {
     bail!("stuck: nothing became final for {:?}, by batch: {:?}", options.patience(), done.borrow())
 }
 
-/// Requests that one executor may have been given: of each lane the chunk that runs and the one that was
-/// fetched, and what a tick of its planner has not acked.
-fn held(options: &Options) -> usize {
+/// Answers that the faults may have made engines give again, at most.
+fn repeats(options: &Options, struck: &[Fault]) -> usize {
     let lanes = options.engines.div_ceil(options.executors) * SLOTS;
+    // A planner commits once a second.
     let a_tick = usize::try_from(1_000 / options.answer_ms.max(1)).unwrap_or(1) + 1;
-    lanes * (2 * CHUNK + a_tick)
+    struck.iter().map(|fault| fault.repeats(lanes, a_tick)).sum()
 }
 
 /// Answers beyond the first to each request, as the engines have written them down.
