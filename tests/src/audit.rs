@@ -185,7 +185,7 @@ mod tests {
         for (lines, expected) in [
             (vec![one.clone(), two.clone(), three.clone()], "3 answered"),
             (vec![one.clone(), three.clone()], "1 lines lost"),
-            (vec![one.clone(), two.clone(), two.clone(), three.clone()], "line 2 twice"),
+            (vec![one.clone(), two.clone(), two.replace("id1", "id9"), three.clone()], "line 2 twice"),
             (vec![two.clone(), one.clone(), three.clone()], "line 1 behind 2"),
             (vec![one.clone(), two[..two.len() / 2].to_owned(), three.clone()], "torn"),
             (vec![one.clone(), other, three.clone()], "the id of another line"),
