@@ -2,11 +2,10 @@
 
 use caravan_proto::name::BatchId;
 use serde_json::json;
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Sqlite,
-    cells::{Cells, blob},
+    Connection, Database, Row,
+    sql::cells::{Cells, key},
 };
 use crate::store::{Claim, Error, Offer, Pin, Wanted};
 
@@ -28,9 +27,9 @@ pub(super) const NEXT_OF_SHARE: &str = statement!(
     "
     SELECT c.batch, c.number
     FROM chunks c
-    CROSS JOIN batches b ON b.id = c.batch AND b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= ?6
-    CROSS JOIN json_each(?1) w ON w.value ->> 0 = c.model AND (w.value ->> 1 = 0 OR w.value ->> 1 >= c.context)
-    WHERE c.state = 0 AND c.batch = ?3 AND c.plan_group = ?4 AND c.share = ?5 AND (c.kinds & ?2) <> 0 AND"
+    CROSS JOIN batches b ON b.id = c.batch AND b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= $6
+    CROSS JOIN json_each($1) w ON w.value ->> 0 = c.model AND (w.value ->> 1 = 0 OR w.value ->> 1 >= c.context)
+    WHERE c.state = 0 AND c.batch = $3 AND c.plan_group = $4 AND c.share = $5 AND (c.kinds & $2) <> 0 AND"
     {pinned}
     "ORDER BY c.number LIMIT 1"
 );
@@ -41,13 +40,13 @@ pub(super) const HEAD_OF_SHARE: &str = statement!(
     "
     SELECT c.batch, c.number
     FROM batches b INDEXED BY batches_claimable
-    CROSS JOIN json_each(?1) w
+    CROSS JOIN json_each($1) w
     CROSS JOIN chunks c ON c.rowid = (
         SELECT q.rowid FROM chunks q INDEXED BY chunks_heads
         WHERE q.state = 0 AND q.share_head = 1 AND q.batch = b.id AND q.model = w.value ->> 0
-          AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
+          AND (q.kinds & $2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
         ORDER BY q.number LIMIT 1)
-    WHERE b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= ?3 AND"
+    WHERE b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= $3 AND"
     {pinned}
     "ORDER BY b.priority DESC, b.id, c.number LIMIT 1"
 );
@@ -57,13 +56,13 @@ pub(super) const HIGHEST_PRIORITY: &str = statement!(
     "
     SELECT b.priority
     FROM batches b INDEXED BY batches_claimable
-    CROSS JOIN json_each(?1) w
+    CROSS JOIN json_each($1) w
     WHERE b.state IN (3, 4) AND b.provisional = 0 AND"
     {pinned}
     "AND EXISTS (
         SELECT 1 FROM chunks q INDEXED BY chunks_queued
         WHERE q.state = 0 AND q.batch = b.id AND q.model = w.value ->> 0
-          AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context))
+          AND (q.kinds & $2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context))
     ORDER BY b.priority DESC, b.id LIMIT 1"
 );
 
@@ -73,21 +72,21 @@ pub(super) const LAST_OF_ANY: &str = statement!(
     "
     SELECT c.batch, c.number
     FROM batches b INDEXED BY batches_claimable
-    CROSS JOIN json_each(?1) w
+    CROSS JOIN json_each($1) w
     CROSS JOIN chunks c ON c.rowid = (
         SELECT q.rowid FROM chunks q INDEXED BY chunks_queued
         WHERE q.state = 0 AND q.batch = b.id AND q.model = w.value ->> 0
-          AND (q.kinds & ?2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
+          AND (q.kinds & $2) <> 0 AND (w.value ->> 1 = 0 OR w.value ->> 1 >= q.context)
           AND (q.stealable = 1 OR NOT EXISTS (
               SELECT 1 FROM leases l JOIN chunks o ON o.batch = l.batch AND o.number = l.chunk
               WHERE l.batch = q.batch AND l.expired = 0 AND o.plan_group = q.plan_group AND o.share = q.share))
         ORDER BY q.number DESC LIMIT 1)
-    WHERE b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= ?3 AND"
+    WHERE b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= $3 AND"
     {pinned}
     "ORDER BY b.priority DESC, b.id, c.number DESC LIMIT 1"
 );
 
-pub(super) async fn claim(store: &Sqlite, wanted: &Wanted) -> Result<Option<Claim>, Error> {
+pub(super) async fn claim(store: &Database, wanted: &Wanted) -> Result<Option<Claim>, Error> {
     let mut tx = store.begin().await?;
     let Some((batch, chunk)) = pick(&mut tx, wanted).await? else { return Ok(None) };
     let Some(claim) = take(&mut tx, wanted, batch, chunk).await? else { return Ok(None) };
@@ -98,7 +97,7 @@ pub(super) async fn claim(store: &Sqlite, wanted: &Wanted) -> Result<Option<Clai
     Ok(Some(claim))
 }
 
-async fn pick(tx: &mut SqliteConnection, wanted: &Wanted) -> Result<Option<(BatchId, i32)>, Error> {
+async fn pick(tx: &mut Connection, wanted: &Wanted) -> Result<Option<(BatchId, i32)>, Error> {
     let offer = |offer: &Offer| json!([offer.model, offer.context, offer.digest, offer.pins]);
     let models = serde_json::Value::from_iter(wanted.models.iter().map(offer)).to_string();
     let highest = sqlx::query(HIGHEST_PRIORITY).bind(&models).bind(wanted.kind);
@@ -114,7 +113,7 @@ async fn pick(tx: &mut SqliteConnection, wanted: &Wanted) -> Result<Option<(Batc
 
 /// The best chunk of a batch with at least this priority.
 async fn best(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     wanted: &Wanted,
     models: &str,
     priority: i64,
@@ -123,7 +122,7 @@ async fn best(
         let next = sqlx::query(NEXT_OF_SHARE)
             .bind(models)
             .bind(wanted.kind)
-            .bind(blob(warm.batch))
+            .bind(key(warm.batch))
             .bind(warm.group)
             .bind(warm.share)
             .bind(priority);
@@ -140,26 +139,26 @@ async fn best(
     Ok(None)
 }
 
-fn place(row: &SqliteRow) -> Result<(BatchId, i32), Error> {
+fn place(row: &Row) -> Result<(BatchId, i32), Error> {
     let cells = Cells::of("chunks", row);
     Ok((cells.id("batch")?, cells.get("number")?))
 }
 
 /// The states are said again: a claim must never rest on what was read before.
 async fn take(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     wanted: &Wanted,
     batch: BatchId,
     chunk: i32,
 ) -> Result<Option<Claim>, Error> {
     const TAKE: &str = "
         UPDATE chunks SET state = 1, epoch = epoch + 1
-        WHERE batch = ?1 AND number = ?2 AND state = 0
-          AND EXISTS (SELECT 1 FROM batches WHERE id = ?1 AND state IN (3, 4) AND provisional = 0)
+        WHERE batch = $1 AND number = $2 AND state = 0
+          AND EXISTS (SELECT 1 FROM batches WHERE id = $1 AND state IN (3, 4) AND provisional = 0)
         RETURNING plan_group, share, model, epoch, size, done";
 
-    let row = sqlx::query(TAKE).bind(blob(batch)).bind(chunk).fetch_optional(tx).await?;
-    let claim = |row: SqliteRow| {
+    let row = sqlx::query(TAKE).bind(key(batch)).bind(chunk).fetch_optional(tx).await?;
+    let claim = |row: Row| {
         let cells = Cells::of("chunks", &row);
         let model: String = cells.get("model")?;
         let offer = wanted.models.iter().find(|offer| offer.model == model);
@@ -180,48 +179,48 @@ async fn take(
 
 /// The first lease of a model holds the batch to its engine's digest; true if this is it. None if the
 /// batch is held to another: then the claim must not stand.
-async fn pin(tx: &mut SqliteConnection, claim: &Claim) -> Result<Option<bool>, Error> {
-    const PIN: &str = "INSERT INTO pins (batch, model, digest) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-    const PINNED: &str = "SELECT digest = ?3 FROM pins WHERE batch = ?1 AND model = ?2";
+async fn pin(tx: &mut Connection, claim: &Claim) -> Result<Option<bool>, Error> {
+    const PIN: &str = "INSERT INTO pins (batch, model, digest) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    const PINNED: &str = "SELECT digest = $3 FROM pins WHERE batch = $1 AND model = $2";
 
-    let pin = sqlx::query(PIN).bind(blob(claim.batch)).bind(&claim.model).bind(&claim.digest);
+    let pin = sqlx::query(PIN).bind(key(claim.batch)).bind(&claim.model).bind(&claim.digest);
     if pin.execute(&mut *tx).await?.rows_affected() == 1 {
         return Ok(Some(true));
     }
-    let pinned = sqlx::query_scalar(PINNED).bind(blob(claim.batch)).bind(&claim.model).bind(&claim.digest);
+    let pinned = sqlx::query_scalar(PINNED).bind(key(claim.batch)).bind(&claim.model).bind(&claim.digest);
     let same: bool = pinned.fetch_one(tx).await?;
     Ok(same.then_some(false))
 }
 
-pub(super) async fn waiting_pins(store: &Sqlite, id: BatchId) -> Result<Vec<Pin>, Error> {
+pub(super) async fn waiting_pins(store: &Database, id: BatchId) -> Result<Vec<Pin>, Error> {
     const WAITING: &str = "
         SELECT p.model, p.digest FROM pins p
-        WHERE p.batch = ?1 AND EXISTS (
+        WHERE p.batch = $1 AND EXISTS (
             SELECT 1 FROM chunks q INDEXED BY chunks_queued
             WHERE q.state = 0 AND q.batch = p.batch AND q.model = p.model)
         ORDER BY p.model";
 
-    let pin = |row: &SqliteRow| {
+    let pin = |row: &Row| {
         let cells = Cells::of("pins", row);
         Ok(Pin { model: cells.get("model")?, digest: cells.get("digest")? })
     };
-    sqlx::query(WAITING).bind(blob(id)).fetch_all(&store.read).await?.iter().map(pin).collect()
+    sqlx::query(WAITING).bind(key(id)).fetch_all(&store.read).await?.iter().map(pin).collect()
 }
 
 /// From now on an expired lease of the chunk cannot be revived.
-async fn lease(tx: &mut SqliteConnection, wanted: &Wanted, claim: &Claim) -> Result<(), Error> {
-    const FORGET: &str = "DELETE FROM leases WHERE batch = ?1 AND chunk = ?2 AND expired = 1";
+async fn lease(tx: &mut Connection, wanted: &Wanted, claim: &Claim) -> Result<(), Error> {
+    const FORGET: &str = "DELETE FROM leases WHERE batch = $1 AND chunk = $2 AND expired = 1";
     const LEASE: &str = "
         INSERT INTO leases (id, batch, chunk, epoch, executor, engine, lane, deadline)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
-    sqlx::query(FORGET).bind(blob(claim.batch)).bind(claim.chunk).execute(&mut *tx).await?;
+    sqlx::query(FORGET).bind(key(claim.batch)).bind(claim.chunk).execute(&mut *tx).await?;
     sqlx::query(LEASE)
-        .bind(blob(wanted.lease))
-        .bind(blob(claim.batch))
+        .bind(key(wanted.lease))
+        .bind(key(claim.batch))
         .bind(claim.chunk)
         .bind(claim.epoch)
-        .bind(blob(wanted.executor))
+        .bind(key(wanted.executor))
         .bind(&wanted.engine)
         .bind(wanted.lane)
         .bind(wanted.deadline)
@@ -232,13 +231,13 @@ async fn lease(tx: &mut SqliteConnection, wanted: &Wanted, claim: &Claim) -> Res
 
 /// The batch's row is touched by the first lease of a model, and to take back what was said of its
 /// waiting; so claims of a running batch do not meet there.
-async fn run(tx: &mut SqliteConnection, wanted: &Wanted, batch: BatchId, pinned: bool) -> Result<(), Error> {
+async fn run(tx: &mut Connection, wanted: &Wanted, batch: BatchId, pinned: bool) -> Result<(), Error> {
     const RUN: &str = "
         UPDATE batches SET
-            state = 4 /* running */, started = COALESCE(started, ?2), provisional = 0, reason = '', message = '',
+            state = 4 /* running */, started = COALESCE(started, $2), provisional = 0, reason = '', message = '',
             revision = revision + 1
-        WHERE id = ?1 AND (state = 3 /* queued */ OR started IS NULL OR reason <> '' OR message <> '' OR ?3)";
+        WHERE id = $1 AND (state = 3 /* queued */ OR started IS NULL OR reason <> '' OR message <> '' OR $3)";
 
-    sqlx::query(RUN).bind(blob(batch)).bind(wanted.now).bind(pinned).execute(tx).await?;
+    sqlx::query(RUN).bind(key(batch)).bind(wanted.now).bind(pinned).execute(tx).await?;
     Ok(())
 }

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
+use caravan_proto::name::FileId;
 use sqlx::{AssertSqlSafe, Row as _};
 use tempfile::TempDir;
 
 use super::{claim, *};
-use crate::store::suite::{self, Backend};
+use crate::store::{
+    NewFile, Store as _,
+    suite::{self, Backend},
+};
 
 suite::laws!(Database);
 

@@ -2,11 +2,13 @@
 
 use caravan_proto::name::{BatchId, SegmentId};
 use prost::Message as _;
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Sqlite,
-    cells::{Cells, blob},
+    super::{
+        Connection, Database, Row, numbers,
+        statements::{SEGMENTS_AT, UNCOMPACTED},
+    },
+    cells::{Cells, key},
     messages::{Numbers, Pieces},
 };
 use crate::store::{Chunk, Compacted, Error, Piece, Segment};
@@ -20,14 +22,14 @@ pub(super) struct Registration {
     pub(super) pieces: Vec<Piece>,
 }
 
-pub(super) async fn register(tx: &mut SqliteConnection, segment: Registration) -> Result<(), Error> {
+pub(super) async fn register(tx: &mut Connection, segment: Registration) -> Result<(), Error> {
     const REGISTER: &str = "
-        INSERT INTO segments (batch, number, id, bytes, pieces) VALUES (?1, ?2, ?3, ?4, ?5)";
+        INSERT INTO segments (batch, number, id, bytes, pieces) VALUES ($1, $2, $3, $4, $5)";
 
     sqlx::query(REGISTER)
-        .bind(blob(segment.batch))
+        .bind(key(segment.batch))
         .bind(segment.number)
-        .bind(blob(segment.id))
+        .bind(key(segment.id))
         .bind(segment.bytes)
         .bind(Pieces::from(segment.pieces).encode_to_vec())
         .execute(tx)
@@ -36,65 +38,65 @@ pub(super) async fn register(tx: &mut SqliteConnection, segment: Registration) -
 }
 
 pub(super) async fn segments(
-    store: &Sqlite,
+    store: &Database,
     id: BatchId,
     from: i64,
     limit: i64,
 ) -> Result<Vec<Segment>, Error> {
-    const FROM: &str = "SELECT * FROM segments WHERE batch = ?1 AND number >= ?2 ORDER BY number LIMIT ?3";
+    const FROM: &str = "SELECT * FROM segments WHERE batch = $1 AND number >= $2 ORDER BY number LIMIT $3";
 
-    let rows = sqlx::query(FROM).bind(blob(id)).bind(from).bind(limit).fetch_all(&store.read).await?;
+    let rows = sqlx::query(FROM).bind(key(id)).bind(from).bind(limit).fetch_all(&store.read).await?;
     rows.iter().map(segment).collect()
 }
 
-pub(super) async fn segments_at(store: &Sqlite, id: BatchId, numbers: &[i64]) -> Result<Vec<Segment>, Error> {
-    const AT: &str = "
-        SELECT * FROM segments
-        WHERE batch = ?1 AND number IN (SELECT value FROM json_each(?2)) ORDER BY number";
-
-    let numbers = serde_json::json!(numbers).to_string();
-    let rows = sqlx::query(AT).bind(blob(id)).bind(numbers).fetch_all(&store.read).await?;
+pub(super) async fn segments_at(
+    store: &Database,
+    id: BatchId,
+    numbers: &[i64],
+) -> Result<Vec<Segment>, Error> {
+    let rows =
+        sqlx::query(SEGMENTS_AT).bind(key(id)).bind(self::numbers(numbers)).fetch_all(&store.read).await?;
     rows.iter().map(segment).collect()
 }
 
-pub(super) async fn chunk(store: &Sqlite, id: BatchId, number: i32) -> Result<Option<Chunk>, Error> {
-    const ONE: &str = "SELECT * FROM chunks WHERE batch = ?1 AND number = ?2";
+pub(super) async fn chunk(store: &Database, id: BatchId, number: i32) -> Result<Option<Chunk>, Error> {
+    const ONE: &str = "SELECT * FROM chunks WHERE batch = $1 AND number = $2";
 
-    let row = sqlx::query(ONE).bind(blob(id)).bind(number).fetch_optional(&store.read).await?;
+    let row = sqlx::query(ONE).bind(key(id)).bind(number).fetch_optional(&store.read).await?;
     row.as_ref().map(decode).transpose()
 }
 
-pub(super) async fn chunks(store: &Sqlite, id: BatchId, from: i32, limit: i64) -> Result<Vec<Chunk>, Error> {
-    const FROM: &str = "SELECT * FROM chunks WHERE batch = ?1 AND number >= ?2 ORDER BY number LIMIT ?3";
+pub(super) async fn chunks(
+    store: &Database,
+    id: BatchId,
+    from: i32,
+    limit: i64,
+) -> Result<Vec<Chunk>, Error> {
+    const FROM: &str = "SELECT * FROM chunks WHERE batch = $1 AND number >= $2 ORDER BY number LIMIT $3";
 
-    let rows = sqlx::query(FROM).bind(blob(id)).bind(from).bind(limit).fetch_all(&store.read).await?;
+    let rows = sqlx::query(FROM).bind(key(id)).bind(from).bind(limit).fetch_all(&store.read).await?;
     rows.iter().map(decode).collect()
 }
 
-pub(super) async fn uncompacted(store: &Sqlite, limit: i64) -> Result<Vec<(BatchId, Chunk)>, Error> {
-    const UNCOMPACTED: &str = "
-        SELECT c.* FROM batches b INDEXED BY batches_open
-        CROSS JOIN chunks c ON c.batch = b.id AND c.state = 2 AND c.compacted IS NULL
-        WHERE b.ended IS NULL ORDER BY b.id, c.number LIMIT ?1";
-
+pub(super) async fn uncompacted(store: &Database, limit: i64) -> Result<Vec<(BatchId, Chunk)>, Error> {
     let rows = sqlx::query(UNCOMPACTED).bind(limit).fetch_all(&store.read).await?;
     rows.iter().map(|row| Ok((Cells::of("chunks", row).id("batch")?, decode(row)?))).collect()
 }
 
 pub(super) async fn set_compacted(
-    store: &Sqlite,
+    store: &Database,
     id: BatchId,
     number: i32,
     object: &Compacted,
 ) -> Result<bool, Error> {
     const SET: &str = "
-        UPDATE chunks SET compacted = ?3, compacted_bytes = ?4, compacted_first_line = ?5
-        WHERE batch = ?1 AND number = ?2 AND state = 2 AND compacted IS NULL";
+        UPDATE chunks SET compacted = $3, compacted_bytes = $4, compacted_first_line = $5
+        WHERE batch = $1 AND number = $2 AND state = 2 AND compacted IS NULL";
 
     let done = sqlx::query(SET)
-        .bind(blob(id))
+        .bind(key(id))
         .bind(number)
-        .bind(blob(object.id))
+        .bind(key(object.id))
         .bind(object.bytes)
         .bind(object.first_line)
         .execute(&store.write)
@@ -102,7 +104,7 @@ pub(super) async fn set_compacted(
     Ok(done.rows_affected() == 1)
 }
 
-fn segment(row: &SqliteRow) -> Result<Segment, Error> {
+fn segment(row: &Row) -> Result<Segment, Error> {
     let cells = Cells::of("segments", row);
     Ok(Segment {
         number: cells.get("number")?,
@@ -112,7 +114,7 @@ fn segment(row: &SqliteRow) -> Result<Segment, Error> {
     })
 }
 
-fn decode(row: &SqliteRow) -> Result<Chunk, Error> {
+fn decode(row: &Row) -> Result<Chunk, Error> {
     let cells = Cells::of("chunks", row);
     let compacted = match cells.id_or_none("compacted")? {
         None => None,

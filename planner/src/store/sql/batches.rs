@@ -5,23 +5,23 @@ use caravan_proto::{
     v1,
 };
 use prost::Message as _;
-use sqlx::{SqliteConnection, SqliteExecutor, sqlite::SqliteRow};
 
 use super::{
-    Sqlite,
-    cells::{Cells, blob},
+    super::{Connection, Database, Row},
+    Reader,
+    cells::{Cells, key},
     messages::LineErrors,
 };
 use crate::store::{Batch, Cancellation, Creation, Error, Micros, NewBatch, OpenBatch, Outputs, Pin, State};
 
-const BY_ID: &str = "SELECT * FROM whole_batches WHERE id = ?1";
+const BY_ID: &str = "SELECT * FROM whole_batches WHERE id = $1";
 
-pub(super) async fn create(store: &Sqlite, batch: &NewBatch) -> Result<Creation, Error> {
-    const BY_REQUEST: &str = "SELECT * FROM whole_batches WHERE request_id = ?1";
-    const INPUT: &str = "SELECT EXISTS (SELECT 1 FROM files WHERE id = ?1 AND ready = 1)";
+pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creation, Error> {
+    const BY_REQUEST: &str = "SELECT * FROM whole_batches WHERE request_id = $1";
+    const INPUT: &str = "SELECT EXISTS (SELECT 1 FROM files WHERE id = $1 AND ready = 1)";
     const INSERT: &str = "
-        INSERT INTO batches (id, request_id, input, priority, state, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    const DETAILS: &str = "INSERT INTO batch_details (batch, spec, defaults) VALUES (?1, ?2, ?3)";
+        INSERT INTO batches (id, request_id, input, priority, state, created) VALUES ($1, $2, $3, $4, $5, $6)";
+    const DETAILS: &str = "INSERT INTO batch_details (batch, spec, defaults) VALUES ($1, $2, $3)";
 
     let (mut spec, mut tx) = (batch.spec.clone(), store.begin().await?);
     let given = std::mem::take(&mut spec.defaults);
@@ -33,53 +33,53 @@ pub(super) async fn create(store: &Sqlite, batch: &NewBatch) -> Result<Creation,
             && defaults(&mut *tx, existing.id).await? == given;
         return Ok(if same { Creation::Existing(Box::new(existing)) } else { Creation::Reused });
     }
-    if !sqlx::query_scalar(INPUT).bind(blob(batch.input)).fetch_one(&mut *tx).await? {
+    if !sqlx::query_scalar(INPUT).bind(key(batch.input)).fetch_one(&mut *tx).await? {
         return Ok(Creation::NoInput);
     }
     sqlx::query(INSERT)
-        .bind(blob(batch.id))
+        .bind(key(batch.id))
         .bind(&batch.request_id)
-        .bind(blob(batch.input))
+        .bind(key(batch.input))
         .bind(batch.spec.priority)
         .bind(State::Validating as i32)
         .bind(batch.created)
         .execute(&mut *tx)
         .await?;
-    let details = sqlx::query(DETAILS).bind(blob(batch.id)).bind(spec.encode_to_vec()).bind(given);
+    let details = sqlx::query(DETAILS).bind(key(batch.id)).bind(spec.encode_to_vec()).bind(given);
     details.execute(&mut *tx).await?;
     let created = by_id(&mut *tx, batch.id).await?.ok_or(sqlx::Error::RowNotFound)?;
     tx.commit().await?;
     Ok(Creation::Created(Box::new(created)))
 }
 
-pub(super) async fn by_id(db: impl SqliteExecutor<'_>, id: BatchId) -> Result<Option<Batch>, Error> {
-    sqlx::query(BY_ID).bind(blob(id)).fetch_optional(db).await?.as_ref().map(batch).transpose()
+pub(super) async fn by_id(db: impl Reader<'_>, id: BatchId) -> Result<Option<Batch>, Error> {
+    sqlx::query(BY_ID).bind(key(id)).fetch_optional(db).await?.as_ref().map(batch).transpose()
 }
 
-pub(super) async fn defaults(db: impl SqliteExecutor<'_>, id: BatchId) -> Result<String, Error> {
-    const DEFAULTS: &str = "SELECT defaults FROM batch_details WHERE batch = ?1";
+pub(super) async fn defaults(db: impl Reader<'_>, id: BatchId) -> Result<String, Error> {
+    const DEFAULTS: &str = "SELECT defaults FROM batch_details WHERE batch = $1";
 
-    Ok(sqlx::query_scalar(DEFAULTS).bind(blob(id)).fetch_optional(db).await?.unwrap_or_default())
+    Ok(sqlx::query_scalar(DEFAULTS).bind(key(id)).fetch_optional(db).await?.unwrap_or_default())
 }
 
 pub(super) async fn list(
-    store: &Sqlite,
+    store: &Database,
     states: &[State],
     before: Option<BatchId>,
     limit: i64,
 ) -> Result<Vec<Batch>, Error> {
     const NEWEST: &str = "
         SELECT * FROM whole_batches
-        WHERE (?1 = '[]' OR state IN (SELECT value FROM json_each(?1))) AND (?2 IS NULL OR id < ?2)
-        ORDER BY id DESC LIMIT ?3";
+        WHERE ($1 = 0 OR ((1 << state) & $1) <> 0) AND ($2 IS NULL OR id < $2)
+        ORDER BY id DESC LIMIT $3";
 
-    let query = sqlx::query(NEWEST).bind(numbers(states)).bind(before.map(blob)).bind(limit);
+    let query = sqlx::query(NEWEST).bind(mask(states)).bind(before.map(key)).bind(limit);
     query.fetch_all(&store.read).await?.iter().map(batch).collect()
 }
 
-pub(super) async fn open(store: &Sqlite) -> Result<Vec<OpenBatch>, Error> {
+pub(super) async fn open(store: &Database) -> Result<Vec<OpenBatch>, Error> {
     const OPEN: &str = "
-        SELECT id, state, revision, provisional AND started IS NULL AS provisional
+        SELECT id, state, revision, provisional = 1 AND started IS NULL AS provisional
         FROM batches WHERE ended IS NULL ORDER BY id";
 
     let rows = sqlx::query(OPEN).fetch_all(&store.read).await?;
@@ -96,7 +96,7 @@ pub(super) async fn open(store: &Sqlite) -> Result<Vec<OpenBatch>, Error> {
 }
 
 pub(super) async fn advance(
-    store: &Sqlite,
+    store: &Database,
     id: BatchId,
     from: &[State],
     to: State,
@@ -111,17 +111,21 @@ pub(super) async fn advance(
     Ok(moved)
 }
 
-pub(super) async fn explain(store: &Sqlite, id: BatchId, reason: &str, message: &str) -> Result<(), Error> {
+pub(super) async fn explain(store: &Database, id: BatchId, reason: &str, message: &str) -> Result<(), Error> {
     const EXPLAIN: &str = "
-        UPDATE batches SET reason = ?2, message = ?3, revision = revision + 1
-        WHERE id = ?1 AND ended IS NULL AND (reason <> ?2 OR message <> ?3)";
+        UPDATE batches SET reason = $2, message = $3, revision = revision + 1
+        WHERE id = $1 AND ended IS NULL AND (reason <> $2 OR message <> $3)";
 
-    sqlx::query(EXPLAIN).bind(blob(id)).bind(reason).bind(message).execute(&store.write).await?;
+    sqlx::query(EXPLAIN).bind(key(id)).bind(reason).bind(message).execute(&store.write).await?;
     Ok(())
 }
 
-pub(super) async fn cancel(store: &Sqlite, id: BatchId, now: Micros) -> Result<Option<Cancellation>, Error> {
-    const STATE: &str = "SELECT state FROM batches WHERE id = ?1";
+pub(super) async fn cancel(
+    store: &Database,
+    id: BatchId,
+    now: Micros,
+) -> Result<Option<Cancellation>, Error> {
+    const STATE: &str = "SELECT state FROM batches WHERE id = $1";
 
     let mut tx = store.begin().await?;
     let mut revoked = Vec::new();
@@ -130,13 +134,13 @@ pub(super) async fn cancel(store: &Sqlite, id: BatchId, now: Micros) -> Result<O
     } else if step(&mut tx, id, &[State::Validating, State::Planning], State::Cancelled, now).await? {
         super::planning::drop_chunks(&mut tx, id).await?;
     }
-    let row = sqlx::query(STATE).bind(blob(id)).fetch_optional(&mut *tx).await?;
+    let row = sqlx::query(STATE).bind(key(id)).fetch_optional(&mut *tx).await?;
     tx.commit().await?;
     row.map(|row| Ok(Cancellation { state: Cells::of("batches", &row).word("state")?, revoked })).transpose()
 }
 
 pub(super) async fn finish(
-    store: &Sqlite,
+    store: &Database,
     id: BatchId,
     outputs: &Outputs,
     now: Micros,
@@ -144,52 +148,52 @@ pub(super) async fn finish(
     const FINISH: &str = "
         UPDATE batches SET
             state = CASE state WHEN 6 /* finalizing */ THEN 7 /* completed */ ELSE 10 /* cancelled */ END,
-            output_file = ?2, error_file = ?3, ended = ?4, reason = '', message = '', revision = revision + 1
-        WHERE id = ?1 AND (state = 6 OR state = 9 /* cancelling */ AND chunks_done = chunks)";
+            output_file = $2, error_file = $3, ended = $4, reason = '', message = '', revision = revision + 1
+        WHERE id = $1 AND (state = 6 OR state = 9 /* cancelling */ AND chunks_done = chunks)";
 
     let done = sqlx::query(FINISH)
-        .bind(blob(id))
-        .bind(outputs.output.map(blob))
-        .bind(outputs.error.map(blob))
+        .bind(key(id))
+        .bind(outputs.output.map(key))
+        .bind(outputs.error.map(key))
         .bind(now)
         .execute(&store.write)
         .await?;
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn delete(store: &Sqlite, id: BatchId) -> Result<bool, Error> {
+pub(super) async fn delete(store: &Database, id: BatchId) -> Result<bool, Error> {
     // The rows of other tables go with it.
-    const DELETE: &str = "DELETE FROM batches WHERE id = ?1 AND ended IS NOT NULL";
+    const DELETE: &str = "DELETE FROM batches WHERE id = $1 AND ended IS NOT NULL";
 
-    Ok(sqlx::query(DELETE).bind(blob(id)).execute(&store.write).await?.rows_affected() == 1)
+    Ok(sqlx::query(DELETE).bind(key(id)).execute(&store.write).await?.rows_affected() == 1)
 }
 
 /// Moves a batch from one of `from` to `to`; the reason of the old state goes.
 async fn step(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: BatchId,
     from: &[State],
     to: State,
     now: Micros,
 ) -> Result<bool, Error> {
     const STEP: &str = "
-        UPDATE batches SET state = ?2, ended = ?3, reason = '', message = '', revision = revision + 1
-        WHERE id = ?1 AND state IN (SELECT value FROM json_each(?4))";
+        UPDATE batches SET state = $2, ended = $3, reason = '', message = '', revision = revision + 1
+        WHERE id = $1 AND ((1 << state) & $4) <> 0";
 
     let ended = is_terminal(to).then_some(now);
-    let query = sqlx::query(STEP).bind(blob(id)).bind(to as i32).bind(ended).bind(numbers(from));
+    let query = sqlx::query(STEP).bind(key(id)).bind(to as i32).bind(ended).bind(mask(from));
     Ok(query.execute(tx).await?.rows_affected() == 1)
 }
 
 /// Removes every lease of a batch.
-async fn revoke_all(tx: &mut SqliteConnection, id: BatchId) -> Result<Vec<(ExecutorId, LeaseId)>, Error> {
+async fn revoke_all(tx: &mut Connection, id: BatchId) -> Result<Vec<(ExecutorId, LeaseId)>, Error> {
     const QUEUE: &str = "
         UPDATE chunks SET state = 0
-        WHERE batch = ?1 AND number IN (SELECT chunk FROM leases WHERE batch = ?1) AND state = 1";
-    const REVOKE: &str = "DELETE FROM leases WHERE batch = ?1 RETURNING executor, id";
+        WHERE batch = $1 AND number IN (SELECT chunk FROM leases WHERE batch = $1) AND state = 1";
+    const REVOKE: &str = "DELETE FROM leases WHERE batch = $1 RETURNING executor, id";
 
-    sqlx::query(QUEUE).bind(blob(id)).execute(&mut *tx).await?;
-    let rows = sqlx::query(REVOKE).bind(blob(id)).fetch_all(tx).await?;
+    sqlx::query(QUEUE).bind(key(id)).execute(&mut *tx).await?;
+    let rows = sqlx::query(REVOKE).bind(key(id)).fetch_all(tx).await?;
     let revoked = |row| {
         let cells = Cells::of("leases", row);
         Ok((cells.id("executor")?, cells.id("id")?))
@@ -201,12 +205,12 @@ fn is_terminal(state: State) -> bool {
     matches!(state, State::Completed | State::Failed | State::Cancelled | State::Expired)
 }
 
-/// A JSON array, which is how a list is bound.
-fn numbers(states: &[State]) -> String {
-    serde_json::Value::from_iter(states.iter().map(|&state| state as i32)).to_string()
+/// A bit a state, which is how a list of them is bound.
+fn mask(states: &[State]) -> i32 {
+    states.iter().fold(0, |mask, &state| mask | 1 << state as i32)
 }
 
-fn batch(row: &SqliteRow) -> Result<Batch, Error> {
+fn batch(row: &Row) -> Result<Batch, Error> {
     let cells = Cells::of("batches", row);
     Ok(Batch {
         id: cells.id("id")?,
@@ -229,7 +233,7 @@ fn batch(row: &SqliteRow) -> Result<Batch, Error> {
         plan: cells.message_or_none("plan")?,
         pins: pins(cells)?,
         next_segment: cells.get("next_segment")?,
-        provisional: cells.get("provisional")?,
+        provisional: cells.flag("provisional")?,
         outputs: Outputs { output: cells.id_or_none("output_file")?, error: cells.id_or_none("error_file")? },
         line_errors: cells.message::<LineErrors>("line_errors")?.values,
         line_error_count: cells.get("line_error_count")?,

@@ -2,73 +2,73 @@
 
 use caravan_proto::{name::BatchId, v1};
 use prost::Message as _;
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::Row as _;
 
 use super::{
-    Sqlite,
-    cells::blob,
+    super::{Connection, Database},
+    cells::key,
     messages::LineErrors,
     results::{Registration, register},
 };
 use crate::store::{Error, Micros, NewChunk, Piece, Planned, Rejected, bits};
 
 /// Where a batch may still be planned anew: nothing of it was ever leased.
-pub(super) async fn reset(store: &Sqlite, id: BatchId) -> Result<bool, Error> {
+pub(super) async fn reset(store: &Database, id: BatchId) -> Result<bool, Error> {
     const RESET: &str = "
         UPDATE batches SET
             state = CASE state WHEN 3 /* queued */ THEN 2 /* planning */ ELSE state END,
             reason = '', message = '', total = 0, succeeded = 0, failed = 0, chunks = 0, chunks_done = 0,
             prompt_tokens = 0, prompt_basis = 0, evaluated_tokens = 0, cached_tokens = 0, cache_basis = 0,
             completion_tokens = 0, next_segment = 0, provisional = 0, planned = NULL, revision = revision + 1
-        WHERE id = ?1 AND started IS NULL
+        WHERE id = $1 AND started IS NULL
           AND (state IN (1 /* validating */, 2) OR state = 3 AND provisional = 1)";
     const DETAILS: &str = "
-        UPDATE batch_details SET plan = NULL, line_errors = x'', line_error_count = 0 WHERE batch = ?1";
-    const SEGMENTS: &str = "DELETE FROM segments WHERE batch = ?1";
+        UPDATE batch_details SET plan = NULL, line_errors = $2, line_error_count = 0 WHERE batch = $1";
+    const SEGMENTS: &str = "DELETE FROM segments WHERE batch = $1";
 
     let mut tx = store.begin().await?;
-    if sqlx::query(RESET).bind(blob(id)).execute(&mut *tx).await?.rows_affected() == 0 {
+    if sqlx::query(RESET).bind(key(id)).execute(&mut *tx).await?.rows_affected() == 0 {
         return Ok(false);
     }
     drop_chunks(&mut tx, id).await?;
-    sqlx::query(SEGMENTS).bind(blob(id)).execute(&mut *tx).await?;
-    sqlx::query(DETAILS).bind(blob(id)).execute(&mut *tx).await?;
+    sqlx::query(SEGMENTS).bind(key(id)).execute(&mut *tx).await?;
+    sqlx::query(DETAILS).bind(key(id)).bind(Vec::new()).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(true)
 }
 
 /// Removes the chunks of a plan that does not stand; their leases go with them.
-pub(super) async fn drop_chunks(tx: &mut SqliteConnection, id: BatchId) -> Result<(), Error> {
-    const CHUNKS: &str = "DELETE FROM chunks WHERE batch = ?1";
-    const COUNT: &str = "UPDATE batches SET chunks = 0, chunks_done = 0 WHERE id = ?1";
+pub(super) async fn drop_chunks(tx: &mut Connection, id: BatchId) -> Result<(), Error> {
+    const CHUNKS: &str = "DELETE FROM chunks WHERE batch = $1";
+    const COUNT: &str = "UPDATE batches SET chunks = 0, chunks_done = 0 WHERE id = $1";
 
-    sqlx::query(CHUNKS).bind(blob(id)).execute(&mut *tx).await?;
-    sqlx::query(COUNT).bind(blob(id)).execute(&mut *tx).await?;
+    sqlx::query(CHUNKS).bind(key(id)).execute(&mut *tx).await?;
+    sqlx::query(COUNT).bind(key(id)).execute(&mut *tx).await?;
     Ok(())
 }
 
-pub(super) async fn add_chunks(store: &Sqlite, id: BatchId, chunks: &[NewChunk]) -> Result<(), Error> {
+pub(super) async fn add_chunks(store: &Database, id: BatchId, chunks: &[NewChunk]) -> Result<(), Error> {
     const COUNT: &str = "
-        UPDATE batches SET chunks = chunks + ?2, revision = revision + 1
-        WHERE id = ?1 AND state = 2 /* planning */";
+        UPDATE batches SET chunks = chunks + $2, revision = revision + 1
+        WHERE id = $1 AND state = 2 /* planning */";
     const INSERT: &str = "
         INSERT INTO chunks (batch, number, plan_group, share, share_head, stealable, model, kinds, context, size, done)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
     let mut tx = store.begin().await?;
     let count = i64::try_from(chunks.len()).unwrap_or(i64::MAX);
-    if sqlx::query(COUNT).bind(blob(id)).bind(count).execute(&mut *tx).await?.rows_affected() == 0 {
+    if sqlx::query(COUNT).bind(key(id)).bind(count).execute(&mut *tx).await?.rows_affected() == 0 {
         // Cancelled in the meantime: `activate` will say so.
         return Ok(());
     }
     for chunk in chunks {
         sqlx::query(INSERT)
-            .bind(blob(id))
+            .bind(key(id))
             .bind(chunk.number)
             .bind(chunk.group)
             .bind(chunk.share)
-            .bind(chunk.share_head)
-            .bind(chunk.stealable)
+            .bind(i32::from(chunk.share_head))
+            .bind(i32::from(chunk.stealable))
             .bind(&chunk.model)
             .bind(chunk.kinds)
             .bind(chunk.context)
@@ -82,7 +82,7 @@ pub(super) async fn add_chunks(store: &Sqlite, id: BatchId, chunks: &[NewChunk])
 }
 
 pub(super) async fn activate(
-    store: &Sqlite,
+    store: &Database,
     id: BatchId,
     planned: &Planned,
     now: Micros,
@@ -90,18 +90,18 @@ pub(super) async fn activate(
     const ACTIVATE: &str = "
         UPDATE batches SET
             state = CASE chunks WHEN 0 THEN 6 /* finalizing */ ELSE 3 /* queued */ END,
-            reason = '', message = '', total = ?2, failed = ?3, next_segment = ?4, provisional = ?5, planned = ?6,
+            reason = '', message = '', total = $2, failed = $3, next_segment = $4, provisional = $5, planned = $6,
             revision = revision + 1
-        WHERE id = ?1 AND state = 2 /* planning */
+        WHERE id = $1 AND state = 2 /* planning */
         RETURNING chunks";
 
     let mut tx = store.begin().await?;
     let row = sqlx::query(ACTIVATE)
-        .bind(blob(id))
+        .bind(key(id))
         .bind(planned.total)
         .bind(planned.rejected.map_or(0, |rejected| rejected.records))
         .bind(i64::from(planned.rejected.is_some()))
-        .bind(planned.provisional)
+        .bind(i32::from(planned.provisional))
         .bind(now)
         .fetch_optional(&mut *tx)
         .await?;
@@ -128,24 +128,24 @@ pub(super) async fn activate(
 }
 
 pub(super) async fn reject(
-    store: &Sqlite,
+    store: &Database,
     id: BatchId,
     rejected: &Rejected,
     now: Micros,
 ) -> Result<bool, Error> {
     const REJECT: &str = "
         UPDATE batches SET
-            state = 8 /* failed */, reason = ?2, message = ?3, total = ?4, error_file = ?5, ended = ?6,
-            failed = ?7, revision = revision + 1
-        WHERE id = ?1 AND state IN (1 /* validating */, 2 /* planning */)";
+            state = 8 /* failed */, reason = $2, message = $3, total = $4, error_file = $5, ended = $6,
+            failed = $7, revision = revision + 1
+        WHERE id = $1 AND state IN (1 /* validating */, 2 /* planning */)";
 
     let mut tx = store.begin().await?;
     let done = sqlx::query(REJECT)
-        .bind(blob(id))
+        .bind(key(id))
         .bind(&rejected.reason)
         .bind(&rejected.message)
         .bind(rejected.total)
-        .bind(rejected.error_file.map(blob))
+        .bind(rejected.error_file.map(key))
         .bind(now)
         .bind(rejected.failed)
         .execute(&mut *tx)
@@ -160,17 +160,17 @@ pub(super) async fn reject(
 }
 
 async fn set_details(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: BatchId,
     plan: Option<&v1::Plan>,
     line_errors: &[v1::LineError],
     line_error_count: i64,
 ) -> Result<(), Error> {
     const DETAILS: &str = "
-        UPDATE batch_details SET plan = ?2, line_errors = ?3, line_error_count = ?4 WHERE batch = ?1";
+        UPDATE batch_details SET plan = $2, line_errors = $3, line_error_count = $4 WHERE batch = $1";
 
     sqlx::query(DETAILS)
-        .bind(blob(id))
+        .bind(key(id))
         .bind(plan.map(|plan| plan.encode_to_vec()))
         .bind(LineErrors { values: line_errors.to_vec() }.encode_to_vec())
         .bind(line_error_count)

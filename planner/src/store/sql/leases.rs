@@ -1,26 +1,27 @@
 //! Leases from their claim to their end.
 
 use caravan_proto::name::{BatchId, ExecutorId, LeaseId};
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Sqlite,
-    cells::{Cells, blob},
+    super::{Connection, Database, Row, statements::QUEUE_EXPIRED},
+    cells::{Cells, key},
 };
 use crate::store::{Error, Held, Lease, Micros};
 
 pub(super) async fn heartbeat(
-    store: &Sqlite,
+    store: &Database,
     executor: ExecutorId,
     leases: &[Held],
     deadline: Micros,
 ) -> Result<Vec<LeaseId>, Error> {
     // A late heartbeat does not shorten what a later one has given.
     const RENEW: &str = "
-        UPDATE leases SET deadline = MAX(deadline, ?2), started = started OR ?3, expired = 0 WHERE id = ?1";
+        UPDATE leases SET
+            deadline = CASE WHEN deadline < $2 THEN $2 ELSE deadline END, started = started | $3, expired = 0
+        WHERE id = $1";
     // Nobody has claimed it since, or the expired row would be gone.
     const REVIVE: &str = "
-        UPDATE chunks SET state = 1 WHERE batch = ?1 AND number = ?2 AND epoch = ?3 AND state = 0";
+        UPDATE chunks SET state = 1 WHERE batch = $1 AND number = $2 AND epoch = $3 AND state = 0";
 
     let mut tx = store.begin().await?;
     let mut lost = Vec::new();
@@ -29,9 +30,14 @@ pub(super) async fn heartbeat(
             lost.push(named.lease);
             continue;
         };
-        sqlx::query(RENEW).bind(blob(lease.id)).bind(deadline).bind(named.started).execute(&mut *tx).await?;
+        sqlx::query(RENEW)
+            .bind(key(lease.id))
+            .bind(deadline)
+            .bind(i32::from(named.started))
+            .execute(&mut *tx)
+            .await?;
         if lease.expired {
-            let revive = sqlx::query(REVIVE).bind(blob(lease.batch)).bind(lease.chunk).bind(lease.epoch);
+            let revive = sqlx::query(REVIVE).bind(key(lease.batch)).bind(lease.chunk).bind(lease.epoch);
             revive.execute(&mut *tx).await?;
         }
     }
@@ -40,64 +46,58 @@ pub(super) async fn heartbeat(
 }
 
 pub(super) async fn hand_back(
-    store: &Sqlite,
+    store: &Database,
     executor: ExecutorId,
     lease: LeaseId,
     epoch: i64,
 ) -> Result<bool, Error> {
-    const REMOVE: &str = "DELETE FROM leases WHERE id = ?1";
+    const REMOVE: &str = "DELETE FROM leases WHERE id = $1";
     const QUEUE: &str = "
-        UPDATE chunks SET state = 0 WHERE batch = ?1 AND number = ?2 AND epoch = ?3 AND state = 1";
+        UPDATE chunks SET state = 0 WHERE batch = $1 AND number = $2 AND epoch = $3 AND state = 1";
 
     let mut tx = store.begin().await?;
     let Some(lease) = held(&mut tx, executor, lease, epoch).await? else { return Ok(false) };
-    sqlx::query(REMOVE).bind(blob(lease.id)).execute(&mut *tx).await?;
-    sqlx::query(QUEUE).bind(blob(lease.batch)).bind(lease.chunk).bind(lease.epoch).execute(&mut *tx).await?;
+    sqlx::query(REMOVE).bind(key(lease.id)).execute(&mut *tx).await?;
+    sqlx::query(QUEUE).bind(key(lease.batch)).bind(lease.chunk).bind(lease.epoch).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(true)
 }
 
-pub(super) async fn expire(store: &Sqlite, now: Micros) -> Result<u64, Error> {
-    const QUEUE: &str = "
-        UPDATE chunks SET state = 0
-        WHERE state = 1 AND rowid IN (
-            SELECT c.rowid FROM leases l
-            CROSS JOIN chunks c ON c.batch = l.batch AND c.number = l.chunk AND c.epoch = l.epoch
-            WHERE l.expired = 0 AND l.deadline <= ?1)";
-    const MARK: &str = "UPDATE leases SET expired = 1 WHERE expired = 0 AND deadline <= ?1";
+pub(super) async fn expire(store: &Database, now: Micros) -> Result<u64, Error> {
+    const MARK: &str = "UPDATE leases SET expired = 1 WHERE expired = 0 AND deadline <= $1";
 
     let mut tx = store.begin().await?;
-    sqlx::query(QUEUE).bind(now).execute(&mut *tx).await?;
+    sqlx::query(QUEUE_EXPIRED).bind(now).execute(&mut *tx).await?;
     let marked = sqlx::query(MARK).bind(now).execute(&mut *tx).await?.rows_affected();
     tx.commit().await?;
     Ok(marked)
 }
 
-pub(super) async fn in_force(store: &Sqlite, batch: Option<BatchId>) -> Result<Vec<Lease>, Error> {
+pub(super) async fn in_force(store: &Database, batch: Option<BatchId>) -> Result<Vec<Lease>, Error> {
     const ALL: &str = "SELECT * FROM leases WHERE expired = 0 ORDER BY batch, chunk, epoch";
-    const OF_BATCH: &str = "SELECT * FROM leases WHERE expired = 0 AND batch = ?1 ORDER BY chunk, epoch";
+    const OF_BATCH: &str = "SELECT * FROM leases WHERE expired = 0 AND batch = $1 ORDER BY chunk, epoch";
 
     let query = match batch {
         None => sqlx::query(ALL),
-        Some(id) => sqlx::query(OF_BATCH).bind(blob(id)),
+        Some(id) => sqlx::query(OF_BATCH).bind(key(id)),
     };
     query.fetch_all(&store.read).await?.iter().map(lease).collect()
 }
 
 /// The lease, if this executor holds it under this epoch: the fence.
 async fn held(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     executor: ExecutorId,
     id: LeaseId,
     epoch: i64,
 ) -> Result<Option<Lease>, Error> {
-    const HELD: &str = "SELECT * FROM leases WHERE id = ?1 AND executor = ?2 AND epoch = ?3";
+    const HELD: &str = "SELECT * FROM leases WHERE id = $1 AND executor = $2 AND epoch = $3";
 
-    let row = sqlx::query(HELD).bind(blob(id)).bind(blob(executor)).bind(epoch).fetch_optional(tx).await?;
+    let row = sqlx::query(HELD).bind(key(id)).bind(key(executor)).bind(epoch).fetch_optional(tx).await?;
     row.as_ref().map(lease).transpose()
 }
 
-fn lease(row: &SqliteRow) -> Result<Lease, Error> {
+fn lease(row: &Row) -> Result<Lease, Error> {
     let cells = Cells::of("leases", row);
     Ok(Lease {
         id: cells.id("id")?,
@@ -108,7 +108,7 @@ fn lease(row: &SqliteRow) -> Result<Lease, Error> {
         engine: cells.get("engine")?,
         lane: cells.get("lane")?,
         deadline: cells.get("deadline")?,
-        started: cells.get("started")?,
-        expired: cells.get("expired")?,
+        started: cells.flag("started")?,
+        expired: cells.flag("expired")?,
     })
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use caravan_proto::{name::BatchId, v1};
 use prost::Message as _;
-use sqlx::SqliteConnection;
 
 use super::{
-    Sqlite, batches,
-    cells::{Cells, blob},
+    super::{Connection, Database},
+    batches,
+    cells::{Cells, key},
     messages::Numbers,
     results::{Registration, register},
 };
@@ -19,7 +19,7 @@ use crate::store::{
 };
 
 pub(super) async fn commit(
-    store: &Sqlite,
+    store: &Database,
     id: BatchId,
     segment: &NewSegment,
     now: Micros,
@@ -52,33 +52,28 @@ struct Account {
 }
 
 /// None if the batch takes no results.
-async fn account(tx: &mut SqliteConnection, id: BatchId) -> Result<Option<Account>, Error> {
+async fn account(tx: &mut Connection, id: BatchId) -> Result<Option<Account>, Error> {
     const ACCOUNT: &str = "
         SELECT next_segment, prompt_tokens, prompt_basis, evaluated_tokens, cached_tokens, cache_basis,
                completion_tokens
         FROM batches
-        WHERE id = ?1 AND state IN (3 /* queued */, 4 /* running */, 5 /* paused */, 9 /* cancelling */)";
+        WHERE id = $1 AND state IN (3 /* queued */, 4 /* running */, 5 /* paused */, 9 /* cancelling */)";
 
-    let Some(row) = sqlx::query(ACCOUNT).bind(blob(id)).fetch_optional(tx).await? else { return Ok(None) };
+    let Some(row) = sqlx::query(ACCOUNT).bind(key(id)).fetch_optional(tx).await? else { return Ok(None) };
     let cells = Cells::of("batches", &row);
     Ok(Some(Account { next_segment: cells.get("next_segment")?, usage: batches::usage(cells)? }))
 }
 
 /// The chunks that the segment names, as far as they exist.
-async fn homes(
-    tx: &mut SqliteConnection,
-    id: BatchId,
-    segment: &NewSegment,
-) -> Result<BTreeMap<i32, Home>, Error> {
-    const HOME: &str = "SELECT size, done_count, done FROM chunks WHERE batch = ?1 AND number = ?2";
+async fn homes(tx: &mut Connection, id: BatchId, segment: &NewSegment) -> Result<BTreeMap<i32, Home>, Error> {
+    const HOME: &str = "SELECT size, done_count, done FROM chunks WHERE batch = $1 AND number = $2";
 
     let mut homes = BTreeMap::new();
     for piece in &segment.pieces {
         if homes.contains_key(&piece.chunk) {
             continue;
         }
-        if let Some(row) = sqlx::query(HOME).bind(blob(id)).bind(piece.chunk).fetch_optional(&mut *tx).await?
-        {
+        if let Some(row) = sqlx::query(HOME).bind(key(id)).bind(piece.chunk).fetch_optional(&mut *tx).await? {
             let cells = Cells::of("chunks", &row);
             let (size, done_count, done) = (cells.get("size")?, cells.get("done_count")?, cells.get("done")?);
             homes.insert(piece.chunk, Home { size, done_count, done, fresh: 0 });
@@ -88,23 +83,17 @@ async fn homes(
 }
 
 /// Writes a chunk's bits; a chunk that is done has no leases any more.
-async fn save(
-    tx: &mut SqliteConnection,
-    id: BatchId,
-    chunk: i32,
-    home: &Home,
-    segment: i64,
-) -> Result<(), Error> {
+async fn save(tx: &mut Connection, id: BatchId, chunk: i32, home: &Home, segment: i64) -> Result<(), Error> {
     // Encoded numbers may be put behind each other: protobuf merges them.
     const SAVE: &str = "
         UPDATE chunks SET
-            done = ?3, done_count = ?4, segments = CAST(segments || ?5 AS BLOB),
-            state = CASE WHEN ?4 = size THEN 2 /* done */ ELSE state END
-        WHERE batch = ?1 AND number = ?2";
-    const RELEASE: &str = "DELETE FROM leases WHERE batch = ?1 AND chunk = ?2";
+            done = $3, done_count = $4, segments = CAST(segments || $5 AS BLOB),
+            state = CASE WHEN $4 = size THEN 2 /* done */ ELSE state END
+        WHERE batch = $1 AND number = $2";
+    const RELEASE: &str = "DELETE FROM leases WHERE batch = $1 AND chunk = $2";
 
     sqlx::query(SAVE)
-        .bind(blob(id))
+        .bind(key(id))
         .bind(chunk)
         .bind(&home.done)
         .bind(home.done_count)
@@ -112,14 +101,14 @@ async fn save(
         .execute(&mut *tx)
         .await?;
     if home.is_done() {
-        sqlx::query(RELEASE).bind(blob(id)).bind(chunk).execute(tx).await?;
+        sqlx::query(RELEASE).bind(key(id)).bind(chunk).execute(tx).await?;
     }
     Ok(())
 }
 
 /// Moves the counters and takes the cursor number. True if the batch's last chunk is done.
 async fn settle(
-    tx: &mut SqliteConnection,
+    tx: &mut Connection,
     id: BatchId,
     account: &Account,
     accepted: &Accepted,
@@ -128,19 +117,19 @@ async fn settle(
 ) -> Result<bool, Error> {
     const SETTLE: &str = "
         UPDATE batches SET
-            next_segment = next_segment + 1, succeeded = succeeded + ?2, failed = failed + ?3,
-            chunks_done = chunks_done + ?4, last_commit = ?5,
-            prompt_tokens = ?6, prompt_basis = ?7, evaluated_tokens = ?8, cached_tokens = ?9, cache_basis = ?10,
-            completion_tokens = ?11, revision = revision + 1
-        WHERE id = ?1
+            next_segment = next_segment + 1, succeeded = succeeded + $2, failed = failed + $3,
+            chunks_done = chunks_done + $4, last_commit = $5,
+            prompt_tokens = $6, prompt_basis = $7, evaluated_tokens = $8, cached_tokens = $9, cache_basis = $10,
+            completion_tokens = $11, revision = revision + 1
+        WHERE id = $1
         RETURNING chunks_done = chunks AS batch_done";
     const FINALIZE: &str = "
         UPDATE batches SET state = 6 /* finalizing */, reason = '', message = ''
-        WHERE id = ?1 AND state <> 9 /* cancelling */";
+        WHERE id = $1 AND state <> 9 /* cancelling */";
 
     let usage = usage::sum(&account.usage, &accepted.usage);
     let row = sqlx::query(SETTLE)
-        .bind(blob(id))
+        .bind(key(id))
         .bind(accepted.succeeded)
         .bind(accepted.failed)
         .bind(i64::try_from(chunks_done).unwrap_or(i64::MAX))
@@ -155,7 +144,7 @@ async fn settle(
         .await?;
     let batch_done = Cells::of("batches", &row).get("batch_done")?;
     if batch_done {
-        sqlx::query(FINALIZE).bind(blob(id)).execute(tx).await?;
+        sqlx::query(FINALIZE).bind(key(id)).execute(tx).await?;
     }
     Ok(batch_done)
 }

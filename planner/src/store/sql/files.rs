@@ -1,0 +1,107 @@
+//! Files and uploads.
+
+use caravan_proto::name::FileId;
+use prost::Message as _;
+
+use super::{
+    super::{Database, Row},
+    Reader,
+    cells::{Cells, key},
+    messages::Numbers,
+};
+use crate::store::{Error, File, FileDeletion, NewFile};
+
+const BY_ID: &str = "SELECT * FROM files WHERE id = $1";
+const BY_UPLOAD: &str = "SELECT * FROM files WHERE upload_id = $1";
+
+pub(super) async fn open(store: &Database, file: &NewFile) -> Result<File, Error> {
+    const INSERT: &str = "
+        INSERT INTO files (id, upload_id, filename, purpose, created) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (upload_id) DO NOTHING";
+
+    let mut tx = store.begin().await?;
+    sqlx::query(INSERT)
+        .bind(key(file.id))
+        .bind(&file.upload_id)
+        .bind(&file.filename)
+        .bind(file.purpose as i32)
+        .bind(file.created)
+        .execute(&mut *tx)
+        .await?;
+    let opened = match &file.upload_id {
+        Some(upload_id) => by_upload(&mut *tx, upload_id).await?,
+        None => by_id(&mut *tx, file.id).await?,
+    };
+    tx.commit().await?;
+    opened.ok_or(Error::Database(sqlx::Error::RowNotFound))
+}
+
+pub(super) async fn append_part(store: &Database, id: FileId, part: i64, bytes: i64) -> Result<bool, Error> {
+    const APPEND: &str = "UPDATE files SET parts = $2, size = size + $3 WHERE id = $1";
+
+    let mut tx = store.begin().await?;
+    let Some(mut file) = by_id(&mut *tx, id).await? else { return Ok(false) };
+    if file.ready || i64::try_from(file.parts.len()) != Ok(part) {
+        return Ok(false);
+    }
+    file.parts.push(bytes);
+    let parts = Numbers { values: file.parts }.encode_to_vec();
+    sqlx::query(APPEND).bind(key(id)).bind(parts).bind(bytes).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+pub(super) async fn close(store: &Database, id: FileId, sha256: &str) -> Result<bool, Error> {
+    const CLOSE: &str = "UPDATE files SET ready = 1, sha256 = $2 WHERE id = $1 AND ready = 0";
+
+    let done = sqlx::query(CLOSE).bind(key(id)).bind(sha256).execute(&store.write).await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn by_id(db: impl Reader<'_>, id: FileId) -> Result<Option<File>, Error> {
+    sqlx::query(BY_ID).bind(key(id)).fetch_optional(db).await?.as_ref().map(file).transpose()
+}
+
+pub(super) async fn by_upload(db: impl Reader<'_>, upload_id: &str) -> Result<Option<File>, Error> {
+    sqlx::query(BY_UPLOAD).bind(upload_id).fetch_optional(db).await?.as_ref().map(file).transpose()
+}
+
+pub(super) async fn list(store: &Database, before: Option<FileId>, limit: i64) -> Result<Vec<File>, Error> {
+    const NEWEST: &str = "SELECT * FROM files ORDER BY id DESC LIMIT $1";
+    const OLDER: &str = "SELECT * FROM files WHERE id < $2 ORDER BY id DESC LIMIT $1";
+
+    let query = match before {
+        None => sqlx::query(NEWEST).bind(limit),
+        Some(id) => sqlx::query(OLDER).bind(limit).bind(key(id)),
+    };
+    query.fetch_all(&store.read).await?.iter().map(file).collect()
+}
+
+pub(super) async fn delete(store: &Database, id: FileId) -> Result<FileDeletion, Error> {
+    const IN_USE: &str = "SELECT EXISTS (SELECT 1 FROM batches WHERE input = $1 AND ended IS NULL)";
+    const DELETE: &str = "DELETE FROM files WHERE id = $1";
+
+    let mut tx = store.begin().await?;
+    let Some(file) = by_id(&mut *tx, id).await? else { return Ok(FileDeletion::NotFound) };
+    if sqlx::query_scalar(IN_USE).bind(key(id)).fetch_one(&mut *tx).await? {
+        return Ok(FileDeletion::InUse);
+    }
+    sqlx::query(DELETE).bind(key(id)).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(FileDeletion::Deleted(file))
+}
+
+fn file(row: &Row) -> Result<File, Error> {
+    let cells = Cells::of("files", row);
+    Ok(File {
+        id: cells.id("id")?,
+        upload_id: cells.get("upload_id")?,
+        filename: cells.get("filename")?,
+        purpose: cells.word("purpose")?,
+        ready: cells.flag("ready")?,
+        size: cells.get("size")?,
+        parts: cells.message::<Numbers>("parts")?.values,
+        sha256: cells.get("sha256")?,
+        created: cells.get("created")?,
+    })
+}
