@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use caravan_proto::{
@@ -141,7 +141,17 @@ fn text(batch: &Batch) -> String {
     if let Some(remaining) = progress.remaining.and_then(|left| Duration::try_from(left).ok()) {
         parts.push(format!("{} left", span(remaining)));
     }
+    if let Some(left) = until_expiry(batch) {
+        parts.push(format!("expires in {}", span(left)));
+    }
     parts.join(" · ")
+}
+
+/// How long from now a batch expires; none if it does not, has ended, or is overdue.
+pub(crate) fn until_expiry(batch: &Batch) -> Option<Duration> {
+    let open = batch.end_time.is_none() && batch.state() != State::Finalizing;
+    let expires = SystemTime::try_from(batch.expire_time.filter(|_| open)?).ok()?;
+    expires.duration_since(SystemTime::now()).ok()
 }
 
 #[cfg(test)]
@@ -174,6 +184,16 @@ mod tests {
             "running · chunk 3 of 57 · 1,203 of 5,000 requests, 3 failed · 940 tokens/s · \
              78.2 % of prompts from cache · 5 min 12 s left"
         );
+    }
+
+    #[test]
+    fn a_batch_with_a_completion_window_says_what_is_left_of_it() {
+        let in_an_hour = SystemTime::now() + Duration::from_secs(3_630);
+        let mut batch = Batch { state: State::Paused.into(), ..Default::default() };
+        batch.expire_time = Some(in_an_hour.into());
+        assert_eq!(text(&batch), "paused · expires in 1 h 0 min");
+        batch.end_time = batch.expire_time;
+        assert_eq!(text(&batch), "paused");
     }
 
     #[test]

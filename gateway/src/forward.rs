@@ -6,9 +6,10 @@ use caravan_proto::v1::{
     DeleteFileRequest, DownloadFileRequest, DownloadFileResponse, EnsureModelRequest, EnsureModelResponse,
     File, GetBatchRequest, GetFileRequest, ListBatchesRequest, ListBatchesResponse, ListExecutorsRequest,
     ListExecutorsResponse, ListFilesRequest, ListFilesResponse, ListProfilesRequest, ListProfilesResponse,
-    Profile, QueryUploadRequest, QueryUploadResponse, StreamResultsRequest, StreamResultsResponse,
-    UploadFileRequest, WatchBatchRequest, WatchBatchResponse, WatchFleetRequest, WatchFleetResponse,
-    batch_service_server::BatchService, file_service_server::FileService, fleet_service_server::FleetService,
+    PauseBatchRequest, Profile, QueryUploadRequest, QueryUploadResponse, ResumeBatchRequest,
+    RetryBatchRequest, StreamResultsRequest, StreamResultsResponse, UploadFileRequest, WatchBatchRequest,
+    WatchBatchResponse, WatchFleetRequest, WatchFleetResponse, batch_service_server::BatchService,
+    file_service_server::FileService, fleet_service_server::FleetService,
 };
 use caravan_service::Shutdown;
 use tokio_util::sync::CancellationToken;
@@ -82,6 +83,9 @@ forward! {
         unary get_batch(GetBatchRequest) -> Batch;
         unary list_batches(ListBatchesRequest) -> ListBatchesResponse;
         unary cancel_batch(CancelBatchRequest) -> Batch;
+        unary pause_batch(PauseBatchRequest) -> Batch;
+        unary resume_batch(ResumeBatchRequest) -> Batch;
+        unary retry_batch(RetryBatchRequest) -> Batch;
         unary delete_batch(DeleteBatchRequest) -> ();
         stream watch_batch(WatchBatchRequest) -> WatchBatchResponse as WatchBatchStream;
         stream stream_results(StreamResultsRequest) -> StreamResultsResponse as StreamResultsStream;

@@ -79,6 +79,7 @@ fn batch() -> Batch {
         chunks: Some(ChunkCounts { total: 3, done: 1, running: 1 }),
         completion_window: Some(prost_types::Duration { seconds: 86_400, nanos: 0 }),
         create_time: Some(prost_types::Timestamp { seconds: 1000, nanos: 5 }),
+        expire_time: Some(prost_types::Timestamp { seconds: 87_400, nanos: 5 }),
         metadata: [("team".to_owned(), "search".to_owned())].into(),
         ..Batch::default()
     }

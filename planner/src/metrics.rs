@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use caravan_proto::v1;
+use caravan_proto::v1::{self, batch::State};
 use caravan_service::metrics::Metric;
 use opentelemetry::{
     KeyValue,
@@ -20,7 +20,7 @@ pub const EXPIRED: Metric =
     Metric::new("caravan.lease.expired", "{lease}", "Leases whose holder fell silent.");
 /// Batches ended.
 pub const ENDED: Metric =
-    Metric::new("caravan.batch.ended", "{batch}", "Batches that reached a final state.");
+    Metric::new("caravan.batch.ended", "{batch}", "Batches that reached a final state, by `state`.");
 
 /// Plans that came true, or not.
 pub const PREDICTED: Metric = Metric::new(
@@ -60,8 +60,9 @@ pub(crate) fn expired(leases: u64) {
     INSTRUMENTS.expired.add(leases, &[]);
 }
 
-pub(crate) fn ended() {
-    INSTRUMENTS.ended.add(1, &[]);
+pub(crate) fn ended(state: State) {
+    let state = caravan_proto::json::enum_text(state.as_str_name(), "State");
+    INSTRUMENTS.ended.add(1, &[KeyValue::new("state", state)]);
 }
 
 pub(crate) fn predicted(report: &v1::Report) {

@@ -3,7 +3,11 @@ use std::path::PathBuf;
 use caravan_service::{serve, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 
-use crate::{dispatch, prepare, results, vocabularies};
+use crate::{
+    dispatch, prepare, results,
+    store::{StoreUrl, postgres},
+    vocabularies,
+};
 
 /// Configuration of the planner.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -13,12 +17,15 @@ pub struct Options {
     pub listen: String,
     /// Directory for everything that `store_url` and `object_url` do not place elsewhere. Default `caravan-data`.
     pub data_dir: PathBuf,
-    /// Database, `sqlite:PATH`. Default: `caravan.db` in `data_dir`.
+    /// Database, `sqlite:PATH` or `postgres://USER@HOST/DATABASE`. Default: `caravan.db` in `data_dir`.
+    /// A password is better given as `PGPASSWORD` in the environment, or in `~/.pgpass`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub store_url: Option<String>,
+    pub store_url: Option<StoreUrl>,
     /// Object store, `file:PATH`. Default: `objects` in `data_dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub object_url: Option<String>,
+    /// How a PostgreSQL is used.
+    pub store: postgres::Options,
     /// Bytes of an uploaded file at most. Default 64 GiB.
     pub max_file_bytes: i64,
     /// Seconds that calls may take to end when the planner stops. Default 8.
@@ -46,6 +53,7 @@ impl Default for Options {
             data_dir: "caravan-data".into(),
             store_url: None,
             object_url: None,
+            store: postgres::Options::default(),
             max_file_bytes: 64 << 30,
             drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
             prepare: prepare::Options::default(),
@@ -59,12 +67,9 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Path of the database.
-    ///
-    /// # Errors
-    /// If `store_url` names a database of a kind that this version does not know.
-    pub(crate) fn database(&self) -> Result<PathBuf, String> {
-        path("store_url", "sqlite", self.store_url.as_deref(), self.data_dir.join("caravan.db"))
+    /// The database.
+    pub(crate) fn database(&self) -> StoreUrl {
+        self.store_url.clone().unwrap_or_else(|| StoreUrl::sqlite(self.data_dir.join("caravan.db")))
     }
 
     /// Directory of the objects.

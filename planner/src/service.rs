@@ -23,7 +23,7 @@ use crate::{
     prepare::Preparer,
     results::Gatherer,
     signals::Signals,
-    store::{self, Sqlite, Store},
+    store::{self, Migrated, Store, StoreUrl},
     upkeep::Upkeep,
     vocabularies::Vocabularies,
 };
@@ -72,27 +72,40 @@ pub struct Service {
     bound: Bound,
     store: Arc<dyn Store>,
     objects: Objects,
-    /// Held for as long as the data directory is in use.
-    _lock: File,
+    /// Held for as long as a database in the data directory is in use.
+    _lock: Option<File>,
 }
 
 // === impl Options ===
 
 impl Options {
-    /// Takes the data directory and the port, and brings the database up to date.
+    /// Takes the database, which it brings up to date, and the port.
     ///
     /// # Errors
     /// If one of them cannot be had.
     pub async fn build(self) -> Result<Service, Error> {
-        let (database, objects) = self
-            .database()
-            .and_then(|database| Ok((database, self.objects()?)))
-            .map_err(Error::Configuration)?;
-        let lock = lock(&self.data_dir)?;
+        let objects = self.objects().map_err(Error::Configuration)?;
+        let (database, lock) = self.take_database()?;
         let bound = listen::bind(&self.listen).await?;
-        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&database).await?);
+        let store = database.open(self.store).await?;
         let objects = Objects::local(&objects)?;
         Ok(Service { options: self, bound, store, objects, _lock: lock })
+    }
+
+    /// Brings the database up to date, and nothing else.
+    ///
+    /// # Errors
+    /// If it cannot be had, or is of a later version.
+    pub async fn migrate(self) -> Result<Migrated, Error> {
+        let (database, _lock) = self.take_database()?;
+        Ok(database.migrate(self.store).await?)
+    }
+
+    /// One process has a database in a file; any number share a server.
+    fn take_database(&self) -> Result<(StoreUrl, Option<File>), Error> {
+        let database = self.database();
+        let lock = database.file().map(|_| lock(&self.data_dir)).transpose()?;
+        Ok((database, lock))
     }
 }
 
@@ -158,6 +171,7 @@ impl Service {
             Arc::clone(&store),
             objects.clone(),
             Arc::clone(&preparer),
+            fleet.clone(),
             signals.clone(),
         );
         tasks.spawn(lessor.run(stop.clone()));

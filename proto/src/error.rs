@@ -40,6 +40,12 @@ reasons! {
     BatchNotFound = "BATCH_NOT_FOUND", NotFound;
     /// The batch has not ended.
     BatchNotEnded = "BATCH_NOT_ENDED", FailedPrecondition;
+    /// The batch has ended, or is about to: it cannot be paused or resumed any more.
+    BatchEnded = "BATCH_ENDED", FailedPrecondition;
+    /// The input of the batch to retry was deleted.
+    InputDeleted = "INPUT_DELETED", FailedPrecondition;
+    /// The batch has no request that a retry would take.
+    NothingToRetry = "NOTHING_TO_RETRY", FailedPrecondition;
     /// The same `request_id` came with another batch before.
     RequestIdReused = "REQUEST_ID_REUSED", AlreadyExists;
     /// No such file.

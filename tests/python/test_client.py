@@ -184,6 +184,30 @@ def test_results_come_in_input_order_as_in_the_output_file(v1, batches, files, b
     assert final.error_file == ""
 
 
+def test_a_batch_is_paused_cancelled_and_retried(v1, batches, batch):
+    def state() -> int:
+        return batches.GetBatch(v1.GetBatchRequest(name=batch.name), timeout=SECONDS).state
+
+    batches.PauseBatch(v1.PauseBatchRequest(name=batch.name), timeout=SECONDS)
+    until(lambda: state() == v1.Batch.STATE_PAUSED, "the batch is paused")
+    batches.ResumeBatch(v1.ResumeBatchRequest(name=batch.name), timeout=SECONDS)
+    assert state() != v1.Batch.STATE_PAUSED
+    batches.CancelBatch(v1.CancelBatchRequest(name=batch.name), timeout=SECONDS)
+    until(lambda: state() == v1.Batch.STATE_CANCELLED, "the batch is cancelled")
+    old = batches.GetBatch(v1.GetBatchRequest(name=batch.name), timeout=SECONDS)
+    again = v1.RetryBatchRequest(name=old.name, kinds=[v1.RetryBatchRequest.KIND_CANCELLED], request_id=old.name)
+    new = batches.RetryBatch(again, timeout=SECONDS)
+    assert batches.RetryBatch(again, timeout=SECONDS).name == new.name
+    assert new.retried_from == old.name
+    watcher = Watcher(v1, batches, new.name)
+    watcher.watch(lambda batch: False)
+    ended = watcher.batch
+    assert ended.state == v1.Batch.STATE_COMPLETED
+    assert ended.requests.total == REQUESTS - old.requests.succeeded
+    pause = v1.PauseBatchRequest(name=ended.name)
+    assert reason(lambda: batches.PauseBatch(pause, timeout=SECONDS)) == "BATCH_ENDED"
+
+
 def test_errors_say_their_reason(v1, batches, files, batch):
     nobody = "batches/batch_" + "0" * 32
     nothing = "files/file_" + "0" * 32

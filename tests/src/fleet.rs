@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-use crate::{Api, Caravan, Process};
+use crate::{Api, Caravan, Process, rows::Rows};
 
 /// Planner, gateway and executors as processes of their own.
 #[derive(Debug)]
@@ -18,6 +18,7 @@ pub struct Fleet {
     pub http: String,
     config: String,
     directory: TempDir,
+    _rows: Rows,
 }
 
 // === impl Fleet ===
@@ -28,8 +29,10 @@ impl Fleet {
     /// # Errors
     /// If they do not come up.
     pub async fn start(config: &str) -> anyhow::Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let (planner, url) = planner(&directory, "127.0.0.1:0", config).await?;
+        let (directory, rows) = (tempfile::tempdir()?, Rows::fresh()?);
+        let store = rows.url().map(|url| format!("store_url = '{url}'\n")).unwrap_or_default();
+        let config = store + config;
+        let (planner, url) = planner(&directory, "127.0.0.1:0", &config).await?;
         let address = url.strip_prefix("http://").context("no address")?.to_owned();
         let text = format!("listen = '127.0.0.1:0'\nhttp_listen = '127.0.0.1:0'\nplanner = ['{url}']\n");
         let (file, ready) = role(&directory, "gateway", &text)?;
@@ -38,7 +41,7 @@ impl Fleet {
         let served = gateway.ready(&ready).await?;
         let served = |key: &str| served[key].as_str().map(str::to_owned).context("no address");
         let (grpc, http) = (served("grpc")?, served("http")?);
-        Ok(Self { planner, address, gateway, grpc, http, config: config.to_owned(), directory })
+        Ok(Self { planner, address, gateway, grpc, http, config, directory, _rows: rows })
     }
 
     /// An executor for the Ollama at `engine`; `name` is that of its files. Returns once the

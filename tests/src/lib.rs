@@ -9,6 +9,7 @@ mod fleet;
 mod input;
 mod predict;
 mod process;
+mod rows;
 mod up;
 mod wait;
 

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-use crate::{Api, Caravan, Process};
+use crate::{Api, Caravan, Process, rows::Rows};
 
 /// `caravan up` on a data directory of its own.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub struct Up {
     /// URL of the HTTP server.
     pub http: String,
     directory: TempDir,
+    _rows: Rows,
 }
 
 // === impl Up ===
@@ -35,9 +36,12 @@ impl Up {
     /// # Errors
     /// If it does not come up.
     pub async fn with(engines: &str, config: &str) -> anyhow::Result<Self> {
-        let directory = tempfile::tempdir()?;
+        let (directory, rows) = (tempfile::tempdir()?, Rows::fresh()?);
         let mut text = String::from("listen = '127.0.0.1:0'\nhttp_listen = '127.0.0.1:0'\n");
         writeln!(text, "data_dir = '{}'", directory.path().join("data").display())?;
+        if let Some(url) = rows.url() {
+            writeln!(text, "roles.planner.store_url = '{url}'")?;
+        }
         writeln!(text, "engines = [{engines}]\n{config}")?;
         let (file, ready) = (directory.path().join("up.toml"), directory.path().join("ready.json"));
         std::fs::write(&file, text)?;
@@ -46,7 +50,7 @@ impl Up {
         let mut process = Process::start("caravan", "up", directory.path(), args)?;
         let addresses = process.ready(&ready).await?;
         let url = |key: &str| addresses[key].as_str().map(str::to_owned).context("no address");
-        Ok(Self { process, grpc: url("grpc")?, http: url("http")?, directory })
+        Ok(Self { process, grpc: url("grpc")?, http: url("http")?, directory, _rows: rows })
     }
 
     /// The client commands against it.

@@ -3,7 +3,7 @@
 use caravan_proto::{name::BatchId, v1::CancelBatchRequest};
 
 use super::{Context, get};
-use crate::{exit::Exit, failure::Failure, progress::state, server::Server, stderr, stdout};
+use crate::{exit::Exit, failure::Failure, server::Server};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -15,10 +15,6 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let server = Server::connect(&context.server).await?;
     let request = CancelBatchRequest { name: args.batch.name() };
     let batch = server.call(request, async |request| server.batches().cancel_batch(request).await).await?;
-    if context.json {
-        stdout::line(get::json(&batch))?;
-    } else {
-        stderr::note(format_args!("{} {}", args.batch, state(batch.state())));
-    }
+    get::tell_state(&batch, context.json)?;
     Ok(Exit::Done)
 }

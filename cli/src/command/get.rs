@@ -11,10 +11,10 @@ use super::Context;
 use crate::{
     exit::Exit,
     failure::Failure,
-    figures::count,
-    progress::state,
+    figures::{count, span},
+    progress::{state, until_expiry},
     server::Server,
-    stdout,
+    stderr, stdout,
     table::{plain, time},
 };
 
@@ -63,7 +63,28 @@ pub(super) fn print(batch: &Batch, as_json: bool) -> Result<(), Failure> {
     row("created", time(batch.create_time));
     row("started", time(batch.start_time));
     row("ended", time(batch.end_time));
+    row("expires", expiry(batch));
+    row("retry of", bare(&batch.retried_from).to_owned());
+    row("retries", batch.retries.iter().map(|name| bare(name)).collect::<Vec<_>>().join(", "));
     stdout::line(table.trim_fmt())
+}
+
+/// What a command made of a batch: its state to stderr, or the whole as JSON.
+pub(super) fn tell_state(batch: &Batch, as_json: bool) -> Result<(), Failure> {
+    if as_json {
+        return stdout::line(json(batch));
+    }
+    let message = Some(&batch.state_message).filter(|message| !message.is_empty());
+    let message = message.map(|message| format!(": {message}")).unwrap_or_default();
+    stderr::note(format_args!("{} {}{message}", id(batch), state(batch.state())));
+    Ok(())
+}
+
+/// When it expires, and how long that is from now; empty if it does not.
+fn expiry(batch: &Batch) -> String {
+    let Some(at) = batch.expire_time else { return String::new() };
+    let left = until_expiry(batch).map(|left| format!(", in {}", span(left))).unwrap_or_default();
+    format!("{}{left}", time(Some(at)))
 }
 
 /// An enum value in a word; empty, and so not shown, where the server's default is in force.
@@ -85,5 +106,9 @@ pub(super) fn json(batch: &Batch) -> Value {
 
 /// The bare id.
 pub(super) fn id(batch: &Batch) -> &str {
-    batch.name.rsplit('/').next().unwrap_or_default()
+    bare(&batch.name)
+}
+
+fn bare(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or_default()
 }

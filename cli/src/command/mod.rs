@@ -7,9 +7,12 @@ mod fleet;
 mod get;
 mod list;
 mod model;
+mod pause;
 mod plan;
 mod profiles;
 mod results;
+mod resume;
+mod retry;
 mod submit;
 mod up;
 mod watch;
@@ -66,6 +69,12 @@ enum Command {
     List(list::Args),
     /// Cancel a batch; what is finished is kept
     Cancel(cancel::Args),
+    /// Hold a batch: what runs is finished, nothing more is begun
+    Pause(pause::Args),
+    /// Let a paused batch go on
+    Resume(resume::Args),
+    /// Run the requests of an ended batch that have no answer, as a new batch
+    Retry(retry::Args),
     /// Delete an ended batch with its results
     Delete(delete::Args),
     /// Show executors, engines, lanes and GPUs
@@ -114,6 +123,9 @@ impl Command {
             Self::Get(args) => get::run(args, context).await,
             Self::List(args) => list::run(args, context).await,
             Self::Cancel(args) => cancel::run(args, context).await,
+            Self::Pause(args) => pause::run(args, context).await,
+            Self::Resume(args) => resume::run(args, context).await,
+            Self::Retry(args) => Box::pin(retry::run(args, context)).await,
             Self::Delete(args) => delete::run(args, context).await,
             Self::Fleet(args) => fleet::run(args, context).await,
             Self::Model(args) => model::run(args, context).await,

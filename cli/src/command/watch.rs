@@ -60,11 +60,21 @@ async fn follow(server: &Server, id: BatchId, json: bool) -> Result<(), Failure>
 
 /// What moves while a batch runs.
 fn event(id: BatchId, batch: &Batch) -> Value {
+    const MOVING: [&str; 9] = [
+        "state",
+        "state_reason",
+        "state_message",
+        "requests",
+        "chunks",
+        "usage",
+        "progress",
+        "expire_time",
+        "revision",
+    ];
+
     let mut whole = get::json(batch);
     let mut event = json!({"event": "progress", "batch": id.to_string()});
-    for field in
-        ["state", "state_reason", "state_message", "requests", "chunks", "usage", "progress", "revision"]
-    {
+    for field in MOVING {
         if let Some(value) = whole.get_mut(field) {
             event[field] = value.take();
         }

@@ -1,6 +1,6 @@
 //! The smaller commands.
 
-use caravan_proto::v1::{Batch, Plan, batch::State};
+use caravan_proto::v1::{Batch, Plan, batch::State, retry_batch_request::Kind};
 
 use crate::{
     ends::{batch, directory},
@@ -64,4 +64,34 @@ async fn a_refused_deletion_says_the_way_out() {
     assert_exit(&output, 1);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("cancel it first") && text.contains("BATCH_NOT_ENDED"), "{text}");
+}
+
+#[tokio::test]
+async fn a_batch_is_held_and_an_ended_one_is_not() {
+    let dir = directory();
+    let fake = Fake::start(Script { batch: batch(State::Running, 2, 0), ..Default::default() }).await;
+    let output = fake.run(dir.path(), &["pause", BATCH]).await;
+    assert_exit(&output, 0);
+    assert_eq!(String::from_utf8_lossy(&output.stderr).trim_end(), format!("{BATCH} paused"));
+    let output = fake.run(dir.path(), &["resume", BATCH]).await;
+    assert_exit(&output, 1);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("BATCH_ENDED"));
+}
+
+#[tokio::test]
+async fn a_retry_prints_the_new_batch() {
+    let dir = directory();
+    let fake = Fake::start(Script::default()).await;
+    let args = ["retry", BATCH, "--only", "failed,expired", "--request-id", "once", "--json"];
+    let output = fake.run(dir.path(), &args).await;
+    assert_exit(&output, 0);
+    let line = &json_lines(&output)[0];
+    assert_eq!((&line["event"], &line["batch"]), (&"retried".into(), &BATCH.into()));
+    assert_eq!(line["retried_from"], format!("batches/{BATCH}"));
+    let asked = fake.script().retried.pop().expect("a request");
+    assert_eq!(
+        (asked.kinds().collect::<Vec<_>>(), &*asked.request_id),
+        (vec![Kind::Failed, Kind::Expired], "once")
+    );
+    assert_exit(&fake.run(dir.path(), &["retry", BATCH, "--only", "answered"]).await, 2);
 }

@@ -58,6 +58,8 @@ pub(crate) struct Script {
     pub(crate) upload_encodings: Vec<Option<String>>,
     /// Every CreateBatch.
     pub(crate) created: Vec<CreateBatchRequest>,
+    /// Every RetryBatch.
+    pub(crate) retried: Vec<RetryBatchRequest>,
     /// Token of every WatchBatch.
     pub(crate) tokens: Vec<String>,
     /// Cursor of every StreamResults.
@@ -284,6 +286,22 @@ impl BatchService for Service {
 
     async fn cancel_batch(&self, _: Request<CancelBatchRequest>) -> Result<Response<Batch>, Status> {
         Ok(Response::new(self.script().batch.clone()))
+    }
+
+    async fn pause_batch(&self, _: Request<PauseBatchRequest>) -> Result<Response<Batch>, Status> {
+        Ok(Response::new(Batch { state: batch::State::Paused.into(), ..self.script().batch.clone() }))
+    }
+
+    async fn resume_batch(&self, _: Request<ResumeBatchRequest>) -> Result<Response<Batch>, Status> {
+        Err(Reason::BatchEnded.status("the batch is completed"))
+    }
+
+    async fn retry_batch(&self, request: Request<RetryBatchRequest>) -> Result<Response<Batch>, Status> {
+        let request = request.into_inner();
+        let retried_from = request.name.clone();
+        self.script().retried.push(request);
+        let (name, state) = (format!("batches/{BATCH}"), batch::State::Validating.into());
+        Ok(Response::new(Batch { name, state, retried_from, ..Default::default() }))
     }
 
     async fn delete_batch(&self, _: Request<DeleteBatchRequest>) -> Result<Response<()>, Status> {

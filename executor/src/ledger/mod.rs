@@ -131,8 +131,8 @@ impl Ledger {
     pub(crate) fn start(&self, lease: &Lease) -> bool {
         let mut state = self.lock();
         let draining = state.draining;
-        if let Some(reason) = state.stops(&lease.lane.engine) {
-            state.hand_back(&lease.id, reason);
+        if let Some(reason) = state.stops(lease) {
+            state.hand_back(&lease.id, &reason);
             drop(state);
             self.outgoing.notify_one();
             return false;
@@ -386,12 +386,21 @@ impl Ledger {
         }
     }
 
-    /// Stop a lease, `unless_started`.
+    /// Stop a lease: after its request in flight, `unless_started`, or at once.
     pub(crate) fn revoke(&self, revoke: &v1::Revoke) {
         let mut state = self.lock();
-        let started = state.leases.get(&revoke.lease_id).is_some_and(|held| held.started);
-        if !(started && revoke.unless_started) {
-            state.remove(&revoke.lease_id);
+        // The planner may not know yet that it has ended.
+        let Some(held) = state.leases.get_mut(&revoke.lease_id) else { return };
+        tracing::info!(lease = revoke.lease_id, reason = revoke.reason, "lease revoked");
+        match (held.started, revoke.after_request) {
+            (true, true) => held.stops = Some(revoke.reason.clone()),
+            (false, true) => {
+                state.hand_back(&revoke.lease_id, &revoke.reason);
+                drop(state);
+                self.outgoing.notify_one();
+            }
+            (true, false) if revoke.unless_started => {}
+            (_, false) => drop(state.remove(&revoke.lease_id)),
         }
     }
 

@@ -62,6 +62,8 @@ pub(super) struct OpenCredit {
 pub(super) struct Held {
     pub(super) lease: Arc<Lease>,
     pub(super) started: bool,
+    /// Why no further request of it is begun, if none is.
+    pub(super) stops: Option<String>,
     /// Its lane is through with it; it is held until its results are acked.
     pub(super) ended: bool,
     pub(super) unacked: usize,
@@ -109,7 +111,7 @@ impl State {
         place.credit = None;
         place.fetched = Some(Arc::clone(&lease));
         place.filled.notify_one();
-        let held = Held { started: false, ended: false, unacked: 0, done: 0, lease };
+        let held = Held { started: false, stops: None, ended: false, unacked: 0, done: 0, lease };
         self.leases.insert(held.lease.id.clone(), held);
         Ok(())
     }
@@ -132,9 +134,11 @@ impl State {
         self.closed.remove(engine).is_some()
     }
 
-    /// Why no further request of `engine` is sent, if none is.
-    pub(super) fn stops(&self, engine: &Arc<str>) -> Option<&'static str> {
-        self.closed.get(engine).filter(|(finish, _)| *finish == Finish::Requests).map(|(_, reason)| *reason)
+    /// Why no further request of `lease` is sent, if none is: its engine's reason, or its own.
+    pub(super) fn stops(&self, lease: &Lease) -> Option<String> {
+        let closed = self.closed.get(&lease.lane.engine).filter(|(finish, _)| *finish == Finish::Requests);
+        let own = || self.leases.get(&lease.id).and_then(|held| held.stops.clone());
+        closed.map(|(_, reason)| (*reason).to_owned()).or_else(own)
     }
 
     pub(super) fn is_open(&self, lane: &LaneId) -> bool {

@@ -152,10 +152,7 @@ impl Session {
         match response.message {
             Some(Message::Lease(lease)) => self.ledger.accept(lease),
             Some(Message::Ack(ack)) => self.ledger.acked(&ack),
-            Some(Message::Revoke(revoke)) => {
-                tracing::info!(lease = revoke.lease_id, reason = revoke.reason, "lease revoked");
-                self.ledger.revoke(&revoke);
-            }
+            Some(Message::Revoke(revoke)) => self.ledger.revoke(&revoke),
             Some(Message::HeartbeatReply(reply)) => self.ledger.lost(&reply.lost),
             Some(Message::Drain(drain)) => {
                 let after = drain.retry_after.and_then(|after| Duration::try_from(after).ok());

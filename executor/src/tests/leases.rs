@@ -1,6 +1,6 @@
 //! Leases that end before their chunk does.
 
-use caravan_proto::v1::{HeartbeatReply, connect_response::Message};
+use caravan_proto::v1::{HeartbeatReply, Revoke, connect_response::Message};
 
 use super::{planner::said, *};
 
@@ -37,6 +37,30 @@ async fn unless_started_spares_what_runs_and_drops_what_waits() {
     peer.wait_results(1).await;
     peer.wait_credits(3).await;
     assert_eq!(rig.engine.asked(), ["one"]);
+}
+
+#[tokio::test]
+async fn after_request_ends_what_runs_and_gives_the_rest_back() {
+    let (rig, mut peer) = Rig::with(1, Scripted::held(), |o| o.limits.prefetch_millis = 3_600_000).await;
+    peer.wait_credits(1).await;
+    peer.lease(lease("running", &["one", "two", "three"])).await;
+    rig.engine.permits.add_permits(1);
+    peer.wait_credits(2).await;
+    peer.lease(lease("fetched", &["four"])).await;
+    peer.wait("both held", |p| p.heartbeats.last().is_some_and(|b| b.leases.len() == 2)).await;
+    until("the second is in flight", || rig.engine.asked().len() == 2 && rig.engine.in_flight() == 1).await;
+    for lease in ["fetched", "running"] {
+        let revoke = Revoke { lease_id: lease.into(), after_request: true, ..Revoke::default() };
+        peer.revoke_as(revoke).await;
+    }
+    peer.wait("what was not begun is back", |p| p.handed_back() == [("fetched", "test")]).await;
+    assert_eq!(rig.engine.in_flight(), 1, "what runs goes on");
+    rig.engine.permits.add_permits(3);
+    peer.wait("the rest is back", |p| p.handed_back().len() == 2).await;
+    assert_eq!(peer.handed_back()[1], ("running", "test"));
+    peer.wait_results(2).await;
+    assert_eq!(said(&peer.results[1]), "TWO");
+    assert_eq!(rig.engine.asked(), ["one", "two"]);
 }
 
 #[tokio::test]

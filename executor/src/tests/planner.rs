@@ -165,7 +165,11 @@ impl Peer {
     }
 
     pub(super) async fn revoke(&self, lease: &str, unless_started: bool) {
-        let revoke = Revoke { lease_id: lease.into(), unless_started, reason: "test".into() };
+        self.revoke_as(Revoke { lease_id: lease.into(), unless_started, ..Revoke::default() }).await;
+    }
+
+    pub(super) async fn revoke_as(&self, revoke: Revoke) {
+        let revoke = Revoke { reason: "test".into(), ..revoke };
         self.send(connect_response::Message::Revoke(revoke)).await;
     }
 

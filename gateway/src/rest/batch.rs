@@ -12,7 +12,6 @@ pub(super) fn object(batch: &Batch) -> Value {
     let seconds = |time: &Option<prost_types::Timestamp>| time.as_ref().map(|time| time.seconds);
     let ended = |wanted: State| if state == wanted { seconds(&batch.end_time) } else { None };
     let window = batch.completion_window.as_ref().map(|window| window.seconds);
-    let created = seconds(&batch.create_time);
     let requests = batch.requests.unwrap_or_default();
     let chunks = batch.chunks.unwrap_or_default();
     let results_over = matches!(state, State::Finalizing | State::Completed);
@@ -26,9 +25,9 @@ pub(super) fn object(batch: &Batch) -> Value {
         "status": status(state),
         "output_file_id": id(&batch.output_file),
         "error_file_id": id(&batch.error_file),
-        "created_at": created,
+        "created_at": seconds(&batch.create_time),
         "in_progress_at": seconds(&batch.start_time),
-        "expires_at": created.zip(window).map(|(created, window)| created + window),
+        "expires_at": seconds(&batch.expire_time),
         "finalizing_at": if results_over { seconds(&batch.last_commit_time) } else { None },
         "completed_at": ended(State::Completed),
         "failed_at": ended(State::Failed),

@@ -8,9 +8,9 @@ use caravan_proto::{
     v1::{
         Batch, CancelBatchRequest, CreateBatchRequest, DeleteBatchRequest, DeleteFileRequest,
         DownloadFileRequest, DownloadFileResponse, File, GetBatchRequest, GetFileRequest, ListBatchesRequest,
-        ListBatchesResponse, ListFilesRequest, ListFilesResponse, QueryUploadRequest, QueryUploadResponse,
-        StreamResultsRequest, StreamResultsResponse, UploadFileRequest, WatchBatchRequest,
-        WatchBatchResponse,
+        ListBatchesResponse, ListFilesRequest, ListFilesResponse, PauseBatchRequest, QueryUploadRequest,
+        QueryUploadResponse, ResumeBatchRequest, RetryBatchRequest, StreamResultsRequest,
+        StreamResultsResponse, UploadFileRequest, WatchBatchRequest, WatchBatchResponse,
         batch_service_server::{BatchService, BatchServiceServer},
         file_service_server::{FileService, FileServiceServer},
     },
@@ -119,6 +119,18 @@ impl BatchService for Planner {
     }
 
     async fn cancel_batch(&self, _: Request<CancelBatchRequest>) -> Result<Response<Batch>, Status> {
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn pause_batch(&self, _: Request<PauseBatchRequest>) -> Result<Response<Batch>, Status> {
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn resume_batch(&self, _: Request<ResumeBatchRequest>) -> Result<Response<Batch>, Status> {
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn retry_batch(&self, _: Request<RetryBatchRequest>) -> Result<Response<Batch>, Status> {
         Ok(Response::new(Default::default()))
     }
 

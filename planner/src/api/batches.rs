@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clock,
-    dispatch::Fleet,
+    dispatch::{Fleet, Stop},
     objects::Objects,
     prepare::{self, Preparer},
     results::{Cursor, Page, Pages},
@@ -55,7 +55,7 @@ type ResultsSender = mpsc::Sender<Result<v1::StreamResultsResponse, Status>>;
 // === impl Batches ===
 
 impl Batches {
-    async fn find(&self, name: &str) -> Result<Batch, Status> {
+    pub(super) async fn find(&self, name: &str) -> Result<Batch, Status> {
         let id = parse(name)?;
         let found = self.store.batch(id).await.map_err(status)?;
         found.ok_or_else(|| not_found(id))
@@ -127,14 +127,13 @@ impl BatchService for Batches {
         let v1::CreateBatchRequest { batch, request_id, validate_only } = request.into_inner();
         let spec = batch.ok_or_else(|| Reason::InvalidArgument.field("batch", "batch must be set"))?;
         let (spec, input) = prepare::check_spec(spec)?;
-        if request_id.len() > 128 {
-            return Err(Reason::InvalidArgument.field("request_id", "request_id must have at most 128 bytes"));
-        }
+        let request_id = check_request_id(request_id)?;
         if validate_only {
             return Ok(Response::new(self.preview(spec, input).await?));
         }
-        let request_id = Some(request_id).filter(|id| !id.is_empty());
-        let new = NewBatch { id: BatchId::now(), request_id, spec, input, created: clock::now() };
+        let created = self.store.now().await.map_err(status)?;
+        let deadline = prepare::deadline(&spec, created);
+        let new = NewBatch { id: BatchId::now(), request_id, spec, input, created, deadline, retry: None };
         match self.store.create_batch(&new).await.map_err(status)? {
             Creation::Created(batch) => {
                 tracing::info!(batch = %batch.id, input = %input, "batch created");
@@ -155,8 +154,7 @@ impl BatchService for Batches {
 
     async fn get_batch(&self, request: Request<v1::GetBatchRequest>) -> Result<Response<v1::Batch>, Status> {
         let batch = self.find(&request.into_inner().name).await?;
-        let defaults = self.store.defaults(batch.id).await.map_err(status)?;
-        Ok(Response::new(v1::Batch { defaults, ..view::batch(batch) }))
+        Ok(Response::new(self.whole(batch).await?))
     }
 
     async fn list_batches(
@@ -186,8 +184,29 @@ impl BatchService for Batches {
         let cancelled = cancelled.ok_or_else(|| not_found(id))?;
         self.signals.batch_changed();
         self.signals.upkeep();
-        self.fleet.revoke(&cancelled.revoked, "cancelled").await;
+        self.fleet.revoke(&cancelled.revoked, Stop::Now, "cancelled").await;
         Ok(Response::new(view::batch(self.find(&name).await?)))
+    }
+
+    async fn pause_batch(
+        &self,
+        request: Request<v1::PauseBatchRequest>,
+    ) -> Result<Response<v1::Batch>, Status> {
+        self.pause(&request.into_inner().name).await.map(Response::new)
+    }
+
+    async fn resume_batch(
+        &self,
+        request: Request<v1::ResumeBatchRequest>,
+    ) -> Result<Response<v1::Batch>, Status> {
+        self.resume(&request.into_inner().name).await.map(Response::new)
+    }
+
+    async fn retry_batch(
+        &self,
+        request: Request<v1::RetryBatchRequest>,
+    ) -> Result<Response<v1::Batch>, Status> {
+        self.retry(request.into_inner()).await.map(Response::new)
     }
 
     async fn delete_batch(&self, request: Request<v1::DeleteBatchRequest>) -> Result<Response<()>, Status> {
@@ -197,7 +216,8 @@ impl BatchService for Batches {
             return Err(Reason::BatchNotEnded.status(message));
         }
         // The row goes last, so that a deletion that is cut off can be repeated.
-        for file in [batch.outputs.output, batch.outputs.error].into_iter().flatten() {
+        let own_input = batch.retry.map(|_| batch.input);
+        for file in [batch.outputs.output, batch.outputs.error, own_input].into_iter().flatten() {
             if let FileDeletion::Deleted(_) = self.store.delete_file(file).await.map_err(status)? {
                 self.objects.delete_file(file).await.map_err(status)?;
             }
@@ -277,11 +297,20 @@ fn leaving() -> Status {
     Reason::Unavailable.retry_after("the planner goes away: resume with the last cursor", LOOK)
 }
 
-fn parse(name: &str) -> Result<BatchId, Status> {
+pub(super) fn parse(name: &str) -> Result<BatchId, Status> {
     name.parse().map_err(|error| Reason::InvalidArgument.field("name", format!("{error}")))
 }
 
-fn not_found(id: BatchId) -> Status {
+/// The idempotency key, if there is one.
+pub(super) fn check_request_id(request_id: String) -> Result<Option<String>, Status> {
+    if request_id.len() > 128 || request_id.contains(char::is_control) {
+        let message = "request_id must have at most 128 bytes, none a control character";
+        return Err(Reason::InvalidArgument.field("request_id", message));
+    }
+    Ok(Some(request_id).filter(|id| !id.is_empty()))
+}
+
+pub(super) fn not_found(id: BatchId) -> Status {
     Reason::BatchNotFound.status(format!("there is no {}", id.name()))
 }
 

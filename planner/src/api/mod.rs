@@ -4,6 +4,7 @@
 mod batches;
 mod files;
 mod fleet;
+mod lifecycle;
 mod models;
 mod page;
 mod status;

@@ -24,12 +24,13 @@ pub(super) fn file(file: &File) -> v1::File {
 /// The whole batch, but for its defaults.
 pub(super) fn batch(batch: Batch) -> v1::Batch {
     let report = results::report(&batch);
+    let (reason, message) = reason(&batch);
     let Batch { spec, plan, line_errors, .. } = batch;
     v1::Batch {
         name: batch.id.name(),
         state: batch.state.into(),
-        state_reason: batch.reason,
-        state_message: batch.message,
+        state_reason: reason,
+        state_message: message,
         requests: Some(batch.requests),
         chunks: Some(batch.chunks),
         usage: Some(batch.usage),
@@ -46,8 +47,18 @@ pub(super) fn batch(batch: Batch) -> v1::Batch {
         end_time: batch.ended.map(timestamp),
         revision: batch.revision,
         report,
+        expire_time: batch.deadline.map(timestamp),
+        retried_from: batch.retry.map(|retry| retry.of.name()).unwrap_or_default(),
         ..spec
     }
+}
+
+/// Why it is in its state: of one that is to be paused, that.
+fn reason(batch: &Batch) -> (String, String) {
+    if batch.held && matches!(batch.state, State::Validating | State::Planning) {
+        return ("PAUSE_REQUESTED".into(), "the batch stands paused once it is planned".into());
+    }
+    (batch.reason.clone(), batch.message.clone())
 }
 
 fn pinned(Pin { model, digest }: Pin) -> v1::PinnedModel {

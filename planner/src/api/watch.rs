@@ -4,7 +4,7 @@ use caravan_proto::{
     delta,
     error::Reason,
     name::BatchId,
-    v1::{self, watch_batch_response::Event},
+    v1::{self, batch::State, watch_batch_response::Event},
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -70,7 +70,10 @@ impl Watch {
         loop {
             let mut now = self.load().await?;
             let ended = view::ended(now.state());
-            now.progress = speed.sample(&now).or_else(|| planned(&now)).filter(|_| !ended);
+            now.progress = speed
+                .sample(&now)
+                .or_else(|| planned(&now))
+                .filter(|_| !ended && now.state() != State::Paused);
             let due =
                 last.is_none() || ended || published.elapsed() >= PUBLISH || changed(last.as_ref(), &now);
             if due {
@@ -142,7 +145,7 @@ fn planned(batch: &v1::Batch) -> Option<v1::Progress> {
     let estimated = Duration::try_from(batch.plan.as_ref()?.estimated_duration?).ok()?;
     let since = clock::now().saturating_sub(clock::micros(batch.start_time?));
     let running = Duration::from_micros(u64::try_from(since).unwrap_or_default());
-    let left = estimated.checked_sub(running).filter(|_| batch.state() == v1::batch::State::Running)?;
+    let left = estimated.checked_sub(running).filter(|_| batch.state() == State::Running)?;
     Some(v1::Progress { remaining: prost_types::Duration::try_from(left).ok(), ..v1::Progress::default() })
 }
 

@@ -1,15 +1,15 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use caravan_proto::{
-    name::{ExecutorId, LeaseId},
+    name::{BatchId, ExecutorId, LeaseId},
     v1::{self, connect_response::Message},
 };
 
 use super::{Outgoing, Target, digests::Digests};
-use crate::profiles;
+use crate::{profiles, store::Held};
 
 /// The executors that are connected to this replica. Cheap to clone.
 /// Memory: one entry an executor, one credit a lane, and every profile once.
@@ -24,6 +24,17 @@ struct Connected {
     outgoing: Outgoing,
     detail: v1::Executor,
     credits: Vec<v1::Credit>,
+    /// Leases that it was given here, until a heartbeat does not name them any more.
+    leases: HashMap<LeaseId, BatchId>,
+}
+
+/// How soon the holder of a lease stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// At once: what is in flight is cut off.
+    Now,
+    /// When the request in flight has ended; what is left of the chunk is handed back.
+    AfterRequest,
 }
 
 /// A credit with what is known of the lane's engine.
@@ -51,7 +62,9 @@ impl Fleet {
     /// Takes a session in. One that the same executor had before is over.
     pub(crate) fn join(&self, id: ExecutorId, outgoing: Outgoing, mut detail: v1::Executor) {
         self.cap(&mut detail);
-        let before = self.lock().insert(id, Connected { outgoing, detail, credits: Vec::new() });
+        let before = self
+            .lock()
+            .insert(id, Connected { outgoing, detail, credits: Vec::new(), leases: HashMap::new() });
         if let Some(before) = before {
             before.outgoing.close(tonic::Status::aborted("the executor has dialled again"));
         }
@@ -161,14 +174,44 @@ impl Fleet {
         known.credits.len() < before
     }
 
-    /// Tells executors of this replica to stop leases. Those of other replicas hear it in answer to
-    /// their next heartbeat.
-    pub async fn revoke(&self, leases: &[(ExecutorId, LeaseId)], reason: &str) {
+    /// Takes note of a lease that is sent to an executor.
+    pub(super) fn given(&self, executor: ExecutorId, lease: LeaseId, batch: BatchId) {
+        if let Some(known) = self.lock().get_mut(&executor) {
+            known.leases.insert(lease, batch);
+        }
+    }
+
+    /// Takes note of the leases that an executor holds.
+    pub(super) fn holds(&self, id: ExecutorId, outgoing: &Outgoing, held: &[Held]) {
+        let held: HashSet<LeaseId> = held.iter().map(|held| held.lease).collect();
+        if let Some(known) = self.lock().get_mut(&id).filter(|known| known.outgoing.is(outgoing)) {
+            known.leases.retain(|lease, _| held.contains(lease));
+        }
+    }
+
+    /// Every lease that an executor was given here and may still hold, with its batch.
+    pub(crate) fn leases(&self) -> Vec<(ExecutorId, LeaseId, BatchId)> {
+        let connected = self.lock();
+        let leases = connected
+            .iter()
+            .flat_map(|(id, known)| known.leases.iter().map(|(lease, batch)| (*id, *lease, *batch)));
+        leases.collect()
+    }
+
+    /// Tells executors of this replica to stop leases. Those of other replicas hear it from theirs, whose
+    /// upkeep looks at batches each second, and at the latest in answer to a heartbeat.
+    pub async fn revoke(&self, leases: &[(ExecutorId, LeaseId)], stop: Stop, reason: &str) {
         for (executor, lease) in leases {
-            let outgoing = self.lock().get(executor).map(|known| known.outgoing.clone());
+            let outgoing = self.lock().get_mut(executor).map(|known| {
+                if stop == Stop::Now {
+                    known.leases.remove(lease);
+                }
+                known.outgoing.clone()
+            });
             if let Some(outgoing) = outgoing {
                 let (lease_id, reason) = (lease.to_string(), reason.to_owned());
-                let revoke = v1::Revoke { lease_id, unless_started: false, reason };
+                let after_request = stop == Stop::AfterRequest;
+                let revoke = v1::Revoke { lease_id, unless_started: false, reason, after_request };
                 outgoing.send(Message::Revoke(revoke)).await;
             }
         }
@@ -206,5 +249,38 @@ impl Fleet {
     fn lock(&self) -> MutexGuard<'_, HashMap<ExecutorId, Connected>> {
         // Nothing panics while it holds this lock, and if it did, every entry is still whole.
         self.connected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lease_is_known_until_it_is_revoked_or_not_named_any_more() {
+        let (fleet, executor, batch) = (Fleet::default(), ExecutorId::now(), BatchId::now());
+        let (sender, mut sent) = mpsc::channel(8);
+        let outgoing = Outgoing::new(sender, CancellationToken::new());
+        fleet.join(executor, outgoing.clone(), v1::Executor::default());
+        let [kept, ended, stopped] = [LeaseId::now(), LeaseId::now(), LeaseId::now()];
+        for lease in [kept, ended, stopped] {
+            fleet.given(executor, lease, batch);
+        }
+        assert_eq!(fleet.leases().len(), 3);
+        let held = |lease| Held { lease, epoch: 1, started: true };
+        fleet.holds(executor, &outgoing, &[held(kept), held(stopped)]);
+        for stop in [Stop::AfterRequest, Stop::Now] {
+            fleet.revoke(&[(executor, stopped), (ExecutorId::now(), kept)], stop, "test").await;
+            let message = sent.recv().await.unwrap().unwrap().message;
+            let Some(Message::Revoke(revoke)) = message else { panic!("{message:?}") };
+            assert_eq!(
+                (revoke.lease_id, revoke.after_request),
+                (stopped.to_string(), stop == Stop::AfterRequest)
+            );
+        }
+        assert_eq!(fleet.leases(), [(executor, kept, batch)]);
     }
 }

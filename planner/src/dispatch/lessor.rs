@@ -4,6 +4,7 @@ use caravan_proto::{
     name::LeaseId,
     v1::{self, connect_response::Message},
 };
+use futures::future::try_join_all;
 use prost::Message as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -11,11 +12,11 @@ use tracing::Instrument as _;
 
 use super::{Fleet, Options, fleet::Open};
 use crate::{
-    clock, metrics, models,
+    metrics, models,
     objects::Objects,
     profiles,
     signals::Signals,
-    store::{self, Claim, Offer, Store, Wanted, Warm},
+    store::{self, Claim, Offer, Qualification, Store, Wanted, Warm},
 };
 
 /// Answers credits with leases.
@@ -27,15 +28,13 @@ pub struct Lessor {
     signals: Signals,
 }
 
-/// Lanes of engines with the same models and kind find the same chunks, but for the share that they
-/// are warm for.
-type Qualification = (Vec<Offer>, i64, Option<Warm>);
-
 // === impl Lessor ===
 
 impl Lessor {
     /// Without a hint, chunks that another replica queued are found after this time.
     const LOOK: Duration = Duration::from_secs(1);
+    /// Credits that one transaction answers. It holds their chunks together for some milliseconds.
+    const AT_ONCE: usize = 32;
 
     /// A lessor for the executors in `fleet`.
     #[must_use]
@@ -70,19 +69,32 @@ impl Lessor {
         }
     }
 
+    /// Memory: what is wanted for each open credit, and `AT_ONCE` payloads.
     async fn answer_credits(&self) -> Result<(), store::Error> {
-        let mut barren: HashSet<Qualification> = HashSet::new();
         let digests = self.fleet.digests();
-        for open in self.fleet.open_credits() {
-            let wanted = wanted(&open, digests.offers(&open.engine), self.options.deadline());
-            let qualification = (wanted.models.clone(), wanted.kind, wanted.warm);
-            if barren.contains(&qualification) {
-                continue;
+        let open = self.fleet.open_credits();
+        let wanted: Vec<_> = open.iter().map(|open| wanted(open, digests.offers(&open.engine))).collect();
+        let mut barren: HashSet<Qualification<'_>> = HashSet::new();
+        let mut credits = open.iter().zip(&wanted).peekable();
+        while credits.peek().is_some() {
+            let fertile = credits.by_ref().filter(|(_, wanted)| !barren.contains(&wanted.qualification()));
+            let asking: Vec<_> = fertile.take(Self::AT_ONCE).collect();
+            if asking.is_empty() {
+                break;
             }
-            match self.store.claim(&wanted).await? {
-                Some(claim) => self.lease(&open, wanted.lease, claim).await?,
-                None => drop(barren.insert(qualification)),
+            let now = self.store.now().await?;
+            let timed =
+                |wanted: &Wanted| Wanted { now, deadline: self.options.deadline(now), ..wanted.clone() };
+            let timed: Vec<_> = asking.iter().map(|(_, wanted)| timed(wanted)).collect();
+            let claims = self.store.claim(&timed).await?;
+            let mut leases = Vec::new();
+            for ((open, wanted), claim) in asking.into_iter().zip(claims) {
+                match claim {
+                    Some(claim) => leases.push(self.lease(open, wanted.lease, claim)),
+                    None => drop(barren.insert(wanted.qualification())),
+                }
             }
+            try_join_all(leases).await?;
         }
         Ok(())
     }
@@ -96,6 +108,7 @@ impl Lessor {
             // Without its payload a chunk goes to nobody: its lease runs out by itself, and then it is
             // tried again. Queued at once, it would be every lane's next chunk for ever.
             let Some(lease) = self.message(open, id, &claim).await else { return Ok(()) };
+            self.fleet.given(open.executor, id, claim.batch);
             if self.fleet.take(open) && open.outgoing.send(Message::Lease(lease)).await {
                 metrics::leased();
                 tracing::debug!("leased");
@@ -141,7 +154,8 @@ impl Lessor {
     }
 }
 
-fn wanted(open: &Open, models: Vec<Offer>, deadline: store::Micros) -> Wanted {
+/// What a lane wants, but for the time.
+fn wanted(open: &Open, models: Vec<Offer>) -> Wanted {
     let credit = &open.credit;
     let warm = credit.warm_batch.parse().ok();
     Wanted {
@@ -152,8 +166,8 @@ fn wanted(open: &Open, models: Vec<Offer>, deadline: store::Micros) -> Wanted {
         models,
         kind: kind_bit(open.engine.kind()),
         warm: warm.map(|batch| Warm { batch, group: credit.warm_group, share: credit.warm_share }),
-        now: clock::now(),
-        deadline,
+        now: 0,
+        deadline: 0,
     }
 }
 

@@ -9,7 +9,7 @@ mod session;
 mod target;
 
 pub use errands::Errands;
-pub use fleet::Fleet;
+pub use fleet::{Fleet, Stop};
 pub use lessor::Lessor;
 pub use outgoing::Outgoing;
 pub use session::Sessions;
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clock, store::Micros};
+use crate::store::Micros;
 
 /// How leases live.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -51,9 +51,9 @@ impl Options {
         self.ttl() / 3
     }
 
-    /// Until when a lease lives that is renewed now.
+    /// Until when a lease lives that is renewed `now`.
     #[must_use]
-    pub fn deadline(self) -> Micros {
-        clock::now() + i64::try_from(self.ttl().as_micros()).unwrap_or(i64::MAX / 2)
+    pub fn deadline(self, now: Micros) -> Micros {
+        now + i64::try_from(self.ttl().as_micros()).unwrap_or(i64::MAX / 2)
     }
 }

@@ -205,7 +205,9 @@ impl Session {
     async fn heartbeat(&self, heartbeat: v1::WorkHeartbeat) -> Result<(), Error> {
         let shared = &self.shared;
         let leases = held(&heartbeat.leases)?;
-        let lost = shared.store.heartbeat(self.id, &leases, shared.options.deadline()).await?;
+        shared.fleet.holds(self.id, &self.outgoing, &leases);
+        let now = shared.store.now().await?;
+        let lost = shared.store.heartbeat(self.id, &leases, shared.options.deadline(now)).await?;
         let reply = v1::HeartbeatReply { lost: lost.iter().map(LeaseId::to_string).collect() };
         self.outgoing.send(ToExecutor::HeartbeatReply(reply)).await;
         let detail = shared.fleet.update(self.id, &self.outgoing, |detail| {
@@ -247,7 +249,7 @@ impl Session {
     }
 
     async fn remember(&self, detail: &v1::Executor) -> Result<(), store::Error> {
-        let last_seen = clock::now();
+        let last_seen = self.shared.store.now().await?;
         let mut detail = detail.clone();
         detail.last_seen = Some(clock::timestamp(last_seen));
         self.shared.store.put_executor(&store::Executor { id: self.id, detail, last_seen }).await

@@ -10,6 +10,7 @@ mod options;
 mod payload;
 mod preview;
 mod reject;
+mod retry;
 mod scan;
 mod spec;
 mod stage;
@@ -17,7 +18,8 @@ mod stage;
 pub use capacity::Capacity;
 pub use offline::{Offline, Unplanned};
 pub use options::Options;
-pub use spec::check as check_spec;
+pub use retry::{CANCELLED, EXPIRED, bit, may_have};
+pub use spec::{check as check_spec, deadline};
 pub use stage::Preparer;
 
 use crate::{files, objects, results, store};

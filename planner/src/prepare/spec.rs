@@ -4,11 +4,15 @@ use caravan_request::{Defaults, DefaultsError, Endpoint};
 use tonic::Status;
 
 use super::Options;
+use crate::store::Micros;
 
 /// Labels of a batch at most, and their sizes: those of OpenAI's batches.
 const MAX_LABELS: usize = 16;
 const MAX_LABEL_KEY: usize = 64;
 const MAX_LABEL_VALUE: usize = 512;
+
+/// Whole seconds of a completion window: less is over before anything runs, and more is no window.
+const WINDOW_SECONDS: std::ops::RangeInclusive<i64> = 1..=365 * 86_400;
 
 /// Checks what a client sends to create a batch; gives it with its defaults filled in, and the input.
 ///
@@ -46,8 +50,8 @@ pub(super) fn check_fields(mut spec: v1::Batch) -> Result<v1::Batch, Status> {
     if let Err(error) = defaults(&spec) {
         return wrong("defaults", error.to_string());
     }
-    if spec.model.len() > 256 {
-        return wrong("model", "model must have at most 256 bytes".into());
+    if spec.model.len() > 256 || spec.model.contains(char::is_control) {
+        return wrong("model", "model must have at most 256 bytes, none a control character".into());
     }
     if spec.metadata.len() > MAX_LABELS
         || spec.metadata.iter().any(|(k, v)| k.len() > MAX_LABEL_KEY || v.len() > MAX_LABEL_VALUE)
@@ -94,12 +98,17 @@ fn check_numbers(spec: &v1::Batch) -> Result<(), Status> {
             return wrong("stated_tokens.user_tokens", message);
         }
     }
-    match &spec.completion_window {
-        Some(_) => {
-            wrong("completion_window", "this version expires no batches: leave completion_window empty")
-        }
-        None => Ok(()),
+    if spec.completion_window.is_some_and(|window| !WINDOW_SECONDS.contains(&window.seconds)) {
+        return wrong("completion_window", "completion_window must be 1 second to 365 days, or absent");
     }
+    Ok(())
+}
+
+/// When a batch of this time expires, if it does.
+#[must_use]
+pub fn deadline(spec: &v1::Batch, created: Micros) -> Option<Micros> {
+    let window = std::time::Duration::try_from(spec.completion_window?).ok()?;
+    Some(created.saturating_add(i64::try_from(window.as_micros()).ok()?))
 }
 
 /// The first field that only the server may set and that is set; empty if there is none.
@@ -116,6 +125,9 @@ fn server_set(spec: &v1::Batch) -> &'static str {
         ("error_file", !spec.error_file.is_empty()),
         ("create_time", spec.create_time.is_some()),
         ("revision", spec.revision != 0),
+        ("expire_time", spec.expire_time.is_some()),
+        ("retried_from", !spec.retried_from.is_empty()),
+        ("retries", !spec.retries.is_empty()),
     ];
     set.iter().find(|(_, set)| *set).map_or("", |(field, _)| field)
 }

@@ -4,7 +4,7 @@ use std::{
 };
 
 use caravan_plan::{Chunk, Policy, Ratio};
-use caravan_proto::{name::BatchId, v1};
+use caravan_proto::{error::Reason, name::BatchId, v1};
 use futures::future::{join_all, try_join_all};
 use tokio::sync::Semaphore;
 
@@ -15,6 +15,7 @@ use super::{
     payload::{self, Frame},
     preview,
     reject::Rejects,
+    retry,
 };
 use crate::{
     clock, dispatch,
@@ -69,11 +70,13 @@ impl Preparer {
     #[tracing::instrument(skip_all, fields(batch = %batch.id))]
     pub async fn prepare(&self, batch: &Batch) -> Result<(), Error> {
         let _slot = self.slots.acquire().await.map_err(|_| Error::Stopped)?;
-        let Some(file) = self.store.file(batch.input).await? else {
-            return self
-                .reject(batch.id, &mut Rejects::counted(), 0, "INPUT_DELETED", "the input was deleted")
-                .await;
+        let Some(file) = self.input(batch).await? else {
+            return self.reject_whole(batch.id, "INPUT_DELETED", "the input was deleted").await;
         };
+        if batch.retry.is_some() && file.size == 0 {
+            let message = "the batch to retry has no request that was asked for";
+            return self.reject_whole(batch.id, Reason::NothingToRetry.as_str(), message).await;
+        }
         let mut rejects = Rejects::of(&self.objects, batch.id);
         match self.attempt(batch, &file, &mut rejects).await {
             Err(error) if error.is_final() => {
@@ -84,6 +87,19 @@ impl Preparer {
             }
             done => done,
         }
+    }
+
+    /// The input, which of a retry is written first. None if it was deleted.
+    async fn input(&self, batch: &Batch) -> Result<Option<File>, Error> {
+        let file = self.store.file(batch.input).await?;
+        match (file, batch.retry) {
+            (Some(file), Some(retry)) => retry::input(&self.store, &self.objects, retry, file).await,
+            (file, _) => Ok(file),
+        }
+    }
+
+    async fn reject_whole(&self, id: BatchId, reason: &str, message: &str) -> Result<(), Error> {
+        self.reject(id, &mut Rejects::counted(), 0, reason, message).await
     }
 
     async fn attempt(&self, batch: &Batch, file: &File, rejects: &mut Rejects) -> Result<(), Error> {
@@ -120,7 +136,8 @@ impl Preparer {
     /// If the store fails.
     pub async fn capacity(&self) -> Result<Capacity, Error> {
         let ttl = i64::try_from(self.lease.ttl().as_micros()).unwrap_or(i64::MAX);
-        let executors = self.store.executors(clock::now().saturating_sub(ttl)).await?;
+        let since = self.store.now().await?.saturating_sub(ttl);
+        let executors = self.store.executors(since).await?;
         Ok(Capacity::of(executors, self.store.profiles().await?))
     }
 

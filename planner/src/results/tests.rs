@@ -34,7 +34,18 @@ impl World {
         store.open_file(&file).await.unwrap();
         assert!(store.close_file(input, "").await.unwrap());
         let spec = v1::Batch::default();
-        store.create_batch(&NewBatch { id: batch, request_id: None, spec, input, created: 1 }).await.unwrap();
+        store
+            .create_batch(&NewBatch {
+                id: batch,
+                request_id: None,
+                spec,
+                input,
+                created: 1,
+                deadline: None,
+                retry: None,
+            })
+            .await
+            .unwrap();
         assert!(store.advance(batch, &[State::Validating], State::Planning, 2).await.unwrap());
         let rows: Vec<_> = chunks.iter().zip(0..).map(|(size, number)| chunk(number, *size)).collect();
         store.add_chunks(batch, &rows).await.unwrap();

@@ -1,23 +1,47 @@
 //! All durable rows: one trait, whatever database is behind it.
 //!
 //! Every method is one transition or one question, and one transaction. Rows grow with
-//! chunks, never with requests. The database's clock is not used: callers pass `now`,
-//! so that a test can say what time it is.
+//! chunks, never with requests. Callers pass `now`, so that a test can say what time it is; where replicas
+//! must agree, it is what `Store::now` says.
 
 mod accept;
 mod bits;
+mod exclusive;
 mod fleet;
+mod lifecycle;
+mod location;
+mod migration;
+pub mod postgres;
 mod row;
 mod sqlite;
 #[cfg(test)]
 mod suite;
+
 mod usage;
 
 use async_trait::async_trait;
 use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId};
+pub use exclusive::{Exclusive, Guard};
 pub use fleet::*;
+pub use lifecycle::*;
+pub use location::{StoreUrl, WrongUrl};
+pub use migration::Migrated;
+pub use postgres::Postgres;
 pub use row::*;
 pub use sqlite::Sqlite;
+
+/// What a transaction holds against others that write, from before it reads.
+#[derive(Debug, Clone, Copy)]
+enum Hold {
+    /// A batch, against all but claims of its chunks.
+    Order(BatchId),
+    /// A batch, against claims too.
+    Alone(BatchId),
+    /// A chunk, against all; with its leases as far as they have expired.
+    Chunk(BatchId, i32),
+    /// A file.
+    File(FileId),
+}
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +49,35 @@ pub enum Error {
     /// The database refused or is not there.
     #[error("the database failed")]
     Database(#[from] sqlx::Error),
+    /// The database did not answer when the planner started.
+    #[error(
+        "no database answers at {place}, tried for {seconds} s (`store.start_ms`): start it, or correct `store_url`"
+    )]
+    Absent {
+        /// Its host and port, or its socket.
+        place: String,
+        /// How long it was tried.
+        seconds: u64,
+        /// Why the last attempt failed.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The schema is of a later version.
+    #[error(
+        "the database is of a later version (schema {found}; this planner knows {known}): upgrade the planner"
+    )]
+    Newer {
+        /// The version of the schema.
+        found: i64,
+        /// The last version that this planner knows.
+        known: i64,
+    },
+    /// A migration was broken off.
+    #[error("migration {version} of the database was broken off: restore the database from before it")]
+    Dirty {
+        /// Which.
+        version: i64,
+    },
     /// The schema could not be brought up to date.
     #[error("the database could not be migrated")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -41,6 +94,12 @@ pub enum Error {
 /// What the planner keeps in a database.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
+    /// The time that replicas agree on: the database's clock where there can be several, else this process's.
+    async fn now(&self) -> Result<Micros, Error>;
+    /// The right to do something that one replica does at a time. None if another has it, or this one has as much
+    /// under way as it may.
+    async fn exclusive(&self, what: Exclusive) -> Result<Option<Guard>, Error>;
+
     // === files ===
 
     /// Opens an upload, or returns the file that this `upload_id` opened before.
@@ -62,7 +121,7 @@ pub trait Store: Send + Sync + 'static {
     // === batches ===
 
     /// Creates a batch in state validating, if its input is ready; the same `request_id` again gives
-    /// the first one.
+    /// the first one. The input of a retry is opened, for the caller to write.
     async fn create_batch(&self, batch: &NewBatch) -> Result<Creation, Error>;
     /// One batch.
     async fn batch(&self, id: BatchId) -> Result<Option<Batch>, Error>;
@@ -90,7 +149,8 @@ pub trait Store: Send + Sync + 'static {
     /// Adds chunks of a batch in state planning (at most a few hundred a call). In another state it
     /// does nothing, and `activate` will say so.
     async fn add_chunks(&self, id: BatchId, chunks: &[NewChunk]) -> Result<(), Error>;
-    /// Planning has ended: planning → queued (or finalizing if there is no chunk), with counts
+    /// Planning has ended: planning → queued (or finalizing if there is no chunk, else paused if it was
+    /// paused meanwhile), with counts
     /// and, if lines were rejected, the segment that holds their results, as number 0.
     /// False if it is not planning; an error if not as many chunks were added as `planned` says.
     async fn activate(&self, id: BatchId, planned: &Planned, now: Micros) -> Result<bool, Error>;
@@ -99,19 +159,34 @@ pub trait Store: Send + Sync + 'static {
     /// queued, running or paused → cancelling, and removes its leases; validating or planning → cancelled,
     /// and removes its chunks; any other stays. Gives the state now and the leases removed, with their holders.
     async fn cancel(&self, id: BatchId, now: Micros) -> Result<Option<Cancellation>, Error>;
-    /// The outputs stand: finalizing → completed, or cancelling → cancelled once no request is open.
+    /// Holds a batch: queued or running → paused; one that is validating or planning is paused once it is
+    /// planned; any other stays. Its leases go on: it is the caller's to have them handed back. Gives the
+    /// state now.
+    async fn pause(&self, id: BatchId) -> Result<Option<State>, Error>;
+    /// Lets a batch go on: paused → running if anything of it was ever leased, else queued; takes back a
+    /// pause that was to come. Gives the state now.
+    async fn resume(&self, id: BatchId) -> Result<Option<State>, Error>;
+    /// Ends up to `limit` batches whose deadline is `now` or has passed: queued, running or paused →
+    /// finalizing, marked as expired, and removes their leases; validating or planning → expired, and removes
+    /// their chunks. Gives each with its state and the leases removed; another replica gets none of them.
+    async fn end_overdue(&self, now: Micros, limit: i64) -> Result<Vec<(BatchId, Cancellation)>, Error>;
+    /// Up to `limit` batches that retry this one, oldest first.
+    async fn retries(&self, id: BatchId, limit: i64) -> Result<Vec<BatchId>, Error>;
+    /// The outputs stand and no request is open: finalizing → completed, or expired if it is marked so;
+    /// cancelling → cancelled.
     async fn finish(&self, id: BatchId, outputs: &Outputs, now: Micros) -> Result<bool, Error>;
     /// Removes an ended batch with all its rows. Its objects are the caller's to remove.
     async fn delete_batch(&self, id: BatchId) -> Result<bool, Error>;
 
     // === leases ===
 
-    /// Leases the best queued chunk for one lane. Of the highest priority that has any: the next of the
+    /// Leases the best queued chunk for each lane, one after the other; gives a claim or none for each, in order.
+    /// All in one transaction, as far as it meets nobody, so ask with a bounded number. Of the highest priority that has any: the next of the
     /// warm share, else the first of a share that nobody has begun, else the last of any (a theft
     /// from the tail); among those of older batches first, then by chunk number. Only chunks that the
     /// engine qualifies for, of batches that are queued or running; a queued batch becomes running. The
     /// first claim of a model pins the digest that it was offered with; no other is leased from then on.
-    async fn claim(&self, wanted: &Wanted) -> Result<Option<Claim>, Error>;
+    async fn claim(&self, wanted: &[Wanted]) -> Result<Vec<Option<Claim>>, Error>;
     /// The pins of models of which chunks are queued.
     async fn waiting_pins(&self, id: BatchId) -> Result<Vec<Pin>, Error>;
     /// Renews leases of `executor`, and revives those that expired but that nobody claimed since.

@@ -5,6 +5,8 @@ use caravan_proto::{
     v1,
 };
 
+use super::Retry;
+
 /// Microseconds since 1970, UTC.
 pub type Micros = i64;
 
@@ -73,6 +75,10 @@ pub struct NewBatch {
     pub input: FileId,
     /// When it was created.
     pub created: Micros,
+    /// When it expires, if it does.
+    pub deadline: Option<Micros>,
+    /// What it retries; its input is then a new file.
+    pub retry: Option<Retry>,
 }
 
 /// What became of a creation.
@@ -133,6 +139,14 @@ pub struct Batch {
     pub last_commit: Option<Micros>,
     /// When it ended.
     pub ended: Option<Micros>,
+    /// When it expires, if it does.
+    pub deadline: Option<Micros>,
+    /// Its deadline passed before every request was final.
+    pub expired: bool,
+    /// Paused, or to be paused once it is planned.
+    pub held: bool,
+    /// What it retries.
+    pub retry: Option<Retry>,
     /// Grows with every change.
     pub revision: i64,
 }
@@ -288,15 +302,6 @@ pub struct Rejected {
     pub error_file: Option<FileId>,
 }
 
-/// What `cancel` did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cancellation {
-    /// The state now.
-    pub state: State,
-    /// Leases that were removed, with their holders.
-    pub revoked: Vec<(ExecutorId, LeaseId)>,
-}
-
 /// A lane that wants a chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -319,6 +324,17 @@ pub struct Wanted {
     /// Until when the lease lives.
     pub deadline: Micros,
 }
+
+impl Wanted {
+    /// Lanes with the same qualification find the same chunks: where one finds nothing, neither do the others.
+    #[must_use]
+    pub fn qualification(&self) -> Qualification<'_> {
+        (&self.models, self.kind, self.warm)
+    }
+}
+
+/// What decides which chunks a lane may get.
+pub type Qualification<'w> = (&'w [Offer], i64, Option<Warm>);
 
 /// A model that an engine offers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::LOOK;
-use crate::{clock, dispatch, metrics, signals::Signals, store::Store};
+use crate::{dispatch, metrics, signals::Signals, store::Store};
 
 /// Expires leases, but only after this replica has itself served for one unbroken time to live:
 /// before that, it may be the planner that was silent, not the executors.
@@ -38,13 +38,15 @@ impl Expiry {
         // A round that comes late means that the process was stopped, or starved.
         let late = now - self.last_round > 3 * LOOK;
         self.last_round = now;
-        if late || store.open_batches().await.is_err() {
+        let (time, rows) = (store.now().await, store.open_batches().await);
+        if late || time.is_err() || rows.is_err() {
             self.serving_since = now;
         }
+        let Ok(time) = time else { return };
         if now - self.serving_since < self.ttl {
             return;
         }
-        match store.expire(clock::now()).await {
+        match store.expire(time).await {
             Ok(0) => {}
             Ok(leases) => {
                 tracing::warn!(leases, "leases expired: their holders fell silent");

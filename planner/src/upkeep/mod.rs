@@ -5,6 +5,7 @@
 mod compaction;
 mod expiry;
 mod steps;
+mod stops;
 
 use std::{
     collections::HashSet,
@@ -19,7 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
 use crate::{
-    dispatch,
+    dispatch::{self, Fleet},
     objects::Objects,
     prepare::Preparer,
     signals::Signals,
@@ -59,9 +60,10 @@ impl Upkeep {
         store: Arc<dyn Store>,
         objects: Objects,
         preparer: Arc<Preparer>,
+        fleet: Fleet,
         signals: Signals,
     ) -> Self {
-        let steps = Steps { store, objects, preparer, signals };
+        let steps = Steps { store, objects, preparer, fleet, signals };
         Self { lease, steps, busy: Busy::default(), tasks: TaskTracker::new() }
     }
 
@@ -92,12 +94,18 @@ impl Upkeep {
 
     async fn round(&self, stop: &CancellationToken) -> Result<(), store::Error> {
         let seen = Seen::new();
-        for batch in self.steps.store.open_batches().await? {
+        self.steps.end_overdue().await?;
+        // Before the batches: what a lease was given of since then is not looked at.
+        let leases = self.steps.fleet.leases();
+        let batches = self.steps.store.open_batches().await?;
+        self.steps.stop_leases(leases, &batches).await;
+        for batch in batches {
             match batch.state {
                 State::Validating | State::Planning | State::Finalizing | State::Cancelling => {
                     self.start(batch, stop);
                 }
                 State::Queued => self.steps.look_for_engines(batch, &seen).await?,
+                State::Paused => self.steps.stop_after_request(batch).await?,
                 State::Running => self.steps.look_at_running(batch, &seen).await?,
                 _ => {}
             }

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use caravan_proto::{name::BatchId, v1};
 
 use crate::{
-    clock, metrics,
+    clock,
+    dispatch::Fleet,
+    metrics,
     objects::Objects,
     prepare::{self, Capacity, Preparer},
     results,
@@ -27,6 +29,7 @@ pub(super) struct Steps {
     pub(super) store: Arc<dyn Store>,
     pub(super) objects: Objects,
     pub(super) preparer: Arc<Preparer>,
+    pub(super) fleet: Fleet,
     pub(super) signals: Signals,
 }
 
@@ -48,33 +51,41 @@ impl Steps {
         let Some(batch) = self.store.batch(id).await? else { return Ok(()) };
         match batch.state {
             State::Validating | State::Planning => Ok(self.preparer.prepare(&batch).await?),
+            State::Finalizing if batch.expired => {
+                let message = "the batch's completion window ended before this request was answered";
+                self.close(batch.id, prepare::EXPIRED, message).await
+            }
             State::Finalizing => self.finish(batch.id).await,
             State::Cancelling => {
-                let error = v1::RequestError {
-                    code: "batch_cancelled".into(),
-                    message: "the batch was cancelled before this request was answered".into(),
-                };
-                results::close(&*self.store, &self.objects, batch.id, &error).await?;
-                self.finish(batch.id).await
+                let message = "the batch was cancelled before this request was answered";
+                self.close(batch.id, prepare::CANCELLED, message).await
             }
             _ => Ok(()),
         }
+    }
+
+    /// Ends a batch with an error for every request that is open.
+    async fn close(&self, id: BatchId, code: &str, message: &str) -> Result<(), Error> {
+        let error = v1::RequestError { code: code.to_owned(), message: message.to_owned() };
+        results::close(&*self.store, &self.objects, id, &error).await?;
+        self.finish(id).await
     }
 
     async fn finish(&self, id: BatchId) -> Result<(), Error> {
         self.compact_all(id).await?;
         let outputs = results::write_outputs(&self.store, &self.objects, id).await?;
         if self.store.finish(id, &outputs, clock::now()).await? {
-            metrics::ended();
             tracing::info!("batch ended");
-            self.learn(id).await?;
+            if let Some(batch) = self.store.batch(id).await? {
+                metrics::ended(batch.state);
+                self.learn(batch).await?;
+            }
         }
         Ok(())
     }
 
     /// Holds the plan against what happened, and remembers how long answers were.
-    async fn learn(&self, id: BatchId) -> Result<(), store::Error> {
-        let Some(batch) = self.store.batch(id).await? else { return Ok(()) };
+    async fn learn(&self, batch: store::Batch) -> Result<(), store::Error> {
         if let Some(report) = results::report(&batch) {
             metrics::predicted(&report);
         }

@@ -372,7 +372,7 @@ pub struct Batch {
     /// Token numbers that the client states instead of having them measured.
     #[prost(message, optional, tag = "10")]
     pub stated_tokens: ::core::option::Option<StatedTokens>,
-    /// From creation to expiry. Set by the client; absent: never expires.
+    /// From creation to expiry: 1 second to 365 days. Set by the client; absent: never expires.
     #[prost(message, optional, tag = "11")]
     pub completion_window: ::core::option::Option<::prost_types::Duration>,
     /// JSON object that every line's `body` is laid over: its fields are set where a line leaves
@@ -441,6 +441,16 @@ pub struct Batch {
     /// The models that answer it: no other digest does from its first lease on.
     #[prost(message, repeated, tag = "39")]
     pub pinned_models: ::prost::alloc::vec::Vec<PinnedModel>,
+    /// When it expires unless every request is final by then: its creation and completion window. Absent
+    /// without a window.
+    #[prost(message, optional, tag = "50")]
+    pub expire_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// The batch whose requests RetryBatch took into this one. Empty for any other.
+    #[prost(string, tag = "51")]
+    pub retried_from: ::prost::alloc::string::String,
+    /// Batches that RetryBatch made of this one, oldest first, at most 100. Only GetBatch returns them.
+    #[prost(string, repeated, tag = "52")]
+    pub retries: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Nested message and enum types in `Batch`.
 pub mod batch {
@@ -468,9 +478,10 @@ pub mod batch {
         Queued = 3,
         /// At least one lane works on it.
         Running = 4,
-        /// Held by its owner.
+        /// Held by PauseBatch.
         Paused = 5,
-        /// Every request is final; the output files are being written.
+        /// The output files are being written: every request is final, or the completion window has ended
+        /// (`state_reason` is COMPLETION_WINDOW_ENDED) and what is open is being made final.
         Finalizing = 6,
         /// Ended; may include failed requests.
         Completed = 7,
@@ -480,7 +491,8 @@ pub mod batch {
         Cancelling = 9,
         /// Ended by CancelBatch.
         Cancelled = 10,
-        /// Ended by its completion window.
+        /// Ended by its completion window: what is finished is kept, and each request without an answer has a
+        /// line with code `batch_expired` in the error file. One that was not planned yet has no files.
         Expired = 11,
     }
     impl State {
@@ -842,6 +854,119 @@ impl ::prost::Name for CancelBatchRequest {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/caravan.v1.CancelBatchRequest".into()
+    }
+}
+/// Request of PauseBatch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PauseBatchRequest {
+    /// Which batch.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for PauseBatchRequest {
+    const NAME: &'static str = "PauseBatchRequest";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.PauseBatchRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.PauseBatchRequest".into()
+    }
+}
+/// Request of ResumeBatch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ResumeBatchRequest {
+    /// Which batch.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ResumeBatchRequest {
+    const NAME: &'static str = "ResumeBatchRequest";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.ResumeBatchRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.ResumeBatchRequest".into()
+    }
+}
+/// Request of RetryBatch.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RetryBatchRequest {
+    /// The ended batch.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Which requests; empty for all without an answer but the rejected ones.
+    #[prost(enumeration = "retry_batch_request::Kind", repeated, tag = "2")]
+    pub kinds: ::prost::alloc::vec::Vec<i32>,
+    /// Idempotency key, at most 128 bytes, as that of CreateBatch: the same key with the same batch and kinds
+    /// returns the first retry.
+    #[prost(string, tag = "3")]
+    pub request_id: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `RetryBatchRequest`.
+pub mod retry_batch_request {
+    /// Why a request has no answer.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Kind {
+        /// Never sent.
+        Unspecified = 0,
+        /// An engine failed or refused it.
+        Failed = 1,
+        /// Its batch was cancelled.
+        Cancelled = 2,
+        /// Its batch expired.
+        Expired = 3,
+        /// Its line is invalid: worth a retry only where the fleet was at fault, which has a field or a context
+        /// now that it lacked then.
+        Rejected = 4,
+    }
+    impl Kind {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "KIND_UNSPECIFIED",
+                Self::Failed => "KIND_FAILED",
+                Self::Cancelled => "KIND_CANCELLED",
+                Self::Expired => "KIND_EXPIRED",
+                Self::Rejected => "KIND_REJECTED",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "KIND_UNSPECIFIED" => Some(Self::Unspecified),
+                "KIND_FAILED" => Some(Self::Failed),
+                "KIND_CANCELLED" => Some(Self::Cancelled),
+                "KIND_EXPIRED" => Some(Self::Expired),
+                "KIND_REJECTED" => Some(Self::Rejected),
+                _ => None,
+            }
+        }
+    }
+}
+impl ::prost::Name for RetryBatchRequest {
+    const NAME: &'static str = "RetryBatchRequest";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.RetryBatchRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.RetryBatchRequest".into()
     }
 }
 /// Request of DeleteBatch.
@@ -1318,6 +1443,83 @@ pub mod batch_service_client {
                 .insert(GrpcMethod::new("caravan.v1.BatchService", "CancelBatch"));
             self.inner.unary(req, path, codec).await
         }
+        /// Holds a batch: nothing more of it is begun. Requests that engines work on are finished and count;
+        /// the rest of their chunks, and chunks not begun, are handed back. A batch that is still validated or
+        /// planned is planned to its end, and stands paused then. If the last open request is finished, the
+        /// batch ends. Its completion window goes on. A paused batch is returned unchanged.
+        /// Errors: BATCH_NOT_FOUND, BATCH_ENDED.
+        pub async fn pause_batch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PauseBatchRequest>,
+        ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/caravan.v1.BatchService/PauseBatch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("caravan.v1.BatchService", "PauseBatch"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Lets a paused batch go on: running if anything of it was leased before, else queued. A batch that is
+        /// not paused is returned unchanged. Errors: BATCH_NOT_FOUND, BATCH_ENDED.
+        pub async fn resume_batch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ResumeBatchRequest>,
+        ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/caravan.v1.BatchService/ResumeBatch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("caravan.v1.BatchService", "ResumeBatch"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Creates a batch of requests of an ended one that have no answer, with the same policy and the same
+        /// `custom_id`s; its completion window begins anew. Its input is a file of its own, which the server
+        /// copies from the old one while the batch is validating: from then on it needs neither the old batch
+        /// nor the old input. A batch that was cancelled or expired before it was planned is retried as a
+        /// whole; one that was rejected as a whole is not: mend its input.
+        /// Errors: BATCH_NOT_FOUND, BATCH_NOT_ENDED, INPUT_DELETED (the old input), NOTHING_TO_RETRY,
+        /// INVALID_ARGUMENT, REQUEST_ID_REUSED.
+        pub async fn retry_batch(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RetryBatchRequest>,
+        ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/caravan.v1.BatchService/RetryBatch",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("caravan.v1.BatchService", "RetryBatch"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Deletes an ended batch with its results. Errors: BATCH_NOT_FOUND, BATCH_NOT_ENDED.
         pub async fn delete_batch(
             &mut self,
@@ -1434,6 +1636,32 @@ pub mod batch_service_server {
         async fn cancel_batch(
             &self,
             request: tonic::Request<super::CancelBatchRequest>,
+        ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status>;
+        /// Holds a batch: nothing more of it is begun. Requests that engines work on are finished and count;
+        /// the rest of their chunks, and chunks not begun, are handed back. A batch that is still validated or
+        /// planned is planned to its end, and stands paused then. If the last open request is finished, the
+        /// batch ends. Its completion window goes on. A paused batch is returned unchanged.
+        /// Errors: BATCH_NOT_FOUND, BATCH_ENDED.
+        async fn pause_batch(
+            &self,
+            request: tonic::Request<super::PauseBatchRequest>,
+        ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status>;
+        /// Lets a paused batch go on: running if anything of it was leased before, else queued. A batch that is
+        /// not paused is returned unchanged. Errors: BATCH_NOT_FOUND, BATCH_ENDED.
+        async fn resume_batch(
+            &self,
+            request: tonic::Request<super::ResumeBatchRequest>,
+        ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status>;
+        /// Creates a batch of requests of an ended one that have no answer, with the same policy and the same
+        /// `custom_id`s; its completion window begins anew. Its input is a file of its own, which the server
+        /// copies from the old one while the batch is validating: from then on it needs neither the old batch
+        /// nor the old input. A batch that was cancelled or expired before it was planned is retried as a
+        /// whole; one that was rejected as a whole is not: mend its input.
+        /// Errors: BATCH_NOT_FOUND, BATCH_NOT_ENDED, INPUT_DELETED (the old input), NOTHING_TO_RETRY,
+        /// INVALID_ARGUMENT, REQUEST_ID_REUSED.
+        async fn retry_batch(
+            &self,
+            request: tonic::Request<super::RetryBatchRequest>,
         ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status>;
         /// Deletes an ended batch with its results. Errors: BATCH_NOT_FOUND, BATCH_NOT_ENDED.
         async fn delete_batch(
@@ -1715,6 +1943,141 @@ pub mod batch_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = CancelBatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/caravan.v1.BatchService/PauseBatch" => {
+                    #[allow(non_camel_case_types)]
+                    struct PauseBatchSvc<T: BatchService>(pub Arc<T>);
+                    impl<
+                        T: BatchService,
+                    > tonic::server::UnaryService<super::PauseBatchRequest>
+                    for PauseBatchSvc<T> {
+                        type Response = super::Batch;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PauseBatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BatchService>::pause_batch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PauseBatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/caravan.v1.BatchService/ResumeBatch" => {
+                    #[allow(non_camel_case_types)]
+                    struct ResumeBatchSvc<T: BatchService>(pub Arc<T>);
+                    impl<
+                        T: BatchService,
+                    > tonic::server::UnaryService<super::ResumeBatchRequest>
+                    for ResumeBatchSvc<T> {
+                        type Response = super::Batch;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ResumeBatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BatchService>::resume_batch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ResumeBatchSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/caravan.v1.BatchService/RetryBatch" => {
+                    #[allow(non_camel_case_types)]
+                    struct RetryBatchSvc<T: BatchService>(pub Arc<T>);
+                    impl<
+                        T: BatchService,
+                    > tonic::server::UnaryService<super::RetryBatchRequest>
+                    for RetryBatchSvc<T> {
+                        type Response = super::Batch;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RetryBatchRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as BatchService>::retry_batch(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RetryBatchSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
@@ -5159,6 +5522,10 @@ pub struct Revoke {
     /// Why, e.g. `cancelled`.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// A request in flight is finished first; then the lease is handed back with what is left of it. One that
+    /// was not begun is handed back at once. Wins over `unless_started`.
+    #[prost(bool, tag = "4")]
+    pub after_request: bool,
 }
 impl ::prost::Name for Revoke {
     const NAME: &'static str = "Revoke";

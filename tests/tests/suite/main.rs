@@ -12,6 +12,7 @@ mod forms;
 mod golden;
 mod invalid;
 mod kills;
+mod lifecycle;
 mod managed;
 mod models;
 mod planned;

@@ -7,49 +7,86 @@ use caravan_proto::{
 use prost::Message as _;
 
 use super::{
-    super::{Connection, Database, Row},
+    super::{Connection, Database, Hold, Row, hold},
     Reader,
     cells::{Cells, key},
     messages::LineErrors,
 };
-use crate::store::{Batch, Cancellation, Creation, Error, Micros, NewBatch, OpenBatch, Outputs, Pin, State};
+use crate::store::{
+    Batch, Cancellation, Creation, Error, Micros, NewBatch, NewFile, OpenBatch, Outputs, Pin, Retry, State,
+};
 
 const BY_ID: &str = "SELECT * FROM whole_batches WHERE id = $1";
 
 pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creation, Error> {
-    const BY_REQUEST: &str = "SELECT * FROM whole_batches WHERE request_id = $1";
     const INPUT: &str = "SELECT EXISTS (SELECT 1 FROM files WHERE id = $1 AND ready = 1)";
     const INSERT: &str = "
-        INSERT INTO batches (id, request_id, input, priority, state, created) VALUES ($1, $2, $3, $4, $5, $6)";
+        INSERT INTO batches (id, request_id, input, priority, state, created, deadline, retried_from, retry_kinds)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        ON CONFLICT (request_id) DO NOTHING";
     const DETAILS: &str = "INSERT INTO batch_details (batch, spec, defaults) VALUES ($1, $2, $3)";
 
     let (mut spec, mut tx) = (batch.spec.clone(), store.begin().await?);
     let given = std::mem::take(&mut spec.defaults);
-    if let Some(row) = sqlx::query(BY_REQUEST).bind(&batch.request_id).fetch_optional(&mut *tx).await? {
-        let existing = self::batch(&row)?;
-        // Decoded, for a map has no order when encoded.
-        let same = existing.spec == spec
-            && existing.input == batch.input
-            && defaults(&mut *tx, existing.id).await? == given;
-        return Ok(if same { Creation::Existing(Box::new(existing)) } else { Creation::Reused });
+    hold(&mut tx, Hold::File(batch.input)).await?;
+    if let Some(existing) = existing(&mut tx, batch, &spec, &given).await? {
+        return Ok(existing);
     }
-    if !sqlx::query_scalar(INPUT).bind(key(batch.input)).fetch_one(&mut *tx).await? {
+    if let Some(retry) = batch.retry {
+        let filename = format!("{}_retry.jsonl", retry.of);
+        let (purpose, created) = (v1::file::Purpose::Batch, batch.created);
+        let input = NewFile { id: batch.input, upload_id: None, filename, purpose, created };
+        super::files::insert(&mut tx, &input).await?;
+    } else if !sqlx::query_scalar(INPUT).bind(key(batch.input)).fetch_one(&mut *tx).await? {
         return Ok(Creation::NoInput);
     }
-    sqlx::query(INSERT)
+    let inserted = sqlx::query(INSERT)
         .bind(key(batch.id))
         .bind(&batch.request_id)
         .bind(key(batch.input))
         .bind(batch.spec.priority)
         .bind(State::Validating as i32)
         .bind(batch.created)
+        .bind(batch.deadline)
+        .bind(batch.retry.map(|retry| key(retry.of)))
+        .bind(batch.retry.map_or(0, |retry| retry.kinds))
         .execute(&mut *tx)
         .await?;
+    if inserted.rows_affected() == 0 {
+        // The same request came on another way and was faster: it stands now.
+        let existing = existing(&mut tx, batch, &spec, &given).await?;
+        return existing.ok_or(Error::Database(sqlx::Error::RowNotFound));
+    }
     let details = sqlx::query(DETAILS).bind(key(batch.id)).bind(spec.encode_to_vec()).bind(given);
     details.execute(&mut *tx).await?;
     let created = by_id(&mut *tx, batch.id).await?.ok_or(sqlx::Error::RowNotFound)?;
     tx.commit().await?;
     Ok(Creation::Created(Box::new(created)))
+}
+
+/// What the same request created before.
+async fn existing(
+    tx: &mut Connection,
+    batch: &NewBatch,
+    spec: &v1::Batch,
+    given: &str,
+) -> Result<Option<Creation>, Error> {
+    const BY_REQUEST: &str = "SELECT * FROM whole_batches WHERE request_id = $1";
+
+    let row = sqlx::query(BY_REQUEST).bind(&batch.request_id).fetch_optional(&mut *tx).await?;
+    let Some(row) = row else { return Ok(None) };
+    let existing = self::batch(&row)?;
+    let same = match batch.retry {
+        // Each try of it named another file for its input.
+        Some(_) => existing.retry == batch.retry,
+        // Decoded, for a map has no order when encoded.
+        None => {
+            existing.spec == *spec
+                && existing.input == batch.input
+                && defaults(&mut *tx, existing.id).await? == given
+        }
+    };
+    Ok(Some(if same { Creation::Existing(Box::new(existing)) } else { Creation::Reused }))
 }
 
 pub(super) async fn by_id(db: impl Reader<'_>, id: BatchId) -> Result<Option<Batch>, Error> {
@@ -103,6 +140,7 @@ pub(super) async fn advance(
     now: Micros,
 ) -> Result<bool, Error> {
     let mut tx = store.begin().await?;
+    hold(&mut tx, Hold::Alone(id)).await?;
     let moved = step(&mut tx, id, from, to, now).await?;
     if moved && is_terminal(to) {
         revoke_all(&mut tx, id).await?;
@@ -116,6 +154,8 @@ pub(super) async fn explain(store: &Database, id: BatchId, reason: &str, message
         UPDATE batches SET reason = $2, message = $3, revision = revision + 1
         WHERE id = $1 AND ended IS NULL AND (reason <> $2 OR message <> $3)";
 
+    // It may repeat what an engine said; text in PostgreSQL holds no NUL.
+    let message = message.replace('\0', "\u{fffd}");
     sqlx::query(EXPLAIN).bind(key(id)).bind(reason).bind(message).execute(&store.write).await?;
     Ok(())
 }
@@ -125,18 +165,25 @@ pub(super) async fn cancel(
     id: BatchId,
     now: Micros,
 ) -> Result<Option<Cancellation>, Error> {
-    const STATE: &str = "SELECT state FROM batches WHERE id = $1";
-
     let mut tx = store.begin().await?;
+    hold(&mut tx, Hold::Alone(id)).await?;
     let mut revoked = Vec::new();
     if step(&mut tx, id, &[State::Queued, State::Running, State::Paused], State::Cancelling, now).await? {
         revoked = revoke_all(&mut tx, id).await?;
     } else if step(&mut tx, id, &[State::Validating, State::Planning], State::Cancelled, now).await? {
         super::planning::drop_chunks(&mut tx, id).await?;
     }
-    let row = sqlx::query(STATE).bind(key(id)).fetch_optional(&mut *tx).await?;
+    let state = state(&mut tx, id).await?;
     tx.commit().await?;
-    row.map(|row| Ok(Cancellation { state: Cells::of("batches", &row).word("state")?, revoked })).transpose()
+    Ok(state.map(|state| Cancellation { state, revoked }))
+}
+
+/// Where a batch stands now.
+pub(super) async fn state(tx: &mut Connection, id: BatchId) -> Result<Option<State>, Error> {
+    const STATE: &str = "SELECT state FROM batches WHERE id = $1";
+
+    let row = sqlx::query(STATE).bind(key(id)).fetch_optional(tx).await?;
+    row.map(|row| Cells::of("batches", &row).word("state")).transpose()
 }
 
 pub(super) async fn finish(
@@ -147,9 +194,10 @@ pub(super) async fn finish(
 ) -> Result<bool, Error> {
     const FINISH: &str = "
         UPDATE batches SET
-            state = CASE state WHEN 6 /* finalizing */ THEN 7 /* completed */ ELSE 10 /* cancelled */ END,
+            state = CASE WHEN state = 9 THEN 10 /* cancelled */ WHEN expired = 1 THEN 11 /* expired */
+                         ELSE 7 /* completed */ END,
             output_file = $2, error_file = $3, ended = $4, reason = '', message = '', revision = revision + 1
-        WHERE id = $1 AND (state = 6 OR state = 9 /* cancelling */ AND chunks_done = chunks)";
+        WHERE id = $1 AND state IN (6 /* finalizing */, 9 /* cancelling */) AND chunks_done = chunks";
 
     let done = sqlx::query(FINISH)
         .bind(key(id))
@@ -169,7 +217,7 @@ pub(super) async fn delete(store: &Database, id: BatchId) -> Result<bool, Error>
 }
 
 /// Moves a batch from one of `from` to `to`; the reason of the old state goes.
-async fn step(
+pub(super) async fn step(
     tx: &mut Connection,
     id: BatchId,
     from: &[State],
@@ -186,7 +234,10 @@ async fn step(
 }
 
 /// Removes every lease of a batch.
-async fn revoke_all(tx: &mut Connection, id: BatchId) -> Result<Vec<(ExecutorId, LeaseId)>, Error> {
+pub(super) async fn revoke_all(
+    tx: &mut Connection,
+    id: BatchId,
+) -> Result<Vec<(ExecutorId, LeaseId)>, Error> {
     const QUEUE: &str = "
         UPDATE chunks SET state = 0
         WHERE batch = $1 AND number IN (SELECT chunk FROM leases WHERE batch = $1) AND state = 1";
@@ -242,8 +293,18 @@ fn batch(row: &Row) -> Result<Batch, Error> {
         started: cells.get("started")?,
         last_commit: cells.get("last_commit")?,
         ended: cells.get("ended")?,
+        deadline: cells.get("deadline")?,
+        expired: cells.flag("expired")?,
+        held: cells.flag("held")?,
+        retry: retry(cells)?,
         revision: cells.get("revision")?,
     })
+}
+
+/// What a row of batches retries.
+fn retry(cells: Cells<'_>) -> Result<Option<Retry>, Error> {
+    let kinds = cells.get("retry_kinds")?;
+    Ok(cells.id_or_none("retried_from")?.map(|of| Retry { of, kinds }))
 }
 
 /// The pins in a row of batches: pairs of model and digest, as JSON.

@@ -6,7 +6,7 @@ use caravan_proto::{name::BatchId, v1};
 use prost::Message as _;
 
 use super::{
-    super::{Connection, Database},
+    super::{Connection, Database, Hold, hold, statements::SAVE_CHUNK},
     batches,
     cells::{Cells, key},
     messages::Numbers,
@@ -25,6 +25,7 @@ pub(super) async fn commit(
     now: Micros,
 ) -> Result<Commit, Error> {
     let mut tx = store.begin().await?;
+    hold(&mut tx, Hold::Order(id)).await?;
     let Some(account) = account(&mut tx, id).await? else { return Ok(Commit::default()) };
     let mut homes = homes(&mut tx, id, segment).await?;
     let mut accepted = accept(segment, &mut homes);
@@ -57,7 +58,9 @@ async fn account(tx: &mut Connection, id: BatchId) -> Result<Option<Account>, Er
         SELECT next_segment, prompt_tokens, prompt_basis, evaluated_tokens, cached_tokens, cache_basis,
                completion_tokens
         FROM batches
-        WHERE id = $1 AND state IN (3 /* queued */, 4 /* running */, 5 /* paused */, 9 /* cancelling */)";
+        WHERE id = $1
+          AND (state IN (3 /* queued */, 4 /* running */, 5 /* paused */, 9 /* cancelling */)
+               OR state = 6 /* finalizing */ AND expired = 1)";
 
     let Some(row) = sqlx::query(ACCOUNT).bind(key(id)).fetch_optional(tx).await? else { return Ok(None) };
     let cells = Cells::of("batches", &row);
@@ -84,15 +87,9 @@ async fn homes(tx: &mut Connection, id: BatchId, segment: &NewSegment) -> Result
 
 /// Writes a chunk's bits; a chunk that is done has no leases any more.
 async fn save(tx: &mut Connection, id: BatchId, chunk: i32, home: &Home, segment: i64) -> Result<(), Error> {
-    // Encoded numbers may be put behind each other: protobuf merges them.
-    const SAVE: &str = "
-        UPDATE chunks SET
-            done = $3, done_count = $4, segments = CAST(segments || $5 AS BLOB),
-            state = CASE WHEN $4 = size THEN 2 /* done */ ELSE state END
-        WHERE batch = $1 AND number = $2";
     const RELEASE: &str = "DELETE FROM leases WHERE batch = $1 AND chunk = $2";
 
-    sqlx::query(SAVE)
+    sqlx::query(SAVE_CHUNK)
         .bind(key(id))
         .bind(chunk)
         .bind(&home.done)
@@ -125,7 +122,7 @@ async fn settle(
         RETURNING chunks_done = chunks AS batch_done";
     const FINALIZE: &str = "
         UPDATE batches SET state = 6 /* finalizing */, reason = '', message = ''
-        WHERE id = $1 AND state <> 9 /* cancelling */";
+        WHERE id = $1 AND state NOT IN (6, 9 /* cancelling */)";
 
     let usage = usage::sum(&account.usage, &accepted.usage);
     let row = sqlx::query(SETTLE)

@@ -4,7 +4,7 @@ use caravan_proto::name::FileId;
 use prost::Message as _;
 
 use super::{
-    super::{Database, Row},
+    super::{Connection, Database, Hold, Row, hold},
     Reader,
     cells::{Cells, key},
     messages::Numbers,
@@ -15,19 +15,8 @@ const BY_ID: &str = "SELECT * FROM files WHERE id = $1";
 const BY_UPLOAD: &str = "SELECT * FROM files WHERE upload_id = $1";
 
 pub(super) async fn open(store: &Database, file: &NewFile) -> Result<File, Error> {
-    const INSERT: &str = "
-        INSERT INTO files (id, upload_id, filename, purpose, created) VALUES ($1, $2, $3, $4, $5)
-        ON CONFLICT (upload_id) DO NOTHING";
-
     let mut tx = store.begin().await?;
-    sqlx::query(INSERT)
-        .bind(key(file.id))
-        .bind(&file.upload_id)
-        .bind(&file.filename)
-        .bind(file.purpose as i32)
-        .bind(file.created)
-        .execute(&mut *tx)
-        .await?;
+    insert(&mut tx, file).await?;
     let opened = match &file.upload_id {
         Some(upload_id) => by_upload(&mut *tx, upload_id).await?,
         None => by_id(&mut *tx, file.id).await?,
@@ -36,10 +25,28 @@ pub(super) async fn open(store: &Database, file: &NewFile) -> Result<File, Error
     opened.ok_or(Error::Database(sqlx::Error::RowNotFound))
 }
 
+/// Adds an open file, unless its `upload_id` opened one before.
+pub(super) async fn insert(tx: &mut Connection, file: &NewFile) -> Result<(), Error> {
+    const INSERT: &str = "
+        INSERT INTO files (id, upload_id, filename, purpose, created) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (upload_id) DO NOTHING";
+
+    sqlx::query(INSERT)
+        .bind(key(file.id))
+        .bind(&file.upload_id)
+        .bind(&file.filename)
+        .bind(file.purpose as i32)
+        .bind(file.created)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 pub(super) async fn append_part(store: &Database, id: FileId, part: i64, bytes: i64) -> Result<bool, Error> {
     const APPEND: &str = "UPDATE files SET parts = $2, size = size + $3 WHERE id = $1";
 
     let mut tx = store.begin().await?;
+    hold(&mut tx, Hold::File(id)).await?;
     let Some(mut file) = by_id(&mut *tx, id).await? else { return Ok(false) };
     if file.ready || i64::try_from(file.parts.len()) != Ok(part) {
         return Ok(false);
@@ -82,6 +89,7 @@ pub(super) async fn delete(store: &Database, id: FileId) -> Result<FileDeletion,
     const DELETE: &str = "DELETE FROM files WHERE id = $1";
 
     let mut tx = store.begin().await?;
+    hold(&mut tx, Hold::File(id)).await?;
     let Some(file) = by_id(&mut *tx, id).await? else { return Ok(FileDeletion::NotFound) };
     if sqlx::query_scalar(IN_USE).bind(key(id)).fetch_one(&mut *tx).await? {
         return Ok(FileDeletion::InUse);

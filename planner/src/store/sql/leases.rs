@@ -3,47 +3,10 @@
 use caravan_proto::name::{BatchId, ExecutorId, LeaseId};
 
 use super::{
-    super::{Connection, Database, Row, statements::QUEUE_EXPIRED},
+    super::{Connection, Database, Hold, Row, hold},
     cells::{Cells, key},
 };
-use crate::store::{Error, Held, Lease, Micros};
-
-pub(super) async fn heartbeat(
-    store: &Database,
-    executor: ExecutorId,
-    leases: &[Held],
-    deadline: Micros,
-) -> Result<Vec<LeaseId>, Error> {
-    // A late heartbeat does not shorten what a later one has given.
-    const RENEW: &str = "
-        UPDATE leases SET
-            deadline = CASE WHEN deadline < $2 THEN $2 ELSE deadline END, started = started | $3, expired = 0
-        WHERE id = $1";
-    // Nobody has claimed it since, or the expired row would be gone.
-    const REVIVE: &str = "
-        UPDATE chunks SET state = 1 WHERE batch = $1 AND number = $2 AND epoch = $3 AND state = 0";
-
-    let mut tx = store.begin().await?;
-    let mut lost = Vec::new();
-    for named in leases {
-        let Some(lease) = held(&mut tx, executor, named.lease, named.epoch).await? else {
-            lost.push(named.lease);
-            continue;
-        };
-        sqlx::query(RENEW)
-            .bind(key(lease.id))
-            .bind(deadline)
-            .bind(i32::from(named.started))
-            .execute(&mut *tx)
-            .await?;
-        if lease.expired {
-            let revive = sqlx::query(REVIVE).bind(key(lease.batch)).bind(lease.chunk).bind(lease.epoch);
-            revive.execute(&mut *tx).await?;
-        }
-    }
-    tx.commit().await?;
-    Ok(lost)
-}
+use crate::store::{Error, Lease};
 
 pub(super) async fn hand_back(
     store: &Database,
@@ -57,20 +20,13 @@ pub(super) async fn hand_back(
 
     let mut tx = store.begin().await?;
     let Some(lease) = held(&mut tx, executor, lease, epoch).await? else { return Ok(false) };
-    sqlx::query(REMOVE).bind(key(lease.id)).execute(&mut *tx).await?;
+    hold(&mut tx, Hold::Chunk(lease.batch, lease.chunk)).await?;
     sqlx::query(QUEUE).bind(key(lease.batch)).bind(lease.chunk).bind(lease.epoch).execute(&mut *tx).await?;
+    if sqlx::query(REMOVE).bind(key(lease.id)).execute(&mut *tx).await?.rows_affected() == 0 {
+        return Ok(false);
+    }
     tx.commit().await?;
     Ok(true)
-}
-
-pub(super) async fn expire(store: &Database, now: Micros) -> Result<u64, Error> {
-    const MARK: &str = "UPDATE leases SET expired = 1 WHERE expired = 0 AND deadline <= $1";
-
-    let mut tx = store.begin().await?;
-    sqlx::query(QUEUE_EXPIRED).bind(now).execute(&mut *tx).await?;
-    let marked = sqlx::query(MARK).bind(now).execute(&mut *tx).await?.rows_affected();
-    tx.commit().await?;
-    Ok(marked)
 }
 
 pub(super) async fn in_force(store: &Database, batch: Option<BatchId>) -> Result<Vec<Lease>, Error> {
@@ -85,7 +41,7 @@ pub(super) async fn in_force(store: &Database, batch: Option<BatchId>) -> Result
 }
 
 /// The lease, if this executor holds it under this epoch: the fence.
-async fn held(
+pub(in crate::store) async fn held(
     tx: &mut Connection,
     executor: ExecutorId,
     id: LeaseId,

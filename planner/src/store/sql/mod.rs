@@ -5,13 +5,17 @@
 
 mod batches;
 pub(super) mod cells;
+mod claim;
 mod commit;
 mod files;
 mod fleet;
-mod leases;
+pub(super) mod leases;
+mod lifecycle;
 mod messages;
 mod planning;
 mod results;
+#[cfg(test)]
+pub(super) mod upgrade;
 
 use async_trait::async_trait;
 use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId};
@@ -26,6 +30,14 @@ impl<'c, T: sqlx::Executor<'c, Database = Db>> Reader<'c> for T {}
 
 #[async_trait]
 impl Store for Database {
+    async fn now(&self) -> Result<Micros, Error> {
+        Self::now(self).await
+    }
+
+    async fn exclusive(&self, what: Exclusive) -> Result<Option<Guard>, Error> {
+        Self::exclusive(self, what).await
+    }
+
     async fn open_file(&self, file: &NewFile) -> Result<File, Error> {
         files::open(self, file).await
     }
@@ -107,6 +119,22 @@ impl Store for Database {
         batches::cancel(self, id, now).await
     }
 
+    async fn pause(&self, id: BatchId) -> Result<Option<State>, Error> {
+        lifecycle::pause(self, id).await
+    }
+
+    async fn resume(&self, id: BatchId) -> Result<Option<State>, Error> {
+        lifecycle::resume(self, id).await
+    }
+
+    async fn end_overdue(&self, now: Micros, limit: i64) -> Result<Vec<(BatchId, Cancellation)>, Error> {
+        lifecycle::end_overdue(self, now, limit).await
+    }
+
+    async fn retries(&self, id: BatchId, limit: i64) -> Result<Vec<BatchId>, Error> {
+        lifecycle::retries(self, id, limit).await
+    }
+
     async fn finish(&self, id: BatchId, outputs: &Outputs, now: Micros) -> Result<bool, Error> {
         batches::finish(self, id, outputs, now).await
     }
@@ -115,12 +143,12 @@ impl Store for Database {
         batches::delete(self, id).await
     }
 
-    async fn claim(&self, wanted: &Wanted) -> Result<Option<Claim>, Error> {
-        super::claim::claim(self, wanted).await
+    async fn claim(&self, wanted: &[Wanted]) -> Result<Vec<Option<Claim>>, Error> {
+        claim::claim(self, wanted).await
     }
 
     async fn waiting_pins(&self, id: BatchId) -> Result<Vec<Pin>, Error> {
-        super::claim::waiting_pins(self, id).await
+        claim::waiting_pins(self, id).await
     }
 
     async fn heartbeat(
@@ -129,7 +157,7 @@ impl Store for Database {
         leases: &[Held],
         deadline: Micros,
     ) -> Result<Vec<LeaseId>, Error> {
-        leases::heartbeat(self, executor, leases, deadline).await
+        super::leases::heartbeat(self, executor, leases, deadline).await
     }
 
     async fn hand_back(&self, executor: ExecutorId, lease: LeaseId, epoch: i64) -> Result<bool, Error> {
@@ -137,7 +165,7 @@ impl Store for Database {
     }
 
     async fn expire(&self, now: Micros) -> Result<u64, Error> {
-        leases::expire(self, now).await
+        super::leases::expire(self, now).await
     }
 
     async fn leases(&self, batch: Option<BatchId>) -> Result<Vec<Lease>, Error> {

@@ -32,7 +32,7 @@ pub(super) async fn reset(store: &Database, id: BatchId) -> Result<bool, Error> 
     }
     drop_chunks(&mut tx, id).await?;
     sqlx::query(SEGMENTS).bind(key(id)).execute(&mut *tx).await?;
-    sqlx::query(DETAILS).bind(key(id)).bind(Vec::new()).execute(&mut *tx).await?;
+    sqlx::query(DETAILS).bind(key(id)).bind(Vec::<u8>::new()).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(true)
 }
@@ -89,7 +89,8 @@ pub(super) async fn activate(
 ) -> Result<bool, Error> {
     const ACTIVATE: &str = "
         UPDATE batches SET
-            state = CASE chunks WHEN 0 THEN 6 /* finalizing */ ELSE 3 /* queued */ END,
+            state = CASE WHEN chunks = 0 THEN 6 /* finalizing */ WHEN held = 1 THEN 5 /* paused */
+                         ELSE 3 /* queued */ END,
             reason = '', message = '', total = $2, failed = $3, next_segment = $4, provisional = $5, planned = $6,
             revision = revision + 1
         WHERE id = $1 AND state = 2 /* planning */

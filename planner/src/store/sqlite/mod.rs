@@ -3,22 +3,28 @@
 //! One connection writes, so writers queue in this process and never meet a busy database;
 //! a few others read beside it. Memory: a page cache of 8 MiB for the writer and 2 MiB a reader.
 
-mod claim;
+mod leases;
 #[path = "../sql/mod.rs"]
 mod sql;
 mod statements;
 #[cfg(test)]
 mod tests;
 
-use std::{path::Path, time::Duration};
+use std::{
+    collections::HashSet,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use sqlx::{
-    SqlitePool, Transaction,
+    Connection as _, SqlitePool, Transaction,
     migrate::Migrator,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::Error;
+use super::{Error, Exclusive, Guard, Hold, Micros, Migrated, migration};
+use crate::clock;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/sqlite/migrations");
 
@@ -33,6 +39,14 @@ const READERS: u32 = 4;
 pub struct Sqlite {
     write: SqlitePool,
     read: SqlitePool,
+    /// One process has the database, so what it does at a time is known here.
+    exclusive: Arc<Mutex<HashSet<Exclusive>>>,
+}
+
+/// Takes what is exclusive out when it is dropped.
+struct Held {
+    all: Arc<Mutex<HashSet<Exclusive>>>,
+    what: Exclusive,
 }
 
 type Database = Sqlite;
@@ -49,17 +63,8 @@ impl Sqlite {
     /// # Errors
     /// If the file cannot be opened, or is of a later version.
     pub async fn open(path: &Path) -> Result<Self, Error> {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .foreign_keys(true)
-            .busy_timeout(BUSY)
-            // Readers go on while the writer writes.
-            .journal_mode(SqliteJournalMode::Wal)
-            // Results are acked after a commit, so a commit must outlast a power cut.
-            .synchronous(SqliteSynchronous::Full)
-            // A long read makes the log grow; give the space back after it.
-            .pragma("journal_size_limit", "67108864");
+        Self::migrate(path).await?;
+        let options = options(path);
         let write = SqlitePoolOptions::new()
             .max_connections(1)
             .idle_timeout(None)
@@ -67,13 +72,24 @@ impl Sqlite {
             .test_before_acquire(false)
             .connect_with(options.clone().pragma("cache_size", "-8192"))
             .await?;
-        MIGRATIONS.run(&write).await?;
         let read = SqlitePoolOptions::new()
             .max_connections(READERS)
             .test_before_acquire(false)
             .connect_with(options.read_only(true).pragma("cache_size", "-2048"))
             .await?;
-        Ok(Self { write, read })
+        Ok(Self { write, read, exclusive: Arc::default() })
+    }
+
+    /// Brings the schema up to date, creating the file (not its directory).
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or is of a later version.
+    pub async fn migrate(path: &Path) -> Result<Migrated, Error> {
+        let mut connection = Connection::connect_with(&options(path)).await?;
+        let migrated = migration::due(&mut connection, &MIGRATIONS).await?;
+        MIGRATIONS.run(&mut connection).await?;
+        connection.close().await?;
+        Ok(migrated)
     }
 
     /// A transaction that holds the write lock from its first statement on, so that what it
@@ -81,6 +97,43 @@ impl Sqlite {
     async fn begin(&self) -> Result<Transaction<'static, Db>, sqlx::Error> {
         self.write.begin_with("BEGIN IMMEDIATE").await
     }
+
+    async fn now(&self) -> Result<Micros, Error> {
+        Ok(clock::now())
+    }
+
+    async fn exclusive(&self, what: Exclusive) -> Result<Option<Guard>, Error> {
+        // Nothing panics while it holds this lock.
+        let free = self.exclusive.lock().unwrap_or_else(PoisonError::into_inner).insert(what);
+        Ok(free.then(|| Guard::new(Held { all: Arc::clone(&self.exclusive), what })))
+    }
+}
+
+// === impl Held ===
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.what);
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        // Readers go on while the writer writes.
+        .journal_mode(SqliteJournalMode::Wal)
+        // Results are acked after a commit, so a commit must outlast a power cut.
+        .synchronous(SqliteSynchronous::Full)
+        // A long read makes the log grow; give the space back after it.
+        .pragma("journal_size_limit", "67108864")
+}
+
+/// Nobody else can come between: there is one writer.
+async fn hold(_: &mut Connection, _: Hold) -> Result<(), sqlx::Error> {
+    Ok(())
 }
 
 /// A list of numbers, as it is bound.

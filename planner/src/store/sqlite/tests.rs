@@ -6,7 +6,7 @@ use caravan_proto::name::FileId;
 use sqlx::{AssertSqlSafe, Row as _};
 use tempfile::TempDir;
 
-use super::{claim, *};
+use super::{statements, *};
 use crate::store::{
     NewFile, Store as _,
     suite::{self, Backend},
@@ -51,10 +51,10 @@ async fn claims_search_and_never_scan() {
     let store = Database::fresh().await;
     let store = store.open().await;
     for (query, index) in [
-        (claim::NEXT_OF_SHARE, "chunks_warm (batch=? AND plan_group=? AND share=?)"),
-        (claim::HEAD_OF_SHARE, "COVERING INDEX chunks_heads (batch=? AND model=?)"),
-        (claim::HIGHEST_PRIORITY, "COVERING INDEX chunks_queued (batch=? AND model=?)"),
-        (claim::LAST_OF_ANY, "INDEX chunks_queued (batch=? AND model=?)"),
+        (statements::NEXT_OF_SHARE, "chunks_warm (batch=? AND plan_group=? AND share=?)"),
+        (statements::HEAD_OF_SHARE, "COVERING INDEX chunks_heads (batch=? AND model=?)"),
+        (statements::HIGHEST_PRIORITY, "COVERING INDEX chunks_queued (batch=? AND model=?)"),
+        (statements::LAST_OF_ANY, "INDEX chunks_queued (batch=? AND model=?)"),
     ] {
         let plan = plan_of(&store, query).await;
         assert!(plan.contains(index), "{plan}");
@@ -102,4 +102,18 @@ async fn durability_is_what_acks_need() {
     assert_eq!(pragma("journal_mode").await, "wal");
     assert_eq!(pragma("synchronous").await, "2", "full");
     assert_eq!(pragma("foreign_keys").await, "1");
+}
+
+#[tokio::test]
+async fn rows_of_the_first_version_are_kept() {
+    let db = Database::fresh().await;
+    let mut connection = Connection::connect_with(&options(&db.path())).await.unwrap();
+    let batch = sql::upgrade::begin(&mut connection, &MIGRATIONS).await;
+    let to = sql::upgrade::known(&MIGRATIONS);
+    for from in [1, to] {
+        assert_eq!(Sqlite::migrate(&db.path()).await.unwrap(), Migrated { from: Some(from), to });
+    }
+    sql::upgrade::check(&db.open().await, batch).await;
+    sql::upgrade::add_later(&mut connection).await;
+    sql::upgrade::assert_newer(Sqlite::migrate(&db.path()).await);
 }

@@ -206,6 +206,8 @@ pub(in crate::store) async fn a_reason_goes_with_its_state(db: &impl Backend) {
     let explained = batch(&store, id).await;
     assert_eq!((&*explained.reason, &*explained.message), ("NO_ENGINE", "no engine has it"));
     assert_eq!(explained.revision, before + 1, "the same again is no change");
+    store.explain(id, "ENGINE", "an engine said \0").await.unwrap();
+    assert_eq!(batch(&store, id).await.message, "an engine said \u{fffd}");
     claim(&store, ExecutorId::now()).await.unwrap();
     assert_eq!(batch(&store, id).await.reason, "");
     store.explain(id, "WAITING", "said a moment too late").await.unwrap();

@@ -240,6 +240,23 @@ pub(in crate::store) async fn the_first_claim_starts_a_batch(db: &impl Backend) 
     assert_eq!(batch.chunks, v1::ChunkCounts { total: 2, done: 0, running: 2 });
 }
 
+pub(in crate::store) async fn lanes_are_answered_together(db: &impl Backend) {
+    let store = db.open().await;
+    let other = NewChunk { model: "x".into(), group: 1, share_head: true, ..new_chunk(8, 1) };
+    let id = queued_with(&store, &[two_shares(), vec![other]].concat()).await;
+    let of_x = || Wanted { models: vec![offer("x", 0)], ..wanted(ExecutorId::now()) };
+    let lanes = [warm(id, 1), of_x(), wanted(ExecutorId::now()), of_x(), warm(id, 1), warm(id, 0)];
+    let claims = store.claim(&lanes).await.unwrap();
+    let chunks: Vec<_> = claims.iter().map(|claim| claim.as_ref().map(|claim| claim.chunk)).collect();
+    assert_eq!(chunks, [Some(4), Some(8), Some(0), None, Some(5), Some(1)]);
+    let mut leases: Vec<_> = store.leases(Some(id)).await.unwrap().iter().map(|lease| lease.id).collect();
+    let mut expected: Vec<_> = [0, 1, 2, 4, 5].map(|lane: usize| lanes[lane].lease).into();
+    leases.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(leases, expected, "each under the id that it asked with");
+    assert_eq!(store.claim(&[]).await.unwrap(), []);
+}
+
 pub(in crate::store) async fn no_chunk_is_claimed_twice(db: &impl Backend) {
     const CHUNKS: i32 = 200;
     let store = Arc::new(db.open().await);

@@ -3,9 +3,11 @@
 mod audit;
 pub(super) mod batches;
 pub(super) mod claims;
+pub(super) mod concurrent;
 pub(super) mod files;
 pub(super) mod fleet;
 pub(super) mod leases;
+pub(super) mod lifecycle;
 pub(super) mod random;
 pub(super) mod results;
 
@@ -37,10 +39,15 @@ macro_rules! laws {
                 nothing_is_leased_of_a_provisional_plan, a_reason_goes_with_its_state, cancelling_revokes_leases,
                 an_unplanned_batch_is_cancelled_at_once, a_cancelled_batch_ends_when_nothing_is_open,
                 deletion_leaves_nothing, every_change_is_a_revision;
+            lifecycle: a_paused_batch_keeps_its_leases_and_gives_none, a_batch_that_never_ran_is_queued_again,
+                a_batch_is_paused_before_it_is_planned, a_paused_batch_ends_with_its_last_request,
+                a_paused_batch_is_cancelled, an_overdue_batch_expires_and_keeps_what_is_done,
+                a_batch_that_is_final_in_time_does_not_expire, paused_and_unplanned_batches_expire_too,
+                racing_replicas_expire_a_batch_once, a_retry_opens_its_input_and_is_linked;
             claims: a_theft_must_pay, what_nobody_may_steal_holds_no_lane_up, a_warm_lane_goes_on_with_its_share, a_cold_lane_begins_a_share, the_tail_is_stolen_last,
                 priority_then_age_decide, a_warm_lane_yields_to_priority, only_qualified_engines_claim, only_queued_and_running_batches_are_claimed,
                 the_first_claim_pins_the_digest, a_model_is_pinned_by_itself, who_may_not_pin_waits_for_a_pin,
-                the_first_claim_starts_a_batch, no_chunk_is_claimed_twice, claims_stay_quick;
+                the_first_claim_starts_a_batch, lanes_are_answered_together, no_chunk_is_claimed_twice, claims_stay_quick;
             leases: a_heartbeat_renews_what_it_names, an_expired_lease_is_revived, a_claimed_chunk_is_not_revived,
                 a_lease_is_fenced, a_chunk_handed_back_is_queued, leases_are_listed;
             results: results_are_counted, a_result_is_final_once, an_old_lease_still_delivers,
@@ -50,6 +57,7 @@ macro_rules! laws {
             fleet: executors_are_remembered, what_a_file_became_is_remembered, the_newest_profile_stays,
                 a_profile_is_of_one_engine_and_gpu, the_latest_answers_weigh_most;
             random: any_order_keeps_the_laws;
+            concurrent: nobody_waits_for_ever, what_is_exclusive_has_one_holder, time_goes_on;
         }
     };
     ($backend:ident; $($module:ident: $($law:ident),+;)+) => {$(
@@ -94,7 +102,7 @@ fn new_batch(input: FileId) -> NewBatch {
         metadata: [("a".into(), "1".into()), ("b".into(), "2".into())].into(),
         ..Default::default()
     };
-    NewBatch { id: BatchId::now(), request_id: None, spec, input, created: 5 }
+    NewBatch { id: BatchId::now(), request_id: None, spec, input, created: 5, deadline: None, retry: None }
 }
 
 /// A batch in state planning, without chunks.
@@ -178,8 +186,13 @@ async fn claim(store: &impl Store, executor: ExecutorId) -> Option<(Held, Claim)
     claim_with(store, wanted(executor)).await
 }
 
+/// As [`claim`], of whoever comes.
+pub(super) async fn claimed_by_any(store: &impl Store) -> Option<(Held, Claim)> {
+    claim(store, ExecutorId::now()).await
+}
+
 async fn claim_with(store: &impl Store, wanted: Wanted) -> Option<(Held, Claim)> {
-    let claim = store.claim(&wanted).await.unwrap()?;
+    let claim = store.claim(std::slice::from_ref(&wanted)).await.unwrap().pop().unwrap()?;
     Some((Held { lease: wanted.lease, epoch: claim.epoch, started: false }, claim))
 }
 

@@ -9,6 +9,10 @@ use super::{audit::audit, *};
 /// Seeds are fixed: a failure comes back.
 const SEEDS: u64 = 12;
 const STEPS: usize = 250;
+/// How likely the planner dies before a step.
+const CRASH: f64 = 0.01;
+/// Later than all that happens.
+const DEADLINE: Micros = 1 << 40;
 const SIZES: [i32; 7] = [1, 3, 8, 9, 2, 17, 5];
 
 /// What the store should hold.
@@ -16,6 +20,8 @@ struct Model {
     batch: BatchId,
     executors: Vec<ExecutorId>,
     state: State,
+    /// Its deadline has passed.
+    overdue: bool,
     /// The digest that the first claim came with.
     pinned: Option<&'static str>,
     /// Requests that are final.
@@ -31,11 +37,15 @@ struct Model {
 }
 
 pub(in crate::store) async fn any_order_keeps_the_laws(db: &impl Backend) {
-    let store = db.open().await;
+    let mut store = db.open().await;
     for seed in 0..SEEDS {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut model = Model::new(&store).await;
         for step in 0..STEPS {
+            if rng.random_bool(CRASH) {
+                drop(store);
+                store = db.open().await;
+            }
             model.step(&store, &mut rng).await;
             if step % 10 == 0 {
                 audit(&store, model.batch, &model.sent).await;
@@ -45,6 +55,14 @@ pub(in crate::store) async fn any_order_keeps_the_laws(db: &impl Backend) {
     }
 }
 
+/// A queued batch that is overdue whenever a step says so.
+async fn due(store: &impl Store) -> BatchId {
+    let id = planning_with(store, |batch| batch.deadline = Some(DEADLINE)).await;
+    let chunks: Vec<_> = SIZES.iter().zip(0..).map(|(&size, number)| new_chunk(number, size)).collect();
+    activate(store, id, &chunks).await;
+    id
+}
+
 fn requests() -> impl Iterator<Item = (i32, i32)> {
     (0..).zip(SIZES).flat_map(|(chunk, size)| (0..size).map(move |index| (chunk, index)))
 }
@@ -52,9 +70,10 @@ fn requests() -> impl Iterator<Item = (i32, i32)> {
 impl Model {
     async fn new(store: &impl Store) -> Self {
         Self {
-            batch: queued(store, &SIZES).await,
+            batch: due(store).await,
             executors: vec![ExecutorId::now(), ExecutorId::now(), ExecutorId::now()],
             state: State::Queued,
+            overdue: false,
             pinned: None,
             done: BTreeSet::new(),
             newest: BTreeMap::new(),
@@ -74,7 +93,9 @@ impl Model {
             58..68 => self.expire(store).await,
             68..92 => self.commit(store, rng).await,
             92..99 => self.pause_or_resume(store).await,
-            _ => self.cancel(store, rng).await,
+            _ if rng.random_bool(0.7) => {}
+            _ if rng.random_bool(0.5) => self.cancel(store).await,
+            _ => self.end_overdue(store).await,
         }
     }
 
@@ -176,7 +197,7 @@ impl Model {
 
     async fn deliver(&mut self, store: &impl Store, pieces: &[(i32, &[i32])]) {
         let segment = segment(pieces);
-        let takes = matches!(self.state, State::Queued | State::Running | State::Paused | State::Cancelling);
+        let takes = self.takes_work() || self.state == State::Cancelling || self.overdue;
         let open_before: Vec<i32> = (0..).zip(SIZES).map(|(c, _)| c).filter(|&c| self.is_open(c)).collect();
         let before = self.done.len();
         if takes {
@@ -198,32 +219,48 @@ impl Model {
     }
 
     async fn pause_or_resume(&mut self, store: &impl Store) {
-        let to = if self.state == State::Paused { State::Running } else { State::Paused };
-        let from = [State::Queued, State::Running, State::Paused];
-        let moved = store.advance(self.batch, &from, to, self.now).await.unwrap();
-        assert_eq!(moved, from.contains(&self.state));
-        if moved {
-            self.state = to;
+        let going_on = if self.history.is_empty() { State::Queued } else { State::Running };
+        let (now, to) = match self.state {
+            State::Paused => (store.resume(self.batch).await, going_on),
+            State::Queued | State::Running => (store.pause(self.batch).await, State::Paused),
+            other => (store.pause(self.batch).await, other),
+        };
+        assert_eq!(now.unwrap(), Some(to));
+        self.state = to;
+    }
+
+    fn takes_work(&self) -> bool {
+        matches!(self.state, State::Queued | State::Running | State::Paused)
+    }
+
+    async fn cancel(&mut self, store: &impl Store) {
+        let cancelled = store.cancel(self.batch, self.now).await.unwrap().unwrap();
+        if self.takes_work() {
+            self.stop(cancelled.revoked);
+            self.state = State::Cancelling;
+        }
+        assert_eq!(cancelled.state, self.state);
+    }
+
+    async fn end_overdue(&mut self, store: &impl Store) {
+        let ended = store.end_overdue(DEADLINE, 1_000).await.unwrap();
+        let ended = ended.into_iter().find(|(id, _)| *id == self.batch);
+        assert_eq!(ended.is_some(), self.takes_work());
+        if let Some((_, ended)) = ended {
+            self.stop(ended.revoked);
+            (self.state, self.overdue) = (State::Finalizing, true);
+            assert_eq!(ended.state, self.state);
         }
     }
 
-    async fn cancel(&mut self, store: &impl Store, rng: &mut StdRng) {
-        if rng.random_bool(0.7) {
-            return;
-        }
-        let cancelled = store.cancel(self.batch, self.now).await.unwrap().unwrap();
-        if matches!(self.state, State::Queued | State::Running | State::Paused) {
-            let mut expected: Vec<_> =
-                self.newest.values().map(|(holder, held, _)| (*holder, held.lease)).collect();
-            let mut revoked = cancelled.revoked;
-            expected.sort_unstable();
-            revoked.sort_unstable();
-            assert_eq!(revoked, expected);
-            self.state = State::Cancelling;
-            self.newest.clear();
-            self.expired.clear();
-        }
-        assert_eq!(cancelled.state, self.state);
+    fn stop(&mut self, mut revoked: Vec<(ExecutorId, LeaseId)>) {
+        let mut expected: Vec<_> =
+            self.newest.values().map(|(holder, held, _)| (*holder, held.lease)).collect();
+        expected.sort_unstable();
+        revoked.sort_unstable();
+        assert_eq!(revoked, expected);
+        self.newest.clear();
+        self.expired.clear();
     }
 
     /// Delivers what is left and ends the batch.
@@ -237,7 +274,11 @@ impl Model {
         assert!(store.finish(self.batch, &Outputs::default(), self.now).await.unwrap());
         let ended = batch(store, self.batch).await;
         assert_eq!(ended.requests.succeeded, i64::try_from(requests().count()).unwrap());
-        let cancelled = self.state == State::Cancelling;
-        assert_eq!(ended.state, if cancelled { State::Cancelled } else { State::Completed });
+        let expected = match (self.state, self.overdue) {
+            (State::Cancelling, _) => State::Cancelled,
+            (_, true) => State::Expired,
+            _ => State::Completed,
+        };
+        assert_eq!(ended.state, expected);
     }
 }

@@ -1,0 +1,122 @@
+//! Pausing, resuming and retrying batches.
+
+use caravan_proto::{
+    error::Reason,
+    name::{BatchId, FileId},
+    v1::{self, retry_batch_request::Kind},
+};
+use tonic::Status;
+
+use super::{
+    batches::{Batches, check_request_id, not_found, parse},
+    status, view,
+};
+use crate::{
+    dispatch::Stop,
+    prepare,
+    store::{Batch, Creation, NewBatch, Retry, State},
+};
+
+/// Retries of a batch that are named.
+const RETRIES: i64 = 100;
+
+impl Batches {
+    pub(super) async fn pause(&self, name: &str) -> Result<v1::Batch, Status> {
+        let id = parse(name)?;
+        let state = self.store.pause(id).await.map_err(status)?.ok_or_else(|| not_found(id))?;
+        if !matches!(state, State::Validating | State::Planning | State::Paused) {
+            return Err(over(state));
+        }
+        tracing::info!(batch = %id, "paused");
+        self.signals.batch_changed();
+        // Upkeep tells those that are missed here: of other replicas, or leased at this very moment.
+        let leases = self.store.leases(Some(id)).await.map_err(status)?;
+        let held: Vec<_> = leases.iter().map(|lease| (lease.executor, lease.id)).collect();
+        self.fleet.revoke(&held, Stop::AfterRequest, "paused").await;
+        Ok(view::batch(self.find(name).await?))
+    }
+
+    pub(super) async fn resume(&self, name: &str) -> Result<v1::Batch, Status> {
+        let id = parse(name)?;
+        let state = self.store.resume(id).await.map_err(status)?.ok_or_else(|| not_found(id))?;
+        if !matches!(state, State::Validating | State::Planning | State::Queued | State::Running) {
+            return Err(over(state));
+        }
+        tracing::info!(batch = %id, "resumed");
+        self.signals.batch_changed();
+        self.signals.upkeep();
+        self.signals.work();
+        Ok(view::batch(self.find(name).await?))
+    }
+
+    pub(super) async fn retry(&self, request: v1::RetryBatchRequest) -> Result<v1::Batch, Status> {
+        let request_id = check_request_id(request.request_id.clone())?;
+        let kinds = kinds(&request)?;
+        let old = self.find(&request.name).await?;
+        self.check_retry(&old, kinds).await?;
+        let (input, created) = (FileId::now(), self.store.now().await.map_err(status)?);
+        let defaults = self.store.defaults(old.id).await.map_err(status)?;
+        let spec = v1::Batch { input_file: input.name(), defaults, ..old.spec };
+        let deadline = prepare::deadline(&spec, created);
+        let retry = Some(Retry { of: old.id, kinds });
+        let new = NewBatch { id: BatchId::now(), request_id, spec, input, created, deadline, retry };
+        match self.store.create_batch(&new).await.map_err(status)? {
+            Creation::Created(batch) => {
+                tracing::info!(batch = %batch.id, of = %old.id, "retry created");
+                self.signals.upkeep();
+                Ok(view::batch(*batch))
+            }
+            Creation::Existing(batch) => Ok(view::batch(*batch)),
+            Creation::Reused => {
+                let message = "this request_id created another batch before: choose a new one";
+                Err(Reason::RequestIdReused.field("request_id", message))
+            }
+            Creation::NoInput => Err(not_found(old.id)),
+        }
+    }
+
+    async fn check_retry(&self, old: &Batch, kinds: i32) -> Result<(), Status> {
+        if !view::ended(old.state) {
+            let message = "the batch has not ended: cancel it first, or wait for its end";
+            return Err(Reason::BatchNotEnded.status(message));
+        }
+        if old.state == State::Failed {
+            let message = "the batch was rejected as a whole, nothing ran: mend its input and submit it anew";
+            return Err(Reason::NothingToRetry.status(message));
+        }
+        let first = self.store.segments(old.id, 0, 1).await.map_err(status)?;
+        let pieces = first.iter().flat_map(|segment| &segment.pieces);
+        let rejected = pieces.filter(|piece| piece.chunk.is_none()).map(|piece| piece.records).sum();
+        if !prepare::may_have(old, kinds, rejected) {
+            return Err(Reason::NothingToRetry.status("the batch has no request that was asked for"));
+        }
+        match self.store.file(old.input).await.map_err(status)? {
+            Some(_) => Ok(()),
+            None => Err(Reason::InputDeleted.status("the input of the batch was deleted: submit it anew")),
+        }
+    }
+
+    /// The batch with what only GetBatch returns.
+    pub(super) async fn whole(&self, batch: Batch) -> Result<v1::Batch, Status> {
+        let defaults = self.store.defaults(batch.id).await.map_err(status)?;
+        let retries = self.store.retries(batch.id, RETRIES).await.map_err(status)?;
+        let retries = retries.into_iter().map(BatchId::name).collect();
+        Ok(v1::Batch { defaults, retries, ..view::batch(batch) })
+    }
+}
+
+/// A bit for each kind that is asked for.
+fn kinds(request: &v1::RetryBatchRequest) -> Result<i32, Status> {
+    let known: Vec<Kind> = request.kinds().filter(|kind| *kind != Kind::Unspecified).collect();
+    if known.len() != request.kinds.len() {
+        return Err(Reason::InvalidArgument.field("kinds", "kinds holds a number that is no kind"));
+    }
+    let default = [Kind::Failed, Kind::Cancelled, Kind::Expired];
+    let kinds = if known.is_empty() { &default[..] } else { &known };
+    Ok(kinds.iter().fold(0, |mask, kind| mask | prepare::bit(*kind)))
+}
+
+fn over(state: State) -> Status {
+    let state = caravan_proto::json::enum_text(state.as_str_name(), "State");
+    Reason::BatchEnded.status(format!("the batch is {state}: it cannot be paused or resumed any more"))
+}
