@@ -13,11 +13,12 @@ use caravan_service::{
     listen::{self, Bound},
     serve::{self, Services, serve},
 };
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     Options,
-    api::{Batches, Files, FleetApi, Models, Work},
+    api::{Batches, Files, FleetApi, Latest, Models, Work},
     dispatch::{Errands, Fleet, Lessor, Sessions},
     objects::{self, Objects},
     prepare::Preparer,
@@ -166,6 +167,7 @@ impl Service {
         let stop = CancellationToken::new();
         let lessor =
             Lessor::new(options.lease, Arc::clone(&store), objects.clone(), fleet.clone(), signals.clone());
+        let (fit, is_fit) = watch::channel(true);
         let upkeep = Upkeep::new(
             options.lease,
             Arc::clone(&store),
@@ -173,6 +175,7 @@ impl Service {
             Arc::clone(&preparer),
             fleet.clone(),
             signals.clone(),
+            fit,
         );
         tasks.spawn(lessor.run(stop.clone()));
         tasks.spawn(upkeep.run(stop.clone()));
@@ -186,6 +189,7 @@ impl Service {
             objects: objects.clone(),
             preparer,
             fleet,
+            latest: Latest::new(Arc::clone(&store), signals.clone(), tasks.clone(), streams.clone()),
             signals,
             tasks: tasks.clone(),
             stop: streams.clone(),
@@ -193,6 +197,7 @@ impl Service {
         let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes);
         let fleet_api = FleetApi::new(store, options.lease, models, tasks.clone(), streams);
         let services = Services::new()
+            .serving_while(is_fit)
             .add(
                 FileServiceServer::new(files)
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)

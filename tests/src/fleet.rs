@@ -100,6 +100,12 @@ impl Fleet {
         &mut self.gateway
     }
 
+    /// Where the planner keeps its state.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
     /// URL of the planner.
     #[must_use]
     pub fn planner_url(&self) -> String {

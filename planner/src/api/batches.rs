@@ -6,18 +6,22 @@ use caravan_proto::{
     v1::{self, batch_service_server::BatchService, stream_results_request::Order},
 };
 use futures::Stream;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use super::{
+    Latest,
+    latest::Look,
     page, status, view,
-    watch::{self, Watch},
+    watch::{Watch, revision},
 };
 use crate::{
-    clock,
     dispatch::{Fleet, Stop},
     objects::Objects,
     prepare::{self, Preparer},
@@ -26,8 +30,8 @@ use crate::{
     store::{Batch, Creation, FileDeletion, NewBatch, State, Store},
 };
 
-/// A follower of results looks at least this often.
-const LOOK: Duration = Duration::from_secs(1);
+/// When a client may try again.
+const RETRY: Duration = Duration::from_secs(1);
 /// A stream of results on which nothing happens says so this often.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -44,6 +48,8 @@ pub struct Batches {
     pub fleet: Fleet,
     /// Hints.
     pub signals: Signals,
+    /// What is watched.
+    pub(crate) latest: Latest,
     /// Streams under way.
     pub tasks: TaskTracker,
     /// Ends the streams.
@@ -68,14 +74,14 @@ impl Batches {
             return Err(Reason::FileNotReady.status("the upload of the input is not complete"));
         }
         self.preparer.preview(&spec, &file).await.map_err(|error| match error {
-            prepare::Error::Stopped => Reason::Unavailable.retry_after("the planner goes away", LOOK),
+            prepare::Error::Stopped => Reason::Unavailable.retry_after("the planner goes away", RETRY),
             error => status(error),
         })
     }
 
     async fn stream(
         &self,
-        id: BatchId,
+        mut latest: watch::Receiver<Option<Look>>,
         cursor: Cursor,
         follow: bool,
         sender: &ResultsSender,
@@ -84,7 +90,8 @@ impl Batches {
         let in_order = matches!(cursor, Cursor::Input { .. });
         let mut silent = tokio::time::Instant::now();
         loop {
-            let batch = self.store.batch(id).await.map_err(status)?.ok_or_else(|| not_found(id))?;
+            let look = latest.borrow_and_update().clone();
+            let batch = look.ok_or_else(|| not_found(cursor.batch()))?.batch;
             let ended = view::ended(batch.state);
             // The state is read first: what a final page lacks did not exist when the batch ended.
             // A plan that may be made anew has no results that will last.
@@ -110,7 +117,7 @@ impl Batches {
                 continue;
             }
             tokio::select! {
-                () = self.signals.until_batch_changes(LOOK) => {}
+                _changed_or_silent = timeout(HEARTBEAT, latest.changed()) => {}
                 () = sender.closed() => return Ok(()),
                 () = self.stop.cancelled() => return Err(leaving()),
             }
@@ -180,7 +187,8 @@ impl BatchService for Batches {
     ) -> Result<Response<v1::Batch>, Status> {
         let name = request.into_inner().name;
         let id = parse(&name)?;
-        let cancelled = self.store.cancel(id, clock::now()).await.map_err(status)?;
+        let now = self.store.now().await.map_err(status)?;
+        let cancelled = self.store.cancel(id, now).await.map_err(status)?;
         let cancelled = cancelled.ok_or_else(|| not_found(id))?;
         self.signals.batch_changed();
         self.signals.upkeep();
@@ -234,12 +242,13 @@ impl BatchService for Batches {
         request: Request<v1::WatchBatchRequest>,
     ) -> Result<Response<Self::WatchBatchStream>, Status> {
         let request = request.into_inner();
-        let id = self.find(&request.name).await?.id;
-        let resumed_at = watch::revision(&request.resume_token, id)?;
+        let found = self.find(&request.name).await?;
+        let id = found.id;
+        let resumed_at = revision(&request.resume_token, id)?;
+        let latest = self.latest.follow(found).await.map_err(status)?;
         // One message under way: a slow reader gets the latest state, never a queue.
         let (sender, receiver) = mpsc::channel(1);
-        let (store, signals, stop) = (Arc::clone(&self.store), self.signals.clone(), self.stop.clone());
-        let watch = Watch { id, store, signals, sender, stop };
+        let watch = Watch { id, latest, sender, stop: self.stop.clone() };
         let span = tracing::info_span!("watch", batch = %id);
         self.tasks.spawn(watch.run(resumed_at).instrument(span));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -252,15 +261,17 @@ impl BatchService for Batches {
         request: Request<v1::StreamResultsRequest>,
     ) -> Result<Response<Self::StreamResultsStream>, Status> {
         let request = request.into_inner();
-        let id = self.find(&request.name).await?.id;
+        let found = self.find(&request.name).await?;
+        let id = found.id;
         let cursor = place(id, &request)?;
+        let latest = self.latest.follow(found).await.map_err(status)?;
         // Two pages under way at most, each about 1 MiB.
         let (sender, receiver) = mpsc::channel(1);
         let batches = self.clone();
         let task = async move {
-            if let Err(status) = batches.stream(id, cursor, request.follow, &sender).await {
+            if let Err(status) = batches.stream(latest, cursor, request.follow, &sender).await {
                 // A client that reads nothing finds the stream cut off instead.
-                let _gone = sender.send_timeout(Err(status), LOOK).await;
+                let _gone = sender.send_timeout(Err(status), RETRY).await;
             }
         };
         self.tasks.spawn(task.instrument(tracing::info_span!("stream_results", batch = %id)));
@@ -294,7 +305,7 @@ fn response(page: Page, last: bool) -> v1::StreamResultsResponse {
 }
 
 fn leaving() -> Status {
-    Reason::Unavailable.retry_after("the planner goes away: resume with the last cursor", LOOK)
+    Reason::Unavailable.retry_after("the planner goes away: resume with the last cursor", RETRY)
 }
 
 pub(super) fn parse(name: &str) -> Result<BatchId, Status> {

@@ -11,7 +11,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{page, status, view};
 use crate::{
-    clock,
     files::{self, Reader, Writer},
     objects::Objects,
     store::{File, FileDeletion, NewFile, Store},
@@ -58,7 +57,7 @@ impl Files {
             upload_id: Some(start.upload_id),
             filename: start.filename,
             purpose,
-            created: clock::now(),
+            created: self.store.now().await.map_err(status)?,
         };
         let file = self.store.open_file(&new).await.map_err(status)?;
         if file.ready {

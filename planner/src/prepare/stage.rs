@@ -18,7 +18,7 @@ use super::{
     retry,
 };
 use crate::{
-    clock, dispatch,
+    dispatch,
     files::Reader,
     intake::Scanned,
     models,
@@ -192,7 +192,7 @@ impl Preparer {
 
     async fn keep(&self, id: BatchId, drawn: &Drawn, rejects: &mut Rejects) -> Result<(), Error> {
         let from = [State::Validating, State::Planning];
-        if !self.store.advance(id, &from, State::Planning, clock::now()).await? {
+        if !self.store.advance(id, &from, State::Planning, self.store.now().await?).await? {
             return Ok(());
         }
         // A plan that runs is never written again.
@@ -210,7 +210,7 @@ impl Preparer {
             line_error_count: signed(rejects.errors),
         };
         let (chunks, provisional) = (planned.chunks, planned.provisional);
-        if self.store.activate(id, &planned, clock::now()).await? {
+        if self.store.activate(id, &planned, self.store.now().await?).await? {
             tracing::info!(chunks, provisional, requests = drawn.scanned.total, "planned");
         }
         Ok(())
@@ -274,7 +274,7 @@ impl Preparer {
             line_error_count: signed(rejects.errors),
             error_file,
         };
-        if self.store.reject(id, &rejected, clock::now()).await? {
+        if self.store.reject(id, &rejected, self.store.now().await?).await? {
             tracing::info!(reason, lines = rejects.lines, "rejected");
         }
         Ok(())

@@ -6,7 +6,6 @@ use prost::Message as _;
 
 use super::{Error, segment::segment};
 use crate::{
-    clock,
     objects::Objects,
     store::{Chunk, Store},
 };
@@ -34,7 +33,7 @@ pub async fn close(
             let open = open_requests(objects, batch, chunk, error).await?;
             let (bytes, segment) = segment(batch, open.iter().collect());
             objects.put_segment(batch, segment.id, bytes).await?;
-            store.commit(batch, &segment, clock::now()).await?;
+            store.commit(batch, &segment, store.now().await?).await?;
         }
     }
 }

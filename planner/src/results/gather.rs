@@ -15,7 +15,6 @@ use tracing::Instrument as _;
 
 use super::{Error, segment::segment};
 use crate::{
-    clock,
     dispatch::Outgoing,
     metrics,
     objects::Objects,
@@ -34,6 +33,10 @@ pub struct Options {
     pub bytes: usize,
     /// Uncommitted results of a batch. Default 2048: keeps fast engines from waiting for acks.
     pub results: usize,
+    /// Bytes of results of one executor that wait while nothing can be committed; then no more is read from
+    /// it. Default 4 MiB: executors start no further request while two results a lane wait, so that
+    /// is seldom reached, and bounds the memory of a replica during an outage.
+    pub waiting: usize,
 }
 
 /// Results of one executor for one batch, and where to say that they are safe.
@@ -84,7 +87,7 @@ struct Batch {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tick_ms: 1000, bytes: 4 << 20, results: 2048 }
+        Self { tick_ms: 1000, bytes: 4 << 20, results: 2048, waiting: 4 << 20 }
     }
 }
 
@@ -96,6 +99,11 @@ impl Gatherer {
     pub fn new(options: Options, store: Arc<dyn Store>, objects: Objects, signals: Signals) -> Self {
         let (batches, tasks, stop) = (Mutex::default(), TaskTracker::new(), CancellationToken::new());
         Self { options, store, objects, signals, batches, tasks, stop }
+    }
+
+    /// Bytes of one executor that may wait to be taken.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.options.waiting
     }
 
     /// Takes results; waits while the batch's are being committed and its buffer is full.
@@ -239,7 +247,7 @@ impl Batch {
 
     async fn commit(&self, bytes: &Bytes, segment: &NewSegment) -> Result<(), Error> {
         self.objects.put_segment(self.id, segment.id, bytes.clone()).await?;
-        let commit = self.store.commit(self.id, segment, clock::now()).await?;
+        let commit = self.store.commit(self.id, segment, self.store.now().await?).await?;
         metrics::committed(commit.accepted, bytes.len() as u64);
         tracing::debug!(
             number = commit.number,

@@ -15,6 +15,7 @@ mod kills;
 mod lifecycle;
 mod managed;
 mod models;
+mod outage;
 mod planned;
 mod prefixes;
 mod profiles;
