@@ -69,17 +69,27 @@ impl Process {
         directory: &Path,
         args: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
     ) -> anyhow::Result<Self> {
+        let mut command = std::process::Command::new(binary(program)?);
+        command.args(args);
+        Self::spawn(command, name, directory)
+    }
+
+    /// Starts whatever `command` is; its log goes to `directory`.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(command: std::process::Command, name: &str, directory: &Path) -> anyhow::Result<Self> {
         let log = directory.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(binary(program)?)
-            .args(args)
+        let program = command.get_program().to_owned();
+        let child = Command::from(command)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
             .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
+            .with_context(|| format!("cannot start {}", program.display()))?;
         Ok(Self { name: name.to_owned(), child, log, is_shown: true })
     }
 
@@ -88,6 +98,12 @@ impl Process {
     pub fn quiet(mut self) -> Self {
         self.is_shown = false;
         self
+    }
+
+    /// Its id; none once its end is known.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// How it ended, if it has.

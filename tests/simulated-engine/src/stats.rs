@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,7 +69,7 @@ pub struct SystemPrompt {
 pub(crate) struct Stats {
     counts: Mutex<Counts>,
     max_counted: usize,
-    /// Where the marker of every answer goes.
+    /// Where the time and the marker of every answer go.
     answers: Option<File>,
 }
 
@@ -120,8 +121,9 @@ impl Stats {
     /// An answer of `tokens` was finished; `context` is prompt and answer together.
     pub(crate) fn answered(&self, tokens: usize, context: usize, marker: Option<&str>) {
         if let Some((mut answers, marker)) = self.answers.as_ref().zip(marker) {
+            let micros = UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
             // One call, so that a kill leaves whole lines. Whoever reads the file sees what is missing.
-            let _ = answers.write_all(format!("{marker}\n").as_bytes());
+            let _ = answers.write_all(format!("{micros} {marker}\n").as_bytes());
         }
         let mut counts = self.lock();
         let counts = &mut *counts;

@@ -2,29 +2,32 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use tokio::{sync::Mutex, time::sleep};
 
 use super::{
-    config,
+    clock, config,
     engine::Control,
-    fault::{Deed, Fault, Seat, What, Wire},
-    link::{Link, Weather},
+    fault::{APART, Deed, Fault, Means, Seat, What, Wire},
+    ground::Ground,
+    link::{Link, Target, Weather},
+    member::Member,
     options::Options,
 };
-use crate::Process;
+use crate::{Process, binary};
 
-/// Planners, gateways, executors and engines, each on a free port, each connection over a link.
-/// Everything ends when this is dropped.
+/// Everybody, each on a free port, each connection over a link. Everything ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Cluster {
     options: Options,
     directory: PathBuf,
+    ground: Ground,
     wires: BTreeMap<Wire, Wired>,
     members: BTreeMap<Seat, Mutex<Member>>,
 }
@@ -36,14 +39,6 @@ struct Wired {
     turn: Mutex<()>,
 }
 
-/// A process at work; its lock is held by the fault that holds.
-#[derive(Debug)]
-struct Member {
-    process: Process,
-    /// Of an engine.
-    control: Option<Control>,
-}
-
 // === impl Cluster ===
 
 impl Cluster {
@@ -52,12 +47,14 @@ impl Cluster {
     /// # Errors
     /// If one does not come up.
     pub(super) async fn start(options: &Options, directory: &Path) -> anyhow::Result<Self> {
+        let ground = Ground::prepare(options, directory).await?;
         let mut wires = BTreeMap::new();
         for wire in config::wires(options) {
-            wires.insert(wire, Wired { link: Link::new().await?, turn: Mutex::default() });
+            let link = Link::new(dialled_at(wire, options, &ground)).await?;
+            wires.insert(wire, Wired { link, turn: Mutex::default() });
         }
         let (options, directory) = (options.clone(), directory.to_owned());
-        let mut cluster = Self { options, directory, wires, members: BTreeMap::new() };
+        let mut cluster = Self { options, directory, ground, wires, members: BTreeMap::new() };
         for seat in config::seats(&cluster.options) {
             let member = cluster.launch(seat).await?;
             cluster.members.insert(seat, Mutex::new(member));
@@ -65,9 +62,20 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// What faults can be brought about.
+    pub(super) fn means(&self) -> Means {
+        self.ground.means()
+    }
+
+    /// Which faults cannot be, and why.
+    pub(super) fn lacks(&self) -> &[String] {
+        &self.ground.lacks
+    }
+
     /// URLs of the gateways as clients dial them.
     pub(super) fn gateways(&self) -> Vec<String> {
-        (0..self.options.gateways).map(|gateway| self.url(Wire::ClientGateway(gateway))).collect()
+        let gateways = 0..self.options.gateways;
+        gateways.map(|gateway| format!("http://{}", self.at(Wire::ClientGateway(gateway)))).collect()
     }
 
     /// Brings the fault about, lets it hold, and ends it.
@@ -90,6 +98,8 @@ impl Cluster {
                 let control = member.control.as_ref().context("no engine")?;
                 control.trouble(trouble, fault.time).await
             }
+            What::Disk => self.ground.fill(fault.time).await,
+            What::Network(_) => self.ground.unplug(fault.time).await,
         }
     }
 
@@ -98,12 +108,13 @@ impl Cluster {
         member.lives(seat)?;
         match deed {
             Deed::Stop => {
-                member.process.signal("STOP").await?;
+                member.stop().await?;
                 sleep(time).await;
-                return member.process.signal("CONT").await;
+                return member.resume().await;
             }
+            Deed::Jump(seconds) => return Ok(clock::jump(&self.clock(seat), seconds, time).await?),
             Deed::Kill => {
-                member.process.kill().await?;
+                member.kill().await?;
                 self.point(seat, None);
                 sleep(time).await;
             }
@@ -129,45 +140,63 @@ impl Cluster {
         Ok(())
     }
 
+    /// Leaves the data of planners where it is found when all has ended.
+    ///
+    /// # Errors
+    /// If there is no room for it.
+    pub(super) async fn keep(&self) -> anyhow::Result<()> {
+        self.ground.keep(&self.directory.join("kept")).await
+    }
+
     /// Starts a process in its place, and points what leads there to it.
     async fn launch(&self, seat: Seat) -> anyhow::Result<Member> {
         let name = seat.to_string();
-        let ready = self.directory.join(format!("{name}.ready"));
-        let url = |wire| self.url(wire);
-        let args = match seat {
-            Seat::Engine(engine) => config::engine(&self.options, &self.answers(engine)),
-            _ => {
-                let file = self.directory.join(format!("{name}.toml"));
-                std::fs::write(&file, config::role(seat, &self.options, &self.directory, url))?;
-                vec!["--config".into(), file.into()]
+        let file = |kind: &str| self.directory.join(format!("{name}.{kind}"));
+        if seat == Seat::Database {
+            let (process, target) = self.ground.start_database(&name, &self.directory).await?;
+            self.point(seat, Some(target));
+            return Ok(Member::new(process));
+        }
+        let mut command = match seat {
+            Seat::Engine(engine) => {
+                let mut command = Command::new(binary("simulated-engine")?);
+                command.args(config::engine(&self.options, &self.answers(engine)));
+                command
             }
+            Seat::Planner(_) => role("caravan-planner", &file("toml"))?,
+            Seat::Gateway(_) => role("caravan-gateway", &file("toml"))?,
+            _ => role("caravan-executor", &file("toml"))?,
         };
-        let args = args.into_iter().chain(["--ready-file".into(), ready.clone().into()]);
-        let mut process = Process::start(config::program(seat), &name, &self.directory, args)?.quiet();
-        let served = process.ready(&ready).await?;
-        let served = served["grpc"].as_str().or(served["http"].as_str());
-        let mut control = None;
-        if let (Seat::Engine(_), Some(url)) = (seat, served) {
+        let text = config::role(seat, &self.options, &self.directory, |wire| self.at(wire));
+        std::fs::write(file("toml"), text)?;
+        command.arg("--ready-file").arg(file("ready"));
+        let command = self.ground.place(seat, command, &self.clock(seat))?;
+        let mut process = Process::spawn(command, &name, &self.directory)?.quiet();
+        let served = process.ready(&file("ready")).await?;
+        let mut member = Member::new(process);
+        let Some(url) = served["grpc"].as_str().or(served["http"].as_str()) else { return Ok(member) };
+        if let Seat::Engine(_) = seat {
             let engine = Control::new(url)?;
             // Before anybody gets at it.
             engine.poison().await?;
-            control = Some(engine);
+            member.control = Some(engine);
         }
-        if let Some(url) = served {
-            self.point(seat, Some(url.strip_prefix("http://").context("no http URL")?.parse()?));
-        }
-        Ok(Member { process, control })
+        let address = url.strip_prefix("http://").context("no http URL")?.parse()?;
+        self.point(seat, Some(Target::Tcp(address)));
+        Ok(member)
     }
 
     /// Points all links that lead to `seat`.
-    fn point(&self, seat: Seat, target: Option<SocketAddr>) {
+    fn point(&self, seat: Seat, target: Option<Target>) {
         let leads = |wire: &Wire| match (*wire, seat) {
             (Wire::ClientGateway(to), Seat::Gateway(number))
             | (Wire::GatewayPlanner(_, to) | Wire::ExecutorPlanner(_, to), Seat::Planner(number))
             | (Wire::ExecutorEngine(to), Seat::Engine(number)) => to == number,
+            (Wire::PlannerDatabase(_), Seat::Database) | (Wire::PlannerObjects(_), Seat::Objects) => true,
             _ => false,
         };
-        self.wires.iter().filter(|(wire, _)| leads(wire)).for_each(|(_, wired)| wired.link.point_to(target));
+        let leading = self.wires.iter().filter(|(wire, _)| leads(wire));
+        leading.for_each(|(_, wired)| wired.link.point_to(target.clone()));
     }
 
     /// The file of an engine's answers.
@@ -175,8 +204,15 @@ impl Cluster {
         self.directory.join(format!("engine-{engine}.answers"))
     }
 
-    fn url(&self, wire: Wire) -> String {
-        self.wires.get(&wire).map(|wired| format!("http://{}", wired.link.address())).unwrap_or_default()
+    /// The file that a process has its clock from.
+    fn clock(&self, seat: Seat) -> PathBuf {
+        self.directory.join(format!("{seat}.clock"))
+    }
+
+    /// Where a link is dialled.
+    fn at(&self, wire: Wire) -> SocketAddr {
+        let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        self.wires.get(&wire).map_or(nowhere, |wired| wired.link.address())
     }
 
     fn member(&self, seat: Seat) -> anyhow::Result<&Mutex<Member>> {
@@ -184,23 +220,19 @@ impl Cluster {
     }
 }
 
-// === impl Member ===
+/// The executor with a network of its own reaches nothing of this machine but its end of the cable.
+fn dialled_at(wire: Wire, options: &Options, ground: &Ground) -> IpAddr {
+    let dials = match wire {
+        Wire::ExecutorPlanner(executor, _) => executor == APART,
+        Wire::ExecutorEngine(engine) => engine % options.executors == APART,
+        _ => false,
+    };
+    let cable = ground.network.as_ref().filter(|_| dials).map(|network| network.address);
+    cable.unwrap_or(Ipv4Addr::LOCALHOST).into()
+}
 
-impl Member {
-    /// That it has not ended by itself.
-    fn lives(&mut self, seat: Seat) -> anyhow::Result<()> {
-        let ended = self.process.has_ended()?;
-        ensure!(ended.is_none(), "{seat} ended by itself: {ended:?}: {}", self.process.log());
-        Ok(())
-    }
-
-    /// Asks it to stop and waits for its end.
-    async fn drain(&mut self, seat: Seat) -> anyhow::Result<()> {
-        self.process.signal("TERM").await?;
-        let code = self.process.ended().await?;
-        // An engine knows no good end.
-        let expected = if matches!(seat, Seat::Engine(_)) { None } else { Some(0) };
-        ensure!(code == expected, "{seat} ended with {code:?} when it was asked to: {}", self.process.log());
-        Ok(())
-    }
+fn role(program: &str, config: &Path) -> anyhow::Result<Command> {
+    let mut command = Command::new(binary(program)?);
+    command.arg("--config").arg(config);
+    Ok(command)
 }

@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
+use anyhow::Context as _;
 use caravan_simulated_engine::{Fault, Rule};
 
 use super::fault::Trouble;
@@ -69,14 +70,26 @@ impl Control {
     }
 }
 
-/// The markers of all answers that an engine has finished in all its lives.
+/// One answer that an engine has finished.
+#[derive(Debug, Clone)]
+pub(super) struct Answered {
+    /// Microseconds since 1970.
+    pub(super) at: i64,
+    pub(super) marker: String,
+}
+
+/// All answers that an engine has finished in all its lives.
 ///
 /// # Errors
 /// If there is a file that cannot be read.
-pub(super) fn answers(file: &Path) -> anyhow::Result<Vec<String>> {
-    match std::fs::read_to_string(file) {
-        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error.into()),
-    }
+pub(super) fn answers(file: &Path) -> anyhow::Result<Vec<Answered>> {
+    let text = match std::fs::read_to_string(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        text => text?,
+    };
+    let answered = |line: &str| {
+        let (at, marker) = line.split_once(' ').with_context(|| format!("no answer: {line}"))?;
+        Ok(Answered { at: at.parse()?, marker: marker.to_owned() })
+    };
+    text.lines().map(answered).collect()
 }

@@ -1,13 +1,15 @@
 //! A TCP connection's way through the harness, where it can be cut, silenced and slowed.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{
-        TcpListener, TcpStream,
-        tcp::{ReadHalf, WriteHalf},
-    },
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split},
+    net::{TcpListener, TcpStream, UnixStream},
     sync::watch,
     task::JoinSet,
     time::sleep,
@@ -34,15 +36,22 @@ pub(super) enum Weather {
     Slow(u32),
 }
 
-/// What a link is told.
-#[derive(Debug, Clone, Copy, Default)]
-struct Told {
-    weather: Weather,
-    /// Where connections go on to; none: they are reset.
-    target: Option<SocketAddr>,
+/// Where connections go on to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Target {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
 }
 
-/// A port of the loopback from which connections go on to wherever it points.
+/// What a link is told.
+#[derive(Debug, Clone, Default)]
+struct Told {
+    weather: Weather,
+    /// None: connections are reset.
+    target: Option<Target>,
+}
+
+/// A port of this machine from which connections go on to wherever it points.
 #[derive(Debug)]
 pub(super) struct Link {
     address: SocketAddr,
@@ -54,12 +63,12 @@ pub(super) struct Link {
 // === impl Link ===
 
 impl Link {
-    /// A link that points nowhere yet.
+    /// A link that points nowhere yet, dialled at this address.
     ///
     /// # Errors
     /// If no port is free.
-    pub(super) async fn new() -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+    pub(super) async fn new(at: IpAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind((at, 0)).await?;
         let address = listener.local_addr()?;
         let told = watch::Sender::default();
         let mut serving = JoinSet::new();
@@ -73,7 +82,7 @@ impl Link {
     }
 
     /// New connections go to `target`; those that are open end as their other end does.
-    pub(super) fn point_to(&self, target: Option<SocketAddr>) {
+    pub(super) fn point_to(&self, target: Option<Target>) {
         self.told.send_modify(|told| told.target = target);
     }
 
@@ -97,28 +106,46 @@ async fn serve(listener: TcpListener, told: watch::Receiver<Told>) {
 
 /// Carries one connection to its end.
 async fn carry(mut near: TcpStream, mut told: watch::Receiver<Told>) {
-    let target = told.borrow_and_update().target;
-    let far = match target {
-        Some(target) if told.borrow().weather != Weather::Cut => TcpStream::connect(target).await.ok(),
-        _ => None,
-    };
-    let Some(mut far) = far else { return reset(&near) };
-    // Without it small messages wait for acknowledgements; a failure only costs time.
-    let _ = (near.set_nodelay(true), far.set_nodelay(true));
-    let mut cut = told.clone();
-    let carried = {
-        let ((near_read, near_write), (far_read, far_write)) = (near.split(), far.split());
-        let ways = async {
-            tokio::try_join!(way(near_read, far_write, told.clone()), way(far_read, near_write, told.clone()))
-        };
-        tokio::select! {
-            carried = ways => carried.is_ok(),
-            _ = cut.wait_for(|told| told.weather == Weather::Cut) => false,
-        }
+    let Told { weather, target } = told.borrow_and_update().clone();
+    let carried = match target.filter(|_| weather != Weather::Cut) {
+        Some(Target::Tcp(address)) => match TcpStream::connect(address).await {
+            Ok(mut far) => {
+                // Without it small messages wait for acknowledgements; a failure only costs time.
+                let _ = far.set_nodelay(true);
+                let carried = join(&mut near, &mut far, told).await;
+                if !carried {
+                    reset(&far);
+                }
+                carried
+            }
+            Err(_) => false,
+        },
+        Some(Target::Unix(path)) => match UnixStream::connect(path).await {
+            Ok(mut far) => join(&mut near, &mut far, told).await,
+            Err(_) => false,
+        },
+        None => false,
     };
     if !carried {
         reset(&near);
-        reset(&far);
+    }
+}
+
+/// Carries both directions to their ends; false if they do not end in good order.
+async fn join(
+    near: &mut TcpStream,
+    far: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    told: watch::Receiver<Told>,
+) -> bool {
+    let _ = near.set_nodelay(true);
+    let mut cut = told.clone();
+    let ((near_read, near_write), (far_read, far_write)) = (near.split(), split(far));
+    let ways = async {
+        tokio::try_join!(way(near_read, far_write, told.clone()), way(far_read, near_write, told.clone()))
+    };
+    tokio::select! {
+        carried = ways => carried.is_ok(),
+        _ = cut.wait_for(|told| told.weather == Weather::Cut) => false,
     }
 }
 
@@ -130,8 +157,8 @@ fn reset(stream: &TcpStream) {
 
 /// Carries one direction, to its end.
 async fn way(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
     mut told: watch::Receiver<Told>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER_BYTES];
@@ -155,6 +182,8 @@ async fn way(
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use tokio::time::timeout;
 
     use super::*;
@@ -164,14 +193,14 @@ mod tests {
 
     async fn pair(link: &Link) -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        link.point_to(listener.local_addr().ok());
+        link.point_to(listener.local_addr().ok().map(Target::Tcp));
         let near = TcpStream::connect(link.address()).await.unwrap();
         (near, listener.accept().await.unwrap().0)
     }
 
     #[tokio::test]
     async fn silence_holds_bytes_and_ends_back_and_then_they_come() {
-        let link = Link::new().await.unwrap();
+        let link = Link::new(Ipv4Addr::LOCALHOST.into()).await.unwrap();
         let (mut near, mut far) = pair(&link).await;
         link.be(Weather::Silent);
         near.write_all(b"caravan").await.unwrap();
@@ -185,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cut_resets_what_is_open_and_what_comes() {
-        let link = Link::new().await.unwrap();
+        let link = Link::new(Ipv4Addr::LOCALHOST.into()).await.unwrap();
         let (mut near, mut far) = pair(&link).await;
         near.write_all(b"c").await.unwrap();
         assert_eq!(far.read_u8().await.unwrap(), b'c');
