@@ -38,7 +38,13 @@ impl Api {
     /// # Errors
     /// If it is no URL.
     pub fn new(url: &str) -> anyhow::Result<Self> {
-        Ok(Self { channel: Endpoint::from_shared(url.to_owned())?.connect_lazy() })
+        Ok(Self::on(Endpoint::from_shared(url.to_owned())?.connect_lazy()))
+    }
+
+    /// Services over a connection.
+    #[must_use]
+    pub fn on(channel: Channel) -> Self {
+        Self { channel }
     }
 
     /// The connection, for other services.

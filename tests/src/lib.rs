@@ -4,6 +4,7 @@
 mod api;
 mod audit;
 mod caravan;
+pub mod chaos;
 mod fleet;
 mod input;
 mod predict;

@@ -1,7 +1,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
 };
 
 use anyhow::{Context as _, bail};
@@ -23,6 +23,7 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    is_shown: bool,
 }
 
 /// The path of one of the workspace's programs: beside the test that runs.
@@ -68,18 +69,49 @@ impl Process {
         directory: &Path,
         args: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
     ) -> anyhow::Result<Self> {
+        let mut command = std::process::Command::new(binary(program)?);
+        command.args(args);
+        Self::spawn(command, name, directory)
+    }
+
+    /// Starts whatever `command` is; its log goes to `directory`.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn spawn(command: std::process::Command, name: &str, directory: &Path) -> anyhow::Result<Self> {
         let log = directory.join(format!("{name}.log"));
         let out = File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(binary(program)?)
-            .args(args)
+        let program = command.get_program().to_owned();
+        let child = Command::from(command)
             .stdin(Stdio::null())
             .stdout(out.try_clone()?)
             .stderr(out)
             .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start {program}"))?;
-        Ok(Self { name: name.to_owned(), child, log })
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        Ok(Self { name: name.to_owned(), child, log, is_shown: true })
+    }
+
+    /// Its log is not printed when it is dropped: whoever has its directory has it.
+    #[must_use]
+    pub fn quiet(mut self) -> Self {
+        self.is_shown = false;
+        self
+    }
+
+    /// Its id; none once its end is known.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn has_ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
     }
 
     /// Waits until the process has written its ready file, and gives what it says.
@@ -138,6 +170,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if !self.is_shown {
+            return;
+        }
         println!("=== log of {}\n{}", self.name, self.log());
     }
 }

@@ -7,7 +7,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::LOOK;
-use crate::{dispatch, metrics, signals::Signals, store::Store};
+use crate::{
+    dispatch, metrics,
+    signals::Signals,
+    store::{Micros, Store},
+};
 
 /// A replica whose database has failed for so long says that it does not serve: longer than a database
 /// takes to start anew, shorter than a lease lives.
@@ -24,6 +28,8 @@ pub(super) struct Expiry {
     serving_since: Instant,
     last_round: Instant,
     last_answer: Instant,
+    /// What the database's clock said, and when.
+    last_time: Option<(Instant, Micros)>,
     /// Whether this replica serves.
     fit: watch::Sender<bool>,
 }
@@ -33,7 +39,7 @@ pub(super) struct Expiry {
 impl Expiry {
     pub(super) fn new(lease: dispatch::Options, fit: watch::Sender<bool>) -> Self {
         let now = Instant::now();
-        Self { ttl: lease.ttl(), serving_since: now, last_round: now, last_answer: now, fit }
+        Self { ttl: lease.ttl(), serving_since: now, last_round: now, last_answer: now, last_time: None, fit }
     }
 
     pub(super) async fn run(mut self, store: &dyn Store, signals: &Signals, stop: &CancellationToken) {
@@ -53,14 +59,20 @@ impl Expiry {
         let late = now - self.last_round > 3 * LOOK;
         self.last_round = now;
         let answered = self.probe(store).await;
-        if late || !answered {
+        let time = timeout(PATIENCE, store.now()).await.ok().and_then(Result::ok);
+        let time = time.map(|time| (Instant::now(), time));
+        let jumped = self.last_time.zip(time).is_some_and(|(before, now)| has_jumped(before, now));
+        if jumped {
+            tracing::warn!(
+                "the database's clock was set, or stood still: leases are kept until they are renewed"
+            );
+        }
+        self.last_time = time;
+        if late || !answered || jumped {
             self.serving_since = Instant::now();
         }
-        if self.serving_since.elapsed() < self.ttl {
-            return;
-        }
-        let expire = async { store.expire(store.now().await?).await };
-        match timeout(PATIENCE, expire).await {
+        let Some((_, time)) = time.filter(|_| self.serving_since.elapsed() >= self.ttl) else { return };
+        match timeout(PATIENCE, store.expire(time)).await {
             Ok(Ok(0)) => {}
             Ok(Ok(leases)) => {
                 tracing::warn!(leases, "leases expired: their holders fell silent");
@@ -98,5 +110,28 @@ impl Expiry {
                 false
             }
         }
+    }
+}
+
+/// Whether between two looks a clock went on by another time than has passed: then a deadline of before
+/// says nothing of its lease's holder.
+fn has_jumped(before: (Instant, Micros), now: (Instant, Micros)) -> bool {
+    let passed = i64::try_from((now.0 - before.0).as_micros()).unwrap_or(i64::MAX);
+    let steps = i64::try_from(LOOK.as_micros()).unwrap_or(i64::MAX);
+    (now.1 - before.1).abs_diff(passed) > steps.unsigned_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_is_noticed_and_one_that_goes_on_is_not() {
+        let (begun, second) = (Instant::now(), 1_000_000);
+        let jumps = |passed, shown| has_jumped((begun, 0), (begun + Duration::from_secs(passed), shown));
+        assert!(!jumps(1, second));
+        assert!(!jumps(600, 600 * second + second / 2), "it is slewed");
+        assert!(jumps(1, 46 * second));
+        assert!(jumps(1, -44 * second));
     }
 }

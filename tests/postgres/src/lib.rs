@@ -3,10 +3,12 @@
 //! With `CARAVAN_TEST_STORE_URL` (`postgres://USER@HOST`, of a user that may create databases) that server is
 //! taken instead.
 
+mod instance;
 mod server;
 
 use std::{io, process::Command};
 
+pub use instance::Instance;
 use server::Server;
 
 /// An empty database, which is dropped with this.

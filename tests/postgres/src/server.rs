@@ -1,13 +1,14 @@
 use std::{
     fs, io,
-    os::unix::{fs::chown, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, Stdio},
     sync::OnceLock,
     time::{Duration, Instant},
 };
 
 use url::Url;
+
+use crate::instance::{Instance, programs, run_as};
 
 /// Starts the server, waits for the end of the tests at its standard input, which closes however
 /// they end, and leaves nothing behind.
@@ -20,8 +21,6 @@ rm -rf "$dir"
 "#;
 /// A start takes a second, and more on a machine that compiles beside it.
 const START: Duration = Duration::from_secs(60);
-/// No server runs as root; this user owns nothing.
-const NOBODY: u32 = 65_534;
 
 /// A server.
 #[derive(Debug)]
@@ -64,71 +63,33 @@ impl Server {
     }
 
     fn start(programs: PathBuf) -> io::Result<Self> {
-        // Short: the name of a socket has to fit into 100 bytes.
-        let dir = tempfile::Builder::new().prefix("pg").tempdir_in("/tmp")?.keep();
-        let is_root = rustix::process::geteuid().is_root();
-        if is_root {
-            chown(&dir, Some(NOBODY), Some(NOBODY))?;
-        }
-        let data = dir.join("data");
-        let init = run_as(is_root, &programs.join("initdb"))
-            .args(["--username=caravan", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
-            .arg(&data)
-            .output()?;
-        if !init.status.success() {
-            fs::remove_dir_all(&dir)?;
-            return Err(io::Error::other(String::from_utf8_lossy(&init.stderr).into_owned()));
-        }
-        let mut keeper = run_as(is_root, Path::new("sh"))
+        let instance = Instance::create_in(&programs)?;
+        let server = instance.command();
+        let mut keeper = run_as(Path::new("sh"))
             .args(["-c", KEEPER, "sh"])
-            .arg(&dir)
-            .arg(programs.join("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(&dir)
-            .args(["-c", "listen_addresses=", "-c", "max_connections=300", "-c", "fsync=off"])
+            .arg(instance.directory())
+            .arg(server.get_program())
+            .args(server.get_args())
             .stdin(Stdio::piped())
             .spawn()?;
         let until = keeper.stdin.take();
-        answers(&mut keeper, &dir)?;
+        answers(&mut keeper, &instance)?;
+        // From here on the keeper removes it.
+        let dir = instance.keep();
         let url = format!("postgres://caravan@localhost/?host={}", dir.display());
         Ok(Self { url: url.parse().map_err(io::Error::other)?, programs, _until: until })
     }
 }
 
 /// Waits until the server takes connections.
-fn answers(keeper: &mut Child, dir: &Path) -> io::Result<()> {
+fn answers(keeper: &mut Child, instance: &Instance) -> io::Result<()> {
     let limit = Instant::now() + START;
-    // It writes "ready" there once it is.
-    let pid = dir.join("data/postmaster.pid");
-    while !fs::read_to_string(&pid).is_ok_and(|text| text.lines().nth(7).map(str::trim) == Some("ready")) {
+    while !instance.is_ready() {
         if Instant::now() > limit || keeper.try_wait()?.is_some() {
-            let log = fs::read_to_string(dir.join("log")).unwrap_or_default();
+            let log = fs::read_to_string(instance.directory().join("log")).unwrap_or_default();
             return Err(io::Error::other(format!("the server does not start: {log}")));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())
-}
-
-fn run_as(is_root: bool, program: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.current_dir("/");
-    if is_root {
-        command.uid(NOBODY).gid(NOBODY);
-    }
-    command
-}
-
-/// Where `initdb`, `postgres` and `psql` are: the newest that Debian has installed, or in the path.
-fn programs() -> io::Result<PathBuf> {
-    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let mut places: Vec<_> = debian.map(|entry| entry.path().join("bin")).collect();
-    places.sort();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let places = places.into_iter().rev().chain(std::env::split_paths(&path));
-    let has = |place: &PathBuf| ["initdb", "postgres", "psql"].iter().all(|name| place.join(name).is_file());
-    let found = places.into_iter().find(has);
-    found.ok_or_else(|| io::Error::other("there is no initdb: install the package postgresql"))
 }

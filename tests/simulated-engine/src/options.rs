@@ -1,6 +1,7 @@
 //! What a simulated engine is like.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
@@ -154,6 +155,10 @@ pub struct Options {
     /// Distinct markers and distinct system prompts counted one by one; the bound of the statistics' memory.
     #[arg(long, default_value_t = 100_000)]
     pub max_counted: usize,
+    /// File to which the time, in microseconds since 1970, and the marker of every answer that was finished
+    /// are added, a line each: it outlives the process. Absent: nowhere.
+    #[arg(long)]
+    pub answers_file: Option<PathBuf>,
     /// Threads that serve.
     #[arg(long, default_value_t = 2)]
     pub threads: usize,

@@ -42,7 +42,7 @@ impl SimulatedEngine {
     /// Binds `options.listen` and serves on threads of its own. It answers as soon as this returns.
     ///
     /// # Errors
-    /// The address cannot be bound, or no thread started.
+    /// The address cannot be bound, the file of its answers not opened, or no thread started.
     pub fn start(options: Options) -> io::Result<Running> {
         let (listener, address) = bind(options.listen)?;
         let runner = options.runner_listen.map(bind).transpose()?;
@@ -53,7 +53,7 @@ impl SimulatedEngine {
             .enable_all()
             .build()?;
         let process = Arc::new(Process { alive: Mutex::default(), dead: CancellationToken::new() });
-        let engine = Arc::new(new_engine(options, process.clone()));
+        let engine = Arc::new(new_engine(options, process.clone())?);
         let mut tasks = JoinSet::new();
         {
             let _inside = runtime.enter();

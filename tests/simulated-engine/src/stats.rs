@@ -1,8 +1,12 @@
 //! What the engine counted, for tests to assert.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::hash::Hash;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +69,8 @@ pub struct SystemPrompt {
 pub(crate) struct Stats {
     counts: Mutex<Counts>,
     max_counted: usize,
+    /// Where the time and the marker of every answer go.
+    answers: Option<File>,
 }
 
 #[derive(Debug, Default)]
@@ -77,8 +83,9 @@ struct Counts {
 // === impl Stats ===
 
 impl Stats {
-    pub(crate) fn new(max_counted: usize) -> Self {
-        Self { counts: Mutex::default(), max_counted }
+    pub(crate) fn new(max_counted: usize, answers: Option<&Path>) -> io::Result<Self> {
+        let open = |path| File::options().create(true).append(true).open(path);
+        Ok(Self { counts: Mutex::default(), max_counted, answers: answers.map(open).transpose()? })
     }
 
     /// A request for an answer arrived; it counts as in flight until the guard is dropped.
@@ -113,6 +120,11 @@ impl Stats {
 
     /// An answer of `tokens` was finished; `context` is prompt and answer together.
     pub(crate) fn answered(&self, tokens: usize, context: usize, marker: Option<&str>) {
+        if let Some((mut answers, marker)) = self.answers.as_ref().zip(marker) {
+            let micros = UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
+            // One call, so that a kill leaves whole lines. Whoever reads the file sees what is missing.
+            let _ = answers.write_all(format!("{micros} {marker}\n").as_bytes());
+        }
         let mut counts = self.lock();
         let counts = &mut *counts;
         counts.totals.answers += 1;

@@ -2,6 +2,7 @@
 
 mod adversarial;
 mod batches;
+mod chaos;
 mod commands;
 mod defaults;
 mod drain;

@@ -70,6 +70,9 @@ impl Sqlite {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
+            // When the disk is full, SQLite ends a transaction by itself. The driver then fails to roll it back
+            // and counts it as open for ever: such a connection is replaced.
+            .before_acquire(|connection, _| Box::pin(async { Ok(!connection.is_in_transaction()) }))
             .connect_with(options.clone().pragma("cache_size", "-8192"))
             .await?;
         let read = SqlitePoolOptions::new()

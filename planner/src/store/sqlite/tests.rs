@@ -35,6 +35,19 @@ impl Backend for Database {
     }
 }
 
+/// As on a full disk: the driver knows nothing of it.
+#[tokio::test]
+async fn a_transaction_that_sqlite_has_ended_by_itself_stops_no_later_one() {
+    let database = Database::fresh().await;
+    let store = database.open().await;
+    for _ in 0..2 {
+        let mut transaction = store.begin().await.unwrap();
+        sqlx::query("ROLLBACK").execute(&mut *transaction).await.unwrap();
+        drop(transaction);
+    }
+    store.begin().await.unwrap().commit().await.unwrap();
+}
+
 async fn plan_of(store: &Sqlite, query: &'static str) -> String {
     let sql = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {query}"));
     let mut query = sqlx::query(sql);

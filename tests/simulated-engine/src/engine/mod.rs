@@ -10,6 +10,7 @@ mod scheduler;
 mod slots;
 mod window;
 
+use std::io;
 use std::sync::Arc;
 
 use crate::fault::Faults;
@@ -25,9 +26,12 @@ pub(crate) use prompt::{Message, Overflow, Prompt, ROLES};
 pub(crate) use runner::{KeepAlive, ReloadSet};
 
 /// An engine with nothing loaded.
-pub(crate) fn new_engine(options: Options, process: Arc<Process>) -> Engine {
-    let stats = Arc::new(Stats::new(options.max_counted));
+///
+/// # Errors
+/// The file of its answers cannot be opened.
+pub(crate) fn new_engine(options: Options, process: Arc<Process>) -> io::Result<Engine> {
+    let stats = Arc::new(Stats::new(options.max_counted, options.answers_file.as_deref())?);
     let scheduler = Arc::new(scheduler::Scheduler::new(&options, stats.clone()));
     let library = Library::new(&options);
-    Engine { options, library, stats, faults: Faults::default(), scheduler, process }
+    Ok(Engine { options, library, stats, faults: Faults::default(), scheduler, process })
 }
