@@ -23,6 +23,15 @@ const START: Duration = Duration::from_secs(60);
 /// No server runs as root; this user owns nothing.
 const NOBODY: u32 = 65_534;
 
+/// Whether a server waits for its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Disk {
+    /// No: nothing has to outlast the tests.
+    Ignored,
+    /// As PostgreSQL comes: a commit outlasts a power cut.
+    AsShipped,
+}
+
 /// A server.
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -35,10 +44,15 @@ pub(crate) struct Server {
 // === impl Server ===
 
 impl Server {
-    /// The server of this process, started by the first who asks.
-    pub(crate) fn get() -> io::Result<&'static Self> {
-        static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
-        let server = SERVER.get_or_init(|| Self::given_or_started().map_err(|error| error.to_string()));
+    /// The server of this process of that kind, started by the first who asks.
+    pub(crate) fn get(disk: Disk) -> io::Result<&'static Self> {
+        static IGNORED: OnceLock<Result<Server, String>> = OnceLock::new();
+        static AS_SHIPPED: OnceLock<Result<Server, String>> = OnceLock::new();
+        let of_kind = match disk {
+            Disk::Ignored => &IGNORED,
+            Disk::AsShipped => &AS_SHIPPED,
+        };
+        let server = of_kind.get_or_init(|| Self::given_or_started(disk).map_err(|error| error.to_string()));
         server.as_ref().map_err(|why| io::Error::other(format!("no PostgreSQL for tests: {why}")))
     }
 
@@ -54,16 +68,16 @@ impl Server {
         self.programs.join(name)
     }
 
-    fn given_or_started() -> io::Result<Self> {
+    fn given_or_started(disk: Disk) -> io::Result<Self> {
         let programs = programs()?;
         let given = std::env::var("CARAVAN_TEST_STORE_URL").ok().filter(|url| url.starts_with("postgres"));
         match given {
             Some(url) => Ok(Self { url: url.parse().map_err(io::Error::other)?, programs, _until: None }),
-            None => Self::start(programs),
+            None => Self::start(programs, disk),
         }
     }
 
-    fn start(programs: PathBuf) -> io::Result<Self> {
+    fn start(programs: PathBuf, disk: Disk) -> io::Result<Self> {
         // Short: the name of a socket has to fit into 100 bytes.
         let dir = tempfile::Builder::new().prefix("pg").tempdir_in("/tmp")?.keep();
         let is_root = rustix::process::geteuid().is_root();
@@ -79,6 +93,10 @@ impl Server {
             fs::remove_dir_all(&dir)?;
             return Err(io::Error::other(String::from_utf8_lossy(&init.stderr).into_owned()));
         }
+        let settings: &[&str] = match disk {
+            Disk::Ignored => &["-c", "fsync=off"],
+            Disk::AsShipped => &[],
+        };
         let mut keeper = run_as(is_root, Path::new("sh"))
             .args(["-c", KEEPER, "sh"])
             .arg(&dir)
@@ -87,7 +105,8 @@ impl Server {
             .arg(&data)
             .arg("-k")
             .arg(&dir)
-            .args(["-c", "listen_addresses=", "-c", "max_connections=300", "-c", "fsync=off"])
+            .args(["-c", "listen_addresses=", "-c", "max_connections=300"])
+            .args(settings)
             .stdin(Stdio::piped())
             .spawn()?;
         let until = keeper.stdin.take();
