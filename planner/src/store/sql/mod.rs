@@ -14,6 +14,7 @@ mod lifecycle;
 mod messages;
 mod planning;
 mod results;
+mod runs;
 #[cfg(test)]
 pub(super) mod upgrade;
 

@@ -1,5 +1,7 @@
 //! Segments and chunks, read and registered.
 
+use std::collections::HashSet;
+
 use caravan_proto::name::{BatchId, SegmentId};
 use prost::Message as _;
 
@@ -10,6 +12,7 @@ use super::{
     },
     cells::{Cells, key},
     messages::{Numbers, Pieces},
+    runs,
 };
 use crate::store::{Chunk, Compacted, Error, Piece, Segment};
 
@@ -46,7 +49,9 @@ pub(super) async fn segments(
     const FROM: &str = "SELECT * FROM segments WHERE batch = $1 AND number >= $2 ORDER BY number LIMIT $3";
 
     let rows = sqlx::query(FROM).bind(key(id)).bind(from).bind(limit).fetch_all(&store.read).await?;
-    rows.iter().map(segment).collect()
+    let mut segments = runs::segments(&rows, |number| number >= from)?;
+    segments.truncate(usize::try_from(limit).unwrap_or_default());
+    Ok(segments)
 }
 
 pub(super) async fn segments_at(
@@ -56,7 +61,8 @@ pub(super) async fn segments_at(
 ) -> Result<Vec<Segment>, Error> {
     let rows =
         sqlx::query(SEGMENTS_AT).bind(key(id)).bind(self::numbers(numbers)).fetch_all(&store.read).await?;
-    rows.iter().map(segment).collect()
+    let numbers: HashSet<i64> = numbers.iter().copied().collect();
+    runs::segments(&rows, |number| numbers.contains(&number))
 }
 
 pub(super) async fn chunk(store: &Database, id: BatchId, number: i32) -> Result<Option<Chunk>, Error> {
@@ -102,16 +108,6 @@ pub(super) async fn set_compacted(
         .execute(&store.write)
         .await?;
     Ok(done.rows_affected() == 1)
-}
-
-fn segment(row: &Row) -> Result<Segment, Error> {
-    let cells = Cells::of("segments", row);
-    Ok(Segment {
-        number: cells.get("number")?,
-        id: cells.id("id")?,
-        bytes: cells.get("bytes")?,
-        pieces: cells.message::<Pieces>("pieces")?.into(),
-    })
 }
 
 fn decode(row: &Row) -> Result<Chunk, Error> {
