@@ -14,9 +14,10 @@ pub(super) async fn take(
     chunk: i32,
     wanted: &Wanted,
 ) -> Result<Row, sqlx::Error> {
+    // Not `state = 0`: before a large batch is analyzed, that leads it down the index of all that is queued.
     const TAKE: &str = "
         WITH taken AS (
-            UPDATE chunks SET state = 1, epoch = epoch + 1 WHERE batch = $1 AND number = $2 AND state = 0
+            UPDATE chunks SET state = 1, epoch = epoch + 1 WHERE batch = $1 AND number = $2 AND state < 1
             RETURNING plan_group, share, epoch, size, done),
         forgotten AS (
             DELETE FROM leases WHERE batch = $1 AND chunk = $2 AND expired = 1),

@@ -8,9 +8,10 @@ pub(super) const SEGMENTS_AT: &str = "
         FROM UNNEST($2) wanted)
     ORDER BY number";
 
-/// Binds: batch, numbers.
+/// Binds: batch, numbers. Looked up one by one, whatever is known of the table.
 pub(super) const HOMES: &str = "
-    SELECT number, size, done_count, done FROM chunks WHERE batch = $1 AND number = ANY ($2)";
+    SELECT c.number, c.size, c.done_count, c.done
+    FROM (SELECT DISTINCT n FROM UNNEST($2) n) n JOIN chunks c ON c.batch = $1 AND c.number = n.n";
 
 /// Binds: batch, numbers. A chunk that is done has no leases any more.
 pub(super) const RELEASE: &str = "DELETE FROM leases WHERE batch = $1 AND chunk = ANY ($2)";
