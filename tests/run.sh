@@ -26,6 +26,7 @@ say "what llama.cpp makes of texts, to compare with"
 bash planner/tokenize/tests/oracle.sh
 
 say "tests"
+bash deploy/venv.sh tests/s3/requirements.txt
 # The programs too: tests run them as processes.
 cargo build --locked --workspace --all-targets
 cargo test --locked --workspace

@@ -33,6 +33,9 @@ pub(crate) struct BatchOptions {
     /// Expire the batch after this time, e.g. 24h.
     #[arg(long, value_name = "TIME", value_parser = span::parse)]
     completion_window: Option<Duration>,
+    /// Remove the batch and its files this time after its end, e.g. 30d.
+    #[arg(long, value_name = "TIME", value_parser = span::parse)]
+    retention: Option<Duration>,
     /// Requests in a chunk, at most.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     max_chunk_requests: Option<i32>,
@@ -112,6 +115,7 @@ impl BatchOptions {
             chunk_limits: self.chunk_limits(),
             stated_tokens: self.stated_tokens(),
             completion_window: self.completion_window.and_then(|window| window.try_into().ok()),
+            retention: self.retention.and_then(|time| time.try_into().ok()),
             ..Default::default()
         }
     }

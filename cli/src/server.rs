@@ -1,6 +1,6 @@
 //! The server that the client commands talk to.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use caravan_proto::{
     MAX_MESSAGE_BYTES,
@@ -9,9 +9,11 @@ use caravan_proto::{
         fleet_service_client::FleetServiceClient,
     },
 };
-use caravan_service::{client, compression::Compression};
-use tokio::net::TcpStream;
-use tonic::{Response, Status, codec::CompressionEncoding, transport::Channel};
+use caravan_service::{
+    client::{self, Replica, Replicas, State},
+    compression::Compression,
+};
+use tonic::{Response, Status, codec::CompressionEncoding};
 use url::Url;
 
 use crate::{failure::Failure, patience::Patience, span};
@@ -19,10 +21,10 @@ use crate::{failure::Failure, patience::Patience, span};
 /// Which server, and how long to wait for it.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Options {
-    /// URL of the server's gRPC address.
+    /// URL of the server's gRPC address; several with commas between: the first that serves is used.
     #[arg(long, global = true, env = "CARAVAN_SERVER", default_value = "http://127.0.0.1:4081",
-        value_name = "URL", value_parser = parse_url, help_heading = "Server")]
-    server: Url,
+        value_name = "URL", value_parser = parse_url, value_delimiter = ',', help_heading = "Server")]
+    server: Vec<Url>,
     /// How long to go on without an answer once the server was reached, e.g. 60s or 15m.
     #[arg(long, global = true, env = "CARAVAN_PATIENCE", default_value = "60s",
         value_name = "TIME", value_parser = span::parse, help_heading = "Server")]
@@ -40,11 +42,11 @@ pub(crate) struct Options {
     compress: Compression,
 }
 
-/// A server that was reached; the connection is made anew as often as needed.
+/// A server that was reached; connections are made anew, and with another one, as often as needed.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     url: String,
-    channel: Channel,
+    replicas: Replicas,
     encoding: Option<CompressionEncoding>,
     patience: Duration,
 }
@@ -54,20 +56,21 @@ pub(crate) struct Server {
 impl Server {
     /// Reaches the server, once and without patience: a wrong address is told at once.
     pub(crate) async fn connect(options: &Options) -> Result<Self, Failure> {
-        let dial = client::Options::default();
-        let channel = client::channel(std::slice::from_ref(&options.server), &dial)
+        let replicas = Replicas::new(&options.server, &client::Options::default())
             .map_err(|error| Failure::Usage(error.to_string()))?;
-        let url = options.server.to_string().trim_end_matches('/').to_owned();
-        let accepted = accepted(&options.server, Duration::from_secs(dial.connect_timeout_seconds)).await;
-        accepted.map_err(|error| Failure::NotReached { server: url.clone(), reason: error.to_string() })?;
-        let encoding = options.compress.encoding(std::slice::from_ref(&options.server));
-        Ok(Self { url, channel, encoding, patience: options.patience })
+        let url = replicas.all().iter().map(Replica::url).collect::<Vec<_>>().join(", ");
+        if replicas.heard().await == State::Down {
+            let reason = "nobody answers there".to_owned();
+            return Err(Failure::NotReached { server: url, reason });
+        }
+        let encoding = options.compress.encoding(&options.server);
+        Ok(Self { url, replicas, encoding, patience: options.patience })
     }
 
     /// Files.
-    pub(crate) fn files(&self) -> FileServiceClient<Channel> {
+    pub(crate) fn files(&self) -> FileServiceClient<Replicas> {
         let client =
-            FileServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+            FileServiceClient::new(self.replicas.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         match self.encoding {
             Some(encoding) => client.send_compressed(encoding).accept_compressed(encoding),
             None => client,
@@ -75,9 +78,9 @@ impl Server {
     }
 
     /// Batches.
-    pub(crate) fn batches(&self) -> BatchServiceClient<Channel> {
+    pub(crate) fn batches(&self) -> BatchServiceClient<Replicas> {
         let client =
-            BatchServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+            BatchServiceClient::new(self.replicas.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         match self.encoding {
             Some(encoding) => client.send_compressed(encoding).accept_compressed(encoding),
             None => client,
@@ -85,8 +88,8 @@ impl Server {
     }
 
     /// The fleet.
-    pub(crate) fn fleet(&self) -> FleetServiceClient<Channel> {
-        FleetServiceClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    pub(crate) fn fleet(&self) -> FleetServiceClient<Replicas> {
+        FleetServiceClient::new(self.replicas.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// Patience for a new undertaking.
@@ -124,16 +127,6 @@ fn parse_url(text: &str) -> Result<Url, String> {
     } else {
         Err("give it as http://host:port".to_owned())
     }
-}
-
-/// Whether anybody listens there.
-async fn accepted(url: &Url, limit: Duration) -> io::Result<()> {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let port = url.port_or_known_default().unwrap_or(80);
-    tokio::time::timeout(limit, TcpStream::connect((host, port)))
-        .await
-        .map_err(|_| io::ErrorKind::TimedOut)??;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -29,7 +29,8 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Planners, any of which will do; they are tried in turn.
+    /// Planners, any of which will do: each executor begins at one of them, and goes to another when it
+    /// is lost or does not serve.
     pub planner: Vec<Url>,
     /// Name of this host in the fleet; absent: what the kernel says.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,7 +138,7 @@ impl Options {
         let engines = engines.collect::<Result<Vec<_>, _>>()?;
         let shelf = Shelf::open(self.profiles_dir.clone());
         let shelf = shelf.map_err(|source| Error::Profiles { path: self.profiles_dir.clone(), source })?;
-        Ok(Service::new(&self, engines, Box::new(gpus), shelf))
+        Service::new(&self, engines, Box::new(gpus), shelf)
     }
 
     /// What serde cannot check.

@@ -7,12 +7,17 @@ use std::{
 };
 
 use caravan_proto::name::ExecutorId;
-use caravan_service::{Shutdown, config};
+use caravan_service::{
+    Shutdown,
+    client::{self, Replicas},
+    config,
+};
 use tokio::{
     task::{JoinError, JoinSet},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use crate::{
     backoff::Backoff,
@@ -37,6 +42,9 @@ pub enum Error {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] config::Error),
+    /// A planner's address cannot be used.
+    #[error("bad planner")]
+    Planner(#[from] client::Error),
     /// An engine's address cannot be used.
     #[error("bad engine")]
     Engine(#[from] engine::Error),
@@ -78,12 +86,17 @@ pub struct Service {
 
 impl Service {
     /// An executor for `engines`, which are those of `options`, in order.
+    ///
+    /// # Errors
+    /// If a planner's URL cannot be used.
     pub(crate) fn new(
         options: &Options,
         engines: Vec<Arc<dyn Engine>>,
         probe: Box<dyn gpu::Probe>,
         shelf: Shelf,
-    ) -> Self {
+    ) -> Result<Self, Error> {
+        let id = ExecutorId::now();
+        let replicas = Replicas::new(&in_turn(&options.planner, id), &options.client)?;
         let limits = options.limits.clone();
         let bounds = Bounds {
             results: limits.unacked_results,
@@ -107,15 +120,14 @@ impl Service {
             errands: Arc::clone(&errands),
             ledger: Arc::clone(&ledger),
             planners: Planners {
-                urls: options.planner.clone(),
-                client: options.client.clone(),
+                replicas: replicas.clone(),
                 first_pause: limits.first_pause(),
                 longest_pause: limits.longest_pause(),
                 patience: limits.fetch_patience(),
             },
             silence: limits.model_silence(),
         };
-        let getters = units.iter().map(getter).collect();
+        let getters: Vec<_> = units.iter().map(getter).collect();
         let shelf = Arc::new(shelf);
         let each = units.iter().zip(&options.engines).enumerate();
         let first_uses = each.map(|(place, (unit, engine))| {
@@ -123,10 +135,9 @@ impl Service {
         });
         let first_uses = first_uses.collect();
         let session = Session {
-            id: ExecutorId::now(),
+            id,
             host: options.host_name(),
-            planners: options.planner.clone(),
-            client: options.client.clone(),
+            planners: replicas,
             limits: limits.clone(),
             units: units.clone(),
             ledger: Arc::clone(&ledger),
@@ -135,7 +146,7 @@ impl Service {
             shelf,
             ready_file: options.ready_file.clone(),
         };
-        Self { session, units, first_uses, getters, ledger, limits, probe, vram }
+        Ok(Self { session, units, first_uses, getters, ledger, limits, probe, vram })
     }
 
     /// The name of this process in the fleet.
@@ -197,6 +208,16 @@ impl Service {
         while gpu_reader.join_next().await.is_some() {}
         Ok(())
     }
+}
+
+/// The planners in this executor's own order, so that a fleet of executors spreads over them.
+fn in_turn(planners: &[Url], id: ExecutorId) -> Vec<Url> {
+    let mut planners = planners.to_vec();
+    // The low bits of an id are random.
+    let [.., low] = id.uuid().into_bytes();
+    let first = usize::from(low) % planners.len().max(1);
+    planners.rotate_left(first);
+    planners
 }
 
 /// Watches one engine for as long as the process lives.

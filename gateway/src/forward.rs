@@ -11,12 +11,15 @@ use caravan_proto::v1::{
     WatchBatchResponse, WatchFleetRequest, WatchFleetResponse, batch_service_server::BatchService,
     file_service_server::FileService, fleet_service_server::FleetService,
 };
+use std::time::Duration;
+
 use caravan_service::Shutdown;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     relay::{Relay, client_stream},
+    resume::{Place, copy},
     upstream::{Upstream, failure, inbound, outbound},
 };
 
@@ -24,12 +27,14 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Forward {
     planner: Upstream,
+    /// How long a planner is looked for with which a stream can go on.
+    resume: Duration,
     shutdown: CancellationToken,
 }
 
 impl Forward {
-    pub(crate) fn new(planner: Upstream, shutdown: &Shutdown) -> Self {
-        Self { planner, shutdown: shutdown.token() }
+    pub(crate) fn new(planner: Upstream, resume: Duration, shutdown: &Shutdown) -> Self {
+        Self { planner, resume, shutdown: shutdown.token() }
     }
 }
 
@@ -37,6 +42,7 @@ macro_rules! forward {
     ($service:ident, $client:ident {
         $(unary $unary:ident($ask:ty) -> $answer:ty;)*
         $(upload $upload:ident($part:ty) -> $whole:ty;)*
+        $(resumed $resumed:ident($behind:ty) -> $next:ty as $resuming:ident;)*
         $(stream $stream:ident($from:ty) -> $item:ty as $name:ident;)*
     }) => {
         #[tonic::async_trait]
@@ -56,6 +62,23 @@ macro_rules! forward {
                 }
             })*
 
+            $(type $resuming = Relay<$next>;
+
+            async fn $resumed(&self, request: Request<$behind>) -> Result<Response<Relay<$next>>, Status> {
+                let request = outbound(request);
+                let opened = self.planner.$client().$resumed(copy(&request)).await.map_err(failure)?;
+                let planner = self.planner.clone();
+                let place = Place::new(request, move |request| {
+                    let mut client = planner.$client();
+                    Box::pin(async move { client.$resumed(request).await })
+                });
+                let planners = self.planner.planners().clone();
+                let (metadata, shutdown) = (opened.metadata().clone(), self.shutdown.clone());
+                let mut relayed = Response::new(Relay::resumed(opened, place, planners, self.resume, shutdown));
+                *relayed.metadata_mut() = metadata;
+                Ok(inbound(relayed))
+            })*
+
             $(type $name = Relay<$item>;
 
             async fn $stream(&self, request: Request<$from>) -> Result<Response<Relay<$item>>, Status> {
@@ -73,7 +96,7 @@ forward! {
         unary list_files(ListFilesRequest) -> ListFilesResponse;
         unary delete_file(DeleteFileRequest) -> ();
         upload upload_file(UploadFileRequest) -> File;
-        stream download_file(DownloadFileRequest) -> DownloadFileResponse as DownloadFileStream;
+        resumed download_file(DownloadFileRequest) -> DownloadFileResponse as DownloadFileStream;
     }
 }
 
@@ -87,8 +110,8 @@ forward! {
         unary resume_batch(ResumeBatchRequest) -> Batch;
         unary retry_batch(RetryBatchRequest) -> Batch;
         unary delete_batch(DeleteBatchRequest) -> ();
-        stream watch_batch(WatchBatchRequest) -> WatchBatchResponse as WatchBatchStream;
-        stream stream_results(StreamResultsRequest) -> StreamResultsResponse as StreamResultsStream;
+        resumed watch_batch(WatchBatchRequest) -> WatchBatchResponse as WatchBatchStream;
+        resumed stream_results(StreamResultsRequest) -> StreamResultsResponse as StreamResultsStream;
     }
 }
 
@@ -97,7 +120,7 @@ forward! {
         unary list_executors(ListExecutorsRequest) -> ListExecutorsResponse;
         unary list_profiles(ListProfilesRequest) -> ListProfilesResponse;
         unary create_profile(CreateProfileRequest) -> Profile;
-        stream watch_fleet(WatchFleetRequest) -> WatchFleetResponse as WatchFleetStream;
+        resumed watch_fleet(WatchFleetRequest) -> WatchFleetResponse as WatchFleetStream;
         stream ensure_model(EnsureModelRequest) -> EnsureModelResponse as EnsureModelStream;
     }
 }

@@ -6,6 +6,7 @@ mod forward;
 mod options;
 mod relay;
 mod rest;
+mod resume;
 mod service;
 mod upstream;
 

@@ -1,7 +1,11 @@
 use std::time::Duration;
 
 use caravan_service::{
-    client, compression::Compression, config, listen, ready::Ready, serve, shutdown, telemetry,
+    client::{self, Replicas},
+    compression::Compression,
+    config, listen,
+    ready::Ready,
+    serve, shutdown, telemetry,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -19,17 +23,20 @@ pub struct Options {
     pub listen: String,
     /// `HOST:PORT` of the HTTP server; port 0 for any free one.
     pub http_listen: String,
-    /// URLs of planners, in order of preference. The first is used.
+    /// URLs of planners, in order of preference: the first that serves is used.
     pub planner: Vec<Url>,
     /// Calls may go on for so many seconds once the gateway is asked to stop.
     pub drain_seconds: u64,
     /// Longest time of one HTTP request, in seconds.
     pub http_timeout_seconds: u64,
+    /// A watch or a stream of results whose planner is lost goes on with another one, which is looked for
+    /// for so many seconds; then the client is told to resume it.
+    pub resume_seconds: u64,
     /// Whether calls to the planner are compressed.
     pub compression: Compression,
     /// Bounds of the gRPC server.
     pub server: serve::Options,
-    /// The connection to the planner.
+    /// The connections to planners.
     pub client: client::Options,
     /// Lines on stderr, traces and metrics.
     pub telemetry: telemetry::Options,
@@ -43,13 +50,14 @@ impl Options {
     pub async fn build(&self) -> Result<Service, Error> {
         config::check(!self.planner.is_empty(), "planner", "a list of at least one URL")?;
         config::check(self.http_timeout_seconds > 0, "http_timeout_seconds", "at least 1")?;
-        let channel = client::channel(&self.planner, &self.client)?;
-        let planner = Upstream::new(channel, self.compression.encoding(&self.planner));
+        let planners = Replicas::new(&self.planner, &self.client)?;
+        let planner = Upstream::new(planners, self.compression.encoding(&self.planner));
         let grpc = listen::bind(&self.listen).await?;
         let http = listen::bind(&self.http_listen).await?;
         let addresses = Ready::new(Some(grpc.url()), Some(http.url()));
         let http_timeout = Duration::from_secs(self.http_timeout_seconds);
-        Ok(Service { grpc, http, addresses, planner, http_timeout, server: self.server.clone() })
+        let resume = Duration::from_secs(self.resume_seconds);
+        Ok(Service { grpc, http, addresses, planner, http_timeout, resume, server: self.server.clone() })
     }
 }
 
@@ -62,6 +70,8 @@ impl Default for Options {
             drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
             // As long as the usual proxies wait for an answer's head is 60 s: be there first.
             http_timeout_seconds: 30,
+            // A planner that is started again is there within some seconds.
+            resume_seconds: 15,
             compression: Compression::default(),
             server: serve::Options::default(),
             client: client::Options::default(),

@@ -64,8 +64,9 @@ async fn ready(State(rest): State<Rest>) -> Result<&'static str, (StatusCode, St
     if rest.shutdown.is_triggered() {
         return Err(not_ready("stopping".to_owned()));
     }
-    let asked =
-        HealthClient::new(rest.planner.channel()).check(rest.bounded(HealthCheckRequest::default())).await;
+    let asked = HealthClient::new(rest.planner.planners().clone())
+        .check(rest.bounded(HealthCheckRequest::default()))
+        .await;
     let status: Result<ServingStatus, Status> = asked.map(|answer| answer.get_ref().status());
     match status.map_err(failure) {
         Ok(ServingStatus::Serving) => Ok("ready\n"),

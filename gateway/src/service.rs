@@ -8,13 +8,16 @@ use caravan_proto::{
     },
 };
 use caravan_service::{
-    Shutdown, client,
+    Shutdown,
+    client::{self, Replicas, State},
     compression::ACCEPTED,
     config,
     listen::{self, Bound},
     ready::Ready,
     serve::{self, Services},
 };
+
+use tokio::sync::watch;
 
 use crate::{forward::Forward, rest, upstream::Upstream};
 
@@ -26,6 +29,7 @@ pub struct Service {
     pub(crate) addresses: Ready,
     pub(crate) planner: Upstream,
     pub(crate) http_timeout: Duration,
+    pub(crate) resume: Duration,
     pub(crate) server: serve::Options,
 }
 
@@ -62,8 +66,10 @@ impl Service {
     /// If one of the servers fails.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
         let upstream = self.planner;
-        let forward = Forward::new(upstream.clone(), &shutdown);
+        let forward = Forward::new(upstream.clone(), self.resume, &shutdown);
+        let (reaches, reaching) = watch::channel(true);
         let services = Services::new()
+            .serving_while(reaching)
             .add(
                 FileServiceServer::new(forward.clone())
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -77,12 +83,27 @@ impl Service {
                     .send_compressed(ACCEPTED),
             )
             .add(FleetServiceServer::new(forward).max_decoding_message_size(MAX_MESSAGE_BYTES));
+        let watching = watch_planners(upstream.planners().clone(), reaches);
         let rest = rest::router(upstream, self.http_timeout, shutdown.clone());
         let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());
         let http = rest::serve(self.http.into_listener(), rest, shutdown);
-        tokio::try_join!(async { grpc.await.map_err(Error::from) }, async {
-            http.await.map_err(Error::Http)
-        })?;
+        let grpc = Box::pin(async { grpc.await.map_err(Error::from) });
+        let http = Box::pin(async { http.await.map_err(Error::Http) });
+        tokio::select! {
+            ended = async { tokio::try_join!(grpc, http) } => drop(ended?),
+            () = watching => {}
+        }
         Ok(())
+    }
+}
+
+/// Tells whether some planner answers: where none does, clients may find another gateway that reaches one.
+async fn watch_planners(planners: Replicas, reaches: watch::Sender<bool>) {
+    loop {
+        let state = planners.heard().await;
+        reaches.send_if_modified(|reaches| {
+            std::mem::replace(reaches, state < State::Down) != (state < State::Down)
+        });
+        planners.changed().await;
     }
 }

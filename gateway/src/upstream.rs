@@ -11,10 +11,10 @@ use caravan_proto::{
         fleet_service_client::FleetServiceClient,
     },
 };
-use caravan_service::client::traced;
+use caravan_service::client::{Replicas, traced};
 use tonic::{
     Request, Response, Status, TimeoutExpired, codec::CompressionEncoding, metadata::MetadataMap,
-    service::interceptor::InterceptedService, transport::Channel,
+    service::interceptor::InterceptedService,
 };
 
 /// Request metadata that the planner gets to see: the caller's trace and deadline. What
@@ -25,30 +25,30 @@ const FORWARDED: [&str; 3] = ["traceparent", "tracestate", "grpc-timeout"];
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A channel that hands the current trace on.
-pub(crate) type Traced = InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>;
+pub(crate) type Traced = InterceptedService<Replicas, fn(Request<()>) -> Result<Request<()>, Status>>;
 
 /// Response metadata that speaks of the connection to the planner alone.
 const OF_THE_HOP: [&str; 2] = ["grpc-encoding", "grpc-accept-encoding"];
 
-/// The planner. A cheap clone; all clones share one connection.
+/// The planners: whichever serves. A cheap clone; all clones share the connections.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
-    channel: Channel,
+    planners: Replicas,
     encoding: Option<CompressionEncoding>,
 }
 
 impl Upstream {
-    /// The planner behind `channel`; `encoding` compresses calls of files and batches both ways.
-    pub(crate) fn new(channel: Channel, encoding: Option<CompressionEncoding>) -> Self {
-        Self { channel, encoding }
+    /// One of `planners`; `encoding` compresses calls of files and batches both ways.
+    pub(crate) fn new(planners: Replicas, encoding: Option<CompressionEncoding>) -> Self {
+        Self { planners, encoding }
     }
 
-    pub(crate) fn channel(&self) -> Channel {
-        self.channel.clone()
+    pub(crate) fn planners(&self) -> &Replicas {
+        &self.planners
     }
 
     pub(crate) fn files(&self) -> FileServiceClient<Traced> {
-        let client = FileServiceClient::with_interceptor(self.channel(), traced as fn(_) -> _)
+        let client = FileServiceClient::with_interceptor(self.planners.clone(), traced as fn(_) -> _)
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         match self.encoding {
             Some(encoding) => client.send_compressed(encoding).accept_compressed(encoding),
@@ -57,7 +57,7 @@ impl Upstream {
     }
 
     pub(crate) fn batches(&self) -> BatchServiceClient<Traced> {
-        let client = BatchServiceClient::with_interceptor(self.channel(), traced as fn(_) -> _)
+        let client = BatchServiceClient::with_interceptor(self.planners.clone(), traced as fn(_) -> _)
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         match self.encoding {
             Some(encoding) => client.send_compressed(encoding).accept_compressed(encoding),
@@ -66,7 +66,7 @@ impl Upstream {
     }
 
     pub(crate) fn fleet(&self) -> FleetServiceClient<Traced> {
-        FleetServiceClient::with_interceptor(self.channel(), traced as fn(_) -> _)
+        FleetServiceClient::with_interceptor(self.planners.clone(), traced as fn(_) -> _)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 }
@@ -105,7 +105,7 @@ pub(crate) fn failure(status: Status) -> Status {
     if chain.any(|error| error.is::<TimeoutExpired>()) {
         return Reason::DeadlineExceeded.status("the call took longer than its deadline allows");
     }
-    Reason::Unavailable.retry_after("the planner cannot be reached; try again", RETRY)
+    Reason::Unavailable.retry_after("no planner can be reached; try again", RETRY)
 }
 
 /// The gateway goes away: resume elsewhere.

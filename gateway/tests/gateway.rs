@@ -11,8 +11,8 @@ use caravan_proto::{
     error::{reason, retry_delay},
     name::{BatchId, FileId},
     v1::{
-        Batch, ChunkCounts, CreateBatchRequest, GetBatchRequest, RequestCounts, StreamResultsRequest,
-        UploadChunk, UploadFileRequest, WatchBatchRequest, batch::State,
+        Batch, CancelBatchRequest, ChunkCounts, CreateBatchRequest, GetBatchRequest, RequestCounts,
+        StreamResultsRequest, UploadChunk, UploadFileRequest, WatchBatchRequest, batch::State,
         batch_service_client::BatchServiceClient, file_service_client::FileServiceClient,
         upload_file_request::Part,
     },
@@ -48,15 +48,19 @@ async fn edge_with(options: Options) -> Edge {
     let planner = Planner::new(batch());
     let mut tasks = JoinSet::new();
     let (url, planner_shutdown) = planner.serve(&mut tasks).await;
-    let (channel, http, shutdown) = gateway(&url, options, &mut tasks).await;
+    let (channel, http, shutdown) = gateway(&[url], options, &mut tasks).await;
     Edge { planner, planner_shutdown, channel, http, shutdown, tasks }
 }
 
-async fn gateway(planner: &str, options: Options, tasks: &mut JoinSet<()>) -> (Channel, String, Shutdown) {
+async fn gateway(
+    planners: &[String],
+    options: Options,
+    tasks: &mut JoinSet<()>,
+) -> (Channel, String, Shutdown) {
     let options = Options {
         listen: "127.0.0.1:0".into(),
         http_listen: "127.0.0.1:0".into(),
-        planner: vec![planner.parse().expect("a URL")],
+        planner: planners.iter().map(|url| url.parse().expect("a URL")).collect(),
         ..options
     };
     let service = options.build().await.expect("a gateway");
@@ -151,13 +155,34 @@ async fn an_open_stream_ends_with_unavailable_at_shutdown() {
 
 #[tokio::test]
 async fn a_planner_that_goes_away_in_a_stream_is_unavailable() {
-    let edge = edge().await;
+    let edge = edge_with(Options { resume_seconds: 0, ..Options::default() }).await;
     let watch = BatchServiceClient::new(edge.channel).watch_batch(WatchBatchRequest::default()).await;
     let mut watch = watch.expect("a stream").into_inner();
     watch.message().await.expect("the snapshot");
     edge.planner_shutdown.trigger();
     let status = watch.message().await.expect_err("the planner left");
     assert_eq!(reason(&status).as_deref(), Some("UNAVAILABLE"), "{status:?}");
+}
+
+#[tokio::test]
+async fn calls_and_streams_go_on_with_another_planner() {
+    let mut tasks = JoinSet::new();
+    let (one, other) = (Planner::new(batch()), Planner::new(batch()));
+    let (one_url, one_stops) = one.serve(&mut tasks).await;
+    let (other_url, _other) = other.serve(&mut tasks).await;
+    let (channel, _http, _stops) = gateway(&[one_url, other_url], Options::default(), &mut tasks).await;
+    let mut client = BatchServiceClient::new(channel);
+    let mut watch = client.watch_batch(WatchBatchRequest::default()).await.expect("a stream").into_inner();
+    watch.message().await.expect("the snapshot");
+    assert_eq!((one.tokens.borrow().len(), other.tokens.borrow().len()), (1, 0), "the first is preferred");
+
+    one_stops.trigger();
+    let next = timeout(PATIENCE, watch.message()).await.expect("in time").expect("no break is seen");
+    assert_eq!(next.expect("a message").resume_token, "1");
+    assert_eq!(*other.tokens.borrow(), ["1"], "where it stood");
+    let name = other.batch.name.clone();
+    client.get_batch(GetBatchRequest { name: name.clone() }).await.expect("an answer of the other");
+    client.cancel_batch(CancelBatchRequest { name }).await.expect("what was not sent goes elsewhere too");
 }
 
 #[tokio::test]
@@ -225,7 +250,7 @@ async fn a_planner_that_is_not_there_is_unavailable_with_a_time_to_retry() {
     let mut tasks = JoinSet::new();
     // Bound and dropped: nobody listens there.
     let nobody = caravan_service::listen::bind("127.0.0.1:0").await.expect("a free port").url();
-    let (channel, http, _shutdown) = gateway(&nobody, Options::default(), &mut tasks).await;
+    let (channel, http, _shutdown) = gateway(&[nobody], Options::default(), &mut tasks).await;
     let status = BatchServiceClient::new(channel).get_batch(GetBatchRequest::default()).await;
     let status = status.expect_err("no planner");
     assert_eq!((status.code(), reason(&status).as_deref()), (Code::Unavailable, Some("UNAVAILABLE")));

@@ -14,6 +14,12 @@ pub fn micros(timestamp: prost_types::Timestamp) -> Micros {
     timestamp.seconds.saturating_mul(1_000_000).saturating_add(i64::from(timestamp.nanos / 1_000))
 }
 
+/// A length of time of the contract as stored.
+#[must_use]
+pub fn length(duration: prost_types::Duration) -> Micros {
+    duration.seconds.saturating_mul(1_000_000).saturating_add(i64::from(duration.nanos / 1_000))
+}
+
 /// A stored time as the contract has it.
 #[must_use]
 pub fn timestamp(micros: Micros) -> prost_types::Timestamp {

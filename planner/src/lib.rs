@@ -5,6 +5,7 @@ pub mod api;
 pub mod clock;
 pub mod dispatch;
 pub mod files;
+pub mod garbage;
 pub mod intake;
 pub mod metrics;
 pub mod models;

@@ -2,11 +2,14 @@
 
 use std::sync::LazyLock;
 
-use caravan_proto::v1::{self, batch::State};
+use caravan_proto::{
+    error::Reason,
+    v1::{self, batch::State},
+};
 use caravan_service::metrics::Metric;
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Histogram},
+    metrics::{Counter, Histogram, UpDownCounter},
 };
 
 /// Results made final.
@@ -29,7 +32,23 @@ pub const PREDICTED: Metric = Metric::new(
     "Predicted over actual, of a completed batch; `figure` is prompt_tokens, output_tokens or seconds.",
 );
 
+/// Objects cannot be written.
+pub const UNWRITABLE: Metric = Metric::new(
+    "caravan.object.unwritable",
+    "{planner}",
+    "Planners that cannot write objects; `reason` is STORAGE_FULL or STORAGE_DENIED.",
+);
+
+/// What was removed.
+pub const REMOVED: Metric = Metric::new(
+    "caravan.garbage.removed",
+    "{thing}",
+    "Batches (`why` is retention), uploads (upload) and objects without a row (orphan) that were removed.",
+);
+
 struct Instruments {
+    removed: Counter<u64>,
+    unwritable: UpDownCounter<i64>,
     committed: Counter<u64>,
     segment_bytes: Counter<u64>,
     leased: Counter<u64>,
@@ -39,6 +58,8 @@ struct Instruments {
 }
 
 static INSTRUMENTS: LazyLock<Instruments> = LazyLock::new(|| Instruments {
+    removed: REMOVED.counter(),
+    unwritable: UNWRITABLE.up_down_counter(),
     committed: COMMITTED.counter(),
     segment_bytes: SEGMENT_BYTES.counter(),
     leased: LEASED.counter(),
@@ -76,4 +97,14 @@ pub(crate) fn predicted(report: &v1::Report) {
             INSTRUMENTS.predicted.record(prediction.ratio, &[KeyValue::new("figure", figure)]);
         }
     }
+}
+
+pub(crate) fn unwritable(reason: Reason, is_so: bool) {
+    let one = if is_so { 1 } else { -1 };
+    INSTRUMENTS.unwritable.add(one, &[KeyValue::new("reason", reason.as_str())]);
+}
+
+/// Something was removed that nobody needs.
+pub fn removed(why: &'static str, count: u64) {
+    INSTRUMENTS.removed.add(count, &[KeyValue::new("why", why)]);
 }

@@ -4,7 +4,9 @@ use caravan_service::{serve, shutdown, telemetry};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    dispatch, prepare, results,
+    dispatch, garbage,
+    objects::{self, ObjectUrl},
+    prepare, results,
     store::{StoreUrl, postgres},
     vocabularies,
 };
@@ -21,11 +23,13 @@ pub struct Options {
     /// A password is better given as `PGPASSWORD` in the environment, or in `~/.pgpass`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_url: Option<StoreUrl>,
-    /// Object store, `file:PATH`. Default: `objects` in `data_dir`.
+    /// Object store, `file:PATH` or `s3://BUCKET/PREFIX`. Default: `objects` in `data_dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub object_url: Option<String>,
+    pub object_url: Option<ObjectUrl>,
     /// How a PostgreSQL is used.
     pub store: postgres::Options,
+    /// How a bucket is used.
+    pub objects: objects::Options,
     /// Bytes of an uploaded file at most. Default 64 GiB.
     pub max_file_bytes: i64,
     /// Seconds that calls may take to end when the planner stops. Default 8.
@@ -38,6 +42,8 @@ pub struct Options {
     pub lease: dispatch::Options,
     /// Commits.
     pub commit: results::Options,
+    /// What is removed by itself.
+    pub garbage: garbage::Options,
     /// The gRPC server.
     pub serve: serve::Options,
     /// Logs, traces, metrics.
@@ -54,12 +60,14 @@ impl Default for Options {
             store_url: None,
             object_url: None,
             store: postgres::Options::default(),
+            objects: objects::Options::default(),
             max_file_bytes: 64 << 30,
             drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
             prepare: prepare::Options::default(),
             vocabularies: vocabularies::Options::default(),
             lease: dispatch::Options::default(),
             commit: results::Options::default(),
+            garbage: garbage::Options::default(),
             serve: serve::Options::default(),
             telemetry: telemetry::Options::default(),
         }
@@ -72,18 +80,8 @@ impl Options {
         self.store_url.clone().unwrap_or_else(|| StoreUrl::sqlite(self.data_dir.join("caravan.db")))
     }
 
-    /// Directory of the objects.
-    ///
-    /// # Errors
-    /// If `object_url` names a store of a kind that this version does not know.
-    pub(crate) fn objects(&self) -> Result<PathBuf, String> {
-        path("object_url", "file", self.object_url.as_deref(), self.data_dir.join("objects"))
+    /// The object store.
+    pub(crate) fn objects(&self) -> ObjectUrl {
+        self.object_url.clone().unwrap_or_else(|| ObjectUrl::Directory(self.data_dir.join("objects")))
     }
-}
-
-fn path(key: &str, scheme: &str, url: Option<&str>, default: PathBuf) -> Result<PathBuf, String> {
-    let Some(url) = url else { return Ok(default) };
-    let path = url.strip_prefix(scheme).and_then(|rest| rest.strip_prefix(':'));
-    let path = path.map(|path| path.strip_prefix("//").unwrap_or(path)).filter(|path| !path.is_empty());
-    path.map(PathBuf::from).ok_or_else(|| format!("`{key}` = `{url}` must be of the form {scheme}:PATH"))
 }

@@ -13,12 +13,15 @@ use caravan_service::{
     listen::{self, Bound},
     serve::{self, Services, serve},
 };
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 use crate::{
     Options,
-    api::{Batches, Files, FleetApi, Models, Work},
+    api::{Batches, Files, FleetApi, Latest, Models, Work},
     dispatch::{Errands, Fleet, Lessor, Sessions},
+    garbage::Garbage,
     objects::{self, Objects},
     prepare::Preparer,
     results::Gatherer,
@@ -60,7 +63,7 @@ pub enum Error {
     Store(#[from] store::Error),
     /// The object store.
     #[error(transparent)]
-    Objects(#[from] objects::Error),
+    Objects(#[from] objects::OpenError),
     /// The server.
     #[error(transparent)]
     Serve(#[from] serve::Error),
@@ -84,11 +87,11 @@ impl Options {
     /// # Errors
     /// If one of them cannot be had.
     pub async fn build(self) -> Result<Service, Error> {
-        let objects = self.objects().map_err(Error::Configuration)?;
         let (database, lock) = self.take_database()?;
         let bound = listen::bind(&self.listen).await?;
         let store = database.open(self.store).await?;
-        let objects = Objects::local(&objects)?;
+        let objects = Objects::open(&self.objects(), &self.objects).await?;
+        objects.belong_to(store.identity(Uuid::now_v7()).await?).await?;
         Ok(Service { options: self, bound, store, objects, _lock: lock })
     }
 
@@ -166,6 +169,7 @@ impl Service {
         let stop = CancellationToken::new();
         let lessor =
             Lessor::new(options.lease, Arc::clone(&store), objects.clone(), fleet.clone(), signals.clone());
+        let (fit, is_fit) = watch::channel(true);
         let upkeep = Upkeep::new(
             options.lease,
             Arc::clone(&store),
@@ -173,9 +177,12 @@ impl Service {
             Arc::clone(&preparer),
             fleet.clone(),
             signals.clone(),
+            fit,
         );
         tasks.spawn(lessor.run(stop.clone()));
+        let garbage = Garbage::new(options.garbage, Arc::clone(&store), objects.clone());
         tasks.spawn(upkeep.run(stop.clone()));
+        tasks.spawn(garbage.run(stop.clone()));
 
         let streams = shutdown.token();
         let models =
@@ -184,8 +191,10 @@ impl Service {
         let batches = Batches {
             store: Arc::clone(&store),
             objects: objects.clone(),
+            retention: options.garbage.retention(),
             preparer,
             fleet,
+            latest: Latest::new(Arc::clone(&store), signals.clone(), tasks.clone(), streams.clone()),
             signals,
             tasks: tasks.clone(),
             stop: streams.clone(),
@@ -193,6 +202,7 @@ impl Service {
         let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes);
         let fleet_api = FleetApi::new(store, options.lease, models, tasks.clone(), streams);
         let services = Services::new()
+            .serving_while(is_fit)
             .add(
                 FileServiceServer::new(files)
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)

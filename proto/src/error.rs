@@ -76,6 +76,12 @@ reasons! {
     InvalidResumeToken = "INVALID_RESUME_TOKEN", InvalidArgument;
     /// The cursor is not of this stream.
     InvalidCursor = "INVALID_CURSOR", InvalidArgument;
+    /// What is stored of it is damaged or gone; metadata `object` names it.
+    ObjectDamaged = "OBJECT_DAMAGED", DataLoss;
+    /// There is no space for it: nothing that was acknowledged is lost, and work goes on once there is.
+    StorageFull = "STORAGE_FULL", ResourceExhausted;
+    /// The planner may not write to its object store.
+    StorageDenied = "STORAGE_DENIED", FailedPrecondition;
     /// The server is going away or not there yet; `RetryInfo` says when to try again.
     Unavailable = "UNAVAILABLE", Unavailable;
     /// The call took longer than it may.

@@ -54,6 +54,8 @@ resources! {
     Lease, LeaseId, "leases", "lease_";
     /// A segment.
     Segment, SegmentId, "segments", "segment_";
+    /// One planning of a batch; it may be planned anew.
+    Plan, PlanId, "plans", "plan_";
 }
 
 // === impl Id ===

@@ -1,24 +1,38 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use caravan_test_postgres::Database;
 use tempfile::TempDir;
 
 use crate::{Api, Caravan, Process, rows::Rows};
 
-/// Planner, gateway and executors as processes of their own.
+/// Planners, gateways and executors as processes of their own.
 #[derive(Debug)]
 pub struct Fleet {
-    planner: Process,
-    /// `HOST:PORT` of the planner, the same in every life of it.
-    address: String,
-    gateway: Process,
-    /// URL of the gateway's gRPC server.
+    planners: Vec<Planner>,
+    gateways: Vec<Gateway>,
+    /// URL of the first gateway's gRPC server.
     pub grpc: String,
-    /// URL of the gateway's HTTP server.
+    /// URL of the first gateway's HTTP server.
     pub http: String,
-    config: String,
     directory: TempDir,
-    _rows: Rows,
+    rows: Rows,
+}
+
+#[derive(Debug)]
+struct Planner {
+    name: String,
+    process: Process,
+    /// `HOST:PORT`, the same in every life of it.
+    address: String,
+    config: String,
+}
+
+#[derive(Debug)]
+struct Gateway {
+    process: Process,
+    grpc: String,
+    http: String,
 }
 
 // === impl Fleet ===
@@ -29,19 +43,40 @@ impl Fleet {
     /// # Errors
     /// If they do not come up.
     pub async fn start(config: &str) -> anyhow::Result<Self> {
-        let (directory, rows) = (tempfile::tempdir()?, Rows::fresh()?);
+        let rows = Rows::fresh()?;
         let store = rows.url().map(|url| format!("store_url = '{url}'\n")).unwrap_or_default();
-        let config = store + config;
-        let (planner, url) = planner(&directory, "127.0.0.1:0", &config).await?;
-        let address = url.strip_prefix("http://").context("no address")?.to_owned();
-        let text = format!("listen = '127.0.0.1:0'\nhttp_listen = '127.0.0.1:0'\nplanner = ['{url}']\n");
-        let (file, ready) = role(&directory, "gateway", &text)?;
-        let mut gateway =
-            Process::start("caravan-gateway", "gateway", directory.path(), args(&file, &ready))?;
-        let served = gateway.ready(&ready).await?;
-        let served = |key: &str| served[key].as_str().map(str::to_owned).context("no address");
-        let (grpc, http) = (served("grpc")?, served("http")?);
-        Ok(Self { planner, address, gateway, grpc, http, config, directory, _rows: rows })
+        Self::of(&["planner"], &["gateway"], rows, &(store + config)).await
+    }
+
+    /// Two planners on one PostgreSQL and one directory of objects, and two gateways. `config` is TOML of the
+    /// planners, e.g. `[lease]`.
+    ///
+    /// # Errors
+    /// If they do not come up, or there is no PostgreSQL.
+    pub async fn replicated(config: &str) -> anyhow::Result<Self> {
+        let rows = Rows::in_postgres()?;
+        let url = rows.url().context("no database")?;
+        let config = format!("store_url = '{url}'\n{config}");
+        Self::of(&["planner-0", "planner-1"], &["gateway-0", "gateway-1"], rows, &config).await
+    }
+
+    async fn of(planners: &[&str], gateways: &[&str], rows: Rows, config: &str) -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let mut started = Vec::new();
+        for name in planners {
+            started.push(Planner::start(&directory, name, "127.0.0.1:0", config).await?);
+        }
+        let urls = urls(&started);
+        let mut serving = Vec::new();
+        for (index, name) in gateways.iter().enumerate() {
+            // Each begins at another one.
+            let mut urls = urls.clone();
+            urls.rotate_left(index % planners.len());
+            serving.push(Gateway::start(&directory, name, &urls).await?);
+        }
+        let first = serving.first().context("no gateway")?;
+        let (grpc, http) = (first.grpc.clone(), first.http.clone());
+        Ok(Self { planners: started, gateways: serving, grpc, http, directory, rows })
     }
 
     /// An executor for the Ollama at `engine`; `name` is that of its files. Returns once the
@@ -59,12 +94,24 @@ impl Fleet {
     /// # Errors
     /// If it does not come up.
     pub async fn executor_with(&self, name: &str, engines: &str) -> anyhow::Result<Process> {
+        self.executor_at(name, engines, &urls(&self.planners)).await
+    }
+
+    /// The same, which knows `planners` alone.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub async fn executor_at(
+        &self,
+        name: &str,
+        engines: &str,
+        planners: &[String],
+    ) -> anyhow::Result<Process> {
         // Pauses are short, so that a test need not wait for the longest of them.
         let text = format!(
-            "planner = ['{}']\nhost = '{name}'\n\
+            "planner = {planners:?}\nhost = '{name}'\n\
              engines = [{engines}]\n\
-             [limits]\nlongest_pause_millis = 300\n",
-            self.planner_url()
+             [limits]\nlongest_pause_millis = 300\n"
         );
         let (file, ready) = role(&self.directory, name, &text)?;
         let mut executor =
@@ -73,37 +120,77 @@ impl Fleet {
         Ok(executor)
     }
 
-    /// As `kill -9` of the planner.
+    /// As `kill -9` of the first planner.
     ///
     /// # Errors
     /// If it is gone already.
     pub async fn kill_planner(&mut self) -> anyhow::Result<()> {
-        self.planner.kill().await
+        self.planner().kill().await
     }
 
-    /// The planner again, where it was and on what it left.
+    /// The first planner again, where it was and on what it left.
     ///
     /// # Errors
     /// If it does not come up.
     pub async fn start_planner(&mut self) -> anyhow::Result<()> {
-        (self.planner, _) = planner(&self.directory, &self.address, &self.config).await?;
+        let Planner { name, address, config, .. } = &self.planners[0];
+        self.planners[0] = Planner::start(&self.directory, name, address, config).await?;
         Ok(())
     }
 
-    /// The planner.
+    /// The first planner.
     pub fn planner(&mut self) -> &mut Process {
-        &mut self.planner
+        self.planner_at(0)
     }
 
-    /// The gateway.
+    /// One of the planners.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn planner_at(&mut self, index: usize) -> &mut Process {
+        &mut self.planners[index].process
+    }
+
+    /// The first gateway.
     pub fn gateway(&mut self) -> &mut Process {
-        &mut self.gateway
+        self.gateway_at(0)
     }
 
-    /// URL of the planner.
+    /// One of the gateways.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn gateway_at(&mut self, index: usize) -> &mut Process {
+        &mut self.gateways[index].process
+    }
+
+    /// URLs of the gateways' gRPC servers.
+    pub fn gateways(&self) -> impl Iterator<Item = &str> {
+        self.gateways.iter().map(|gateway| gateway.grpc.as_str())
+    }
+
+    /// URLs of the planners.
+    #[must_use]
+    pub fn planner_urls(&self) -> Vec<String> {
+        urls(&self.planners)
+    }
+
+    /// The database, if it is one on a server.
+    #[must_use]
+    pub fn database(&self) -> Option<&Database> {
+        self.rows.database()
+    }
+
+    /// Where the planner keeps its state.
+    #[must_use]
+    pub fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// URL of the first planner.
     #[must_use]
     pub fn planner_url(&self) -> String {
-        format!("http://{}", self.address)
+        self.planner_urls().swap_remove(0)
     }
 
     /// The client commands against the gateway.
@@ -121,13 +208,35 @@ impl Fleet {
     }
 }
 
-async fn planner(directory: &TempDir, address: &str, config: &str) -> anyhow::Result<(Process, String)> {
-    let data = directory.path().join("data");
-    let text = format!("listen = '{address}'\ndata_dir = '{}'\n{config}", data.display());
-    let (file, ready) = role(directory, "planner", &text)?;
-    let mut process = Process::start("caravan-planner", "planner", directory.path(), args(&file, &ready))?;
-    let url = process.ready(&ready).await?["grpc"].as_str().context("no address")?.to_owned();
-    Ok((process, url))
+// === impl Planner ===
+
+impl Planner {
+    async fn start(directory: &TempDir, name: &str, address: &str, config: &str) -> anyhow::Result<Self> {
+        let data = directory.path().join("data");
+        let text = format!("listen = '{address}'\ndata_dir = '{}'\n{config}", data.display());
+        let (file, ready) = role(directory, name, &text)?;
+        let mut process = Process::start("caravan-planner", name, directory.path(), args(&file, &ready))?;
+        let url = process.ready(&ready).await?["grpc"].as_str().context("no address")?.to_owned();
+        let address = url.strip_prefix("http://").context("no address")?.to_owned();
+        Ok(Self { name: name.to_owned(), process, address, config: config.to_owned() })
+    }
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    async fn start(directory: &TempDir, name: &str, planners: &[String]) -> anyhow::Result<Self> {
+        let text = format!("listen = '127.0.0.1:0'\nhttp_listen = '127.0.0.1:0'\nplanner = {planners:?}\n");
+        let (file, ready) = role(directory, name, &text)?;
+        let mut process = Process::start("caravan-gateway", name, directory.path(), args(&file, &ready))?;
+        let served = process.ready(&ready).await?;
+        let served = |key: &str| served[key].as_str().map(str::to_owned).context("no address");
+        Ok(Self { process, grpc: served("grpc")?, http: served("http")? })
+    }
+}
+
+fn urls(planners: &[Planner]) -> Vec<String> {
+    planners.iter().map(|planner| format!("http://{}", planner.address)).collect()
 }
 
 /// Writes the configuration of a role; gives its path and that of the ready file.

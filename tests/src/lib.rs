@@ -19,5 +19,6 @@ pub use fleet::Fleet;
 pub use input::{Expected, Input, MODEL};
 pub use predict::{Predicted, Shape, predict, profile_of};
 pub use process::{Process, binary, is_running, signal};
+pub use rows::Rows;
 pub use up::Up;
 pub use wait::{LIMIT, until};

@@ -5,7 +5,7 @@ use caravan_test_postgres::Database;
 /// Where the planner of a test keeps its rows: in a database of its own on a PostgreSQL if
 /// `CARAVAN_TEST_STORE_URL` begins with `postgres`, else in its data directory.
 #[derive(Debug)]
-pub(crate) struct Rows(Option<Database>);
+pub struct Rows(Option<Database>);
 
 // === impl Rows ===
 
@@ -19,8 +19,23 @@ impl Rows {
         elsewhere.then(Database::create).transpose().map(Self)
     }
 
+    /// An empty place that several planners can share.
+    ///
+    /// # Errors
+    /// If there is no PostgreSQL.
+    pub fn in_postgres() -> io::Result<Self> {
+        Database::create().map(|database| Self(Some(database)))
+    }
+
+    /// The database, if it is one on a server.
+    #[must_use]
+    pub fn database(&self) -> Option<&Database> {
+        self.0.as_ref()
+    }
+
     /// `store_url` for the planner; none for its default.
-    pub(crate) fn url(&self) -> Option<String> {
+    #[must_use]
+    pub fn url(&self) -> Option<String> {
         self.0.as_ref().map(Database::url)
     }
 }

@@ -347,7 +347,8 @@ impl Ledger {
 
     /// A chunk for a lane. One that cannot be taken is given back at once.
     pub(crate) fn accept(&self, lease: v1::Lease) {
-        let status = LeaseStatus { lease_id: lease.lease_id.clone(), epoch: lease.epoch, started: false };
+        let (lease_id, batch) = (lease.lease_id.clone(), lease.batch.clone());
+        let status = LeaseStatus { lease_id, epoch: lease.epoch, started: false, batch };
         let mut state = self.lock();
         if state.leases.contains_key(&lease.lease_id) {
             return;

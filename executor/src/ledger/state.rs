@@ -244,7 +244,8 @@ impl State {
 
 impl Held {
     pub(super) fn status(&self) -> LeaseStatus {
-        LeaseStatus { lease_id: self.lease.id.clone(), epoch: self.lease.epoch, started: self.started }
+        let Lease { id, epoch, batch, .. } = &*self.lease;
+        LeaseStatus { lease_id: id.clone(), epoch: *epoch, started: self.started, batch: batch.clone() }
     }
 
     pub(super) fn at_work(&self) -> AtWork {

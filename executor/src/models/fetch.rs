@@ -5,12 +5,11 @@ use caravan_proto::{
     MAX_MESSAGE_BYTES,
     v1::{FetchModelRequest, FetchModelResponse, work_service_client::WorkServiceClient},
 };
-use caravan_service::client;
+use caravan_service::client::Replicas;
 use futures::stream::{self, BoxStream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Status, Streaming};
-use url::Url;
 
 use super::errands::FileOrder;
 use crate::{backoff::Backoff, engine::acquire::ModelFile};
@@ -18,9 +17,7 @@ use crate::{backoff::Backoff, engine::acquire::ModelFile};
 /// Where the files of models are, and how long to wait for them.
 #[derive(Debug, Clone)]
 pub(crate) struct Planners {
-    /// Tried in turn.
-    pub(crate) urls: Vec<Url>,
-    pub(crate) client: client::Options,
+    pub(crate) replicas: Replicas,
     pub(crate) first_pause: Duration,
     pub(crate) longest_pause: Duration,
     /// How long a transfer may stand still.
@@ -106,9 +103,8 @@ impl Transfer {
     }
 
     async fn open(&self) -> Result<Streaming<FetchModelResponse>, Status> {
-        let channel = client::channel(&self.planners.urls, &self.planners.client)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let mut client = WorkServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let replicas = self.planners.replicas.clone();
+        let mut client = WorkServiceClient::new(replicas).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let offset = i64::try_from(self.offset).unwrap_or(i64::MAX);
         let request = FetchModelRequest { file: self.file.name.clone(), offset };
         Ok(client.fetch_model(request).await?.into_inner())
@@ -136,7 +132,7 @@ impl Transfer {
         Ok(piece)
     }
 
-    /// Waits before the next try, with the next planner. An error if that would not help, or not any more.
+    /// Waits before the next try. An error if that would not help, or not any more.
     async fn pause(&mut self, status: Status) -> Result<(), String> {
         let lost = matches!(
             status.code(),
@@ -153,7 +149,6 @@ impl Transfer {
         }
         tracing::info!(file = name, offset = self.offset, %status, "fetching a model's file broke off: again");
         self.pieces = None;
-        self.planners.urls.rotate_left(1);
         sleep(self.pauses.pause()).await;
         Ok(())
     }

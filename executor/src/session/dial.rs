@@ -9,7 +9,7 @@ use caravan_proto::{
         work_service_client::WorkServiceClient,
     },
 };
-use caravan_service::client;
+use caravan_service::client::Replica;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
@@ -28,6 +28,8 @@ const SHORTEST_BEAT: Duration = Duration::from_millis(10);
 pub(super) struct Stream {
     pub(super) outgoing: mpsc::Sender<ConnectRequest>,
     pub(super) incoming: Streaming<ConnectResponse>,
+    /// Which it goes to.
+    pub(super) planner: Replica,
     /// How long leases live without a heartbeat.
     pub(super) ttl: Duration,
     /// How often heartbeats are wanted.
@@ -37,26 +39,26 @@ pub(super) struct Stream {
 // === impl Session ===
 
 impl Session {
-    /// Dials the first planner of the list and waits for its welcome.
+    /// Dials a planner that serves and waits for its welcome.
     pub(super) async fn dial(&self) -> Result<Stream, Broken> {
         let bound = self.limits.lease_ttl();
         timeout(bound, self.shake_hands()).await.unwrap_or(Err(Broken::NoWelcome))
     }
 
     async fn shake_hands(&self) -> Result<Stream, Broken> {
-        let channel = client::channel(&self.planners, &self.client)?;
-        let mut client = WorkServiceClient::new(channel)
+        let mut client = WorkServiceClient::new(self.planners.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let (outgoing, messages) = mpsc::channel(OUTGOING);
         let hello = ConnectRequest { message: Some(connect_request::Message::Hello(self.hello())) };
         outgoing.try_send(hello).map_err(|_| Broken::Ended)?;
         let response = client.connect(ReceiverStream::new(messages)).await.map_err(Broken::Refused)?;
+        let planner = response.extensions().get::<Replica>().cloned().ok_or(Broken::NoWelcome)?;
         let mut incoming = response.into_inner();
         let first = incoming.message().await.map_err(Broken::Refused)?.ok_or(Broken::Ended)?;
         let Some(Message::Welcome(welcome)) = first.message else { return Err(Broken::NoWelcome) };
         let (ttl, heartbeat) = times(&welcome, self.limits.lease_ttl());
-        Ok(Stream { outgoing, incoming, ttl, heartbeat })
+        Ok(Stream { outgoing, incoming, planner, ttl, heartbeat })
     }
 
     fn hello(&self) -> Hello {

@@ -10,7 +10,7 @@ use caravan_proto::{
     v1::{ConnectRequest, ConnectResponse, connect_request, connect_response::Message},
 };
 use caravan_service::{
-    client,
+    client::{Replica, Replicas},
     ready::{self, Ready},
 };
 use tokio::{
@@ -19,7 +19,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
-use url::Url;
 
 use crate::{
     backoff::Backoff, calibrate::shelf::Shelf, ledger::Ledger, metrics, models::Errands, options::Limits,
@@ -32,9 +31,8 @@ use dial::Stream;
 pub(crate) struct Session {
     pub(crate) id: ExecutorId,
     pub(crate) host: String,
-    /// Tried in turn.
-    pub(crate) planners: Vec<Url>,
-    pub(crate) client: client::Options,
+    /// Any of them will do.
+    pub(crate) planners: Replicas,
     pub(crate) limits: Limits,
     pub(crate) units: Vec<Arc<Unit>>,
     pub(crate) ledger: Arc<Ledger>,
@@ -49,8 +47,6 @@ pub(crate) struct Session {
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
-    #[error(transparent)]
-    Address(#[from] client::Error),
     #[error("{}: {}", .0.code(), .0.message())]
     Refused(Status),
     #[error("the planner ended the stream")]
@@ -61,6 +57,8 @@ enum Broken {
     NoWelcome,
     #[error("the planner goes away")]
     Drained(Duration),
+    #[error("the planner does not serve, and another one does")]
+    Unfit,
 }
 
 // === impl Session ===
@@ -77,7 +75,7 @@ impl Session {
                 Ok(stream) => {
                     pauses.reset();
                     metrics::connected();
-                    self.announce()?;
+                    self.announce(&stream.planner)?;
                     let broken = self.serve(stream, &lanes_ended).await;
                     self.ledger.disconnected();
                     self.errands.disconnected();
@@ -91,17 +89,16 @@ impl Session {
             }
             let pause = match why {
                 // No longer than half a lease lives: whatever is held must be renewed.
-                Broken::Drained(after) => after.min(self.ledger.ttl() / 2),
+                Broken::Drained(after) if self.planners.all().len() == 1 => after.min(self.ledger.ttl() / 2),
                 _ => pauses.pause(),
             };
-            tracing::warn!(planner = self.planners[0].as_str(), %why, ?pause, "not connected: dialling again");
-            self.planners.rotate_left(1);
+            tracing::warn!(%why, ?pause, "not connected: dialling again");
             sleep(pause).await;
         }
     }
 
-    fn announce(&mut self) -> Result<(), Error> {
-        tracing::info!(planner = self.planners[0].as_str(), executor = %self.id, "connected");
+    fn announce(&mut self, planner: &Replica) -> Result<(), Error> {
+        tracing::info!(planner = planner.url(), executor = %self.id, "connected");
         match self.ready_file.take() {
             Some(path) => ready::write(&path, &Ready::new(None, None)).map_err(Error::Ready),
             None => Ok(()),
@@ -110,7 +107,7 @@ impl Session {
 
     /// Runs one stream until it breaks, or until nothing is owed any more.
     async fn serve(&self, stream: Stream, lanes_ended: &CancellationToken) -> Result<(), Broken> {
-        let Stream { outgoing, mut incoming, ttl, heartbeat } = stream;
+        let Stream { outgoing, mut incoming, planner, ttl, heartbeat } = stream;
         self.ledger.connected(ttl);
         let mut beat = interval(heartbeat);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -131,6 +128,7 @@ impl Session {
                 () = self.errands.to_report() => {}
                 () = lanes_ended.cancelled(), if !lanes_ended.is_cancelled() => {}
                 _ = beat.tick() => self.ledger.report(),
+                () = self.planners.better_than(&planner) => return Err(Broken::Unfit),
                 () = sleep_until(heard + ttl) => return Err(Broken::Silent),
             }
         }

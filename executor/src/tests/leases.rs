@@ -138,6 +138,7 @@ async fn the_drain_limit_cuts_off_what_runs() {
         Box::new(NoGpu),
         Default::default(),
     );
+    let service = service.unwrap();
     let shutdown = Shutdown::new(Duration::ZERO);
     let mut running = JoinSet::new();
     running.spawn(service.run(shutdown.clone()));

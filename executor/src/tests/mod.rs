@@ -93,7 +93,8 @@ impl Rig {
         } else {
             Box::new(Nvml::new(&options.nvml_library))
         };
-        let service = Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], probe, shelf);
+        let service =
+            Service::new(&options, vec![Arc::clone(&engine) as Arc<dyn Engine>], probe, shelf).unwrap();
         let mut running = JoinSet::new();
         running.spawn(service.run(shutdown.clone()));
         Self { engine, planner, shutdown, running }

@@ -42,6 +42,8 @@ pub(crate) struct Planner {
     pub(crate) batch: Arc<Batch>,
     pub(crate) upload: watch::Sender<Upload>,
     pub(crate) metadata: watch::Sender<MetadataMap>,
+    /// Tokens of the watches that began.
+    pub(crate) tokens: watch::Sender<Vec<String>>,
 }
 
 impl Planner {
@@ -51,6 +53,7 @@ impl Planner {
             batch: Arc::new(batch),
             upload: watch::Sender::new(Upload::Open(0)),
             metadata: watch::Sender::new(MetadataMap::new()),
+            tokens: watch::Sender::new(Vec::new()),
         }
     }
 
@@ -91,8 +94,9 @@ impl BatchService for Planner {
     /// One snapshot, then nothing.
     async fn watch_batch(
         &self,
-        _: Request<WatchBatchRequest>,
+        request: Request<WatchBatchRequest>,
     ) -> Result<Response<Self::WatchBatchStream>, Status> {
+        self.tokens.send_modify(|tokens| tokens.push(request.into_inner().resume_token));
         let first = WatchBatchResponse { resume_token: "1".into(), ..Default::default() };
         Ok(Response::new(stream::iter([Ok(first)]).chain(stream::pending()).boxed()))
     }

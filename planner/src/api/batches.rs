@@ -6,28 +6,33 @@ use caravan_proto::{
     v1::{self, batch_service_server::BatchService, stream_results_request::Order},
 };
 use futures::Stream;
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use super::{
+    Latest,
+    latest::Look,
     page, status, view,
-    watch::{self, Watch},
+    watch::{Watch, revision},
 };
 use crate::{
-    clock,
     dispatch::{Fleet, Stop},
+    garbage,
     objects::Objects,
     prepare::{self, Preparer},
     results::{Cursor, Page, Pages},
     signals::Signals,
-    store::{Batch, Creation, FileDeletion, NewBatch, State, Store},
+    store::{Batch, Creation, NewBatch, State, Store},
 };
 
-/// A follower of results looks at least this often.
-const LOOK: Duration = Duration::from_secs(1);
+/// When a client may try again.
+const RETRY: Duration = Duration::from_secs(1);
 /// A stream of results on which nothing happens says so this often.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -38,12 +43,16 @@ pub struct Batches {
     pub store: Arc<dyn Store>,
     /// Bytes.
     pub objects: Objects,
+    /// How long batches are kept that say nothing of it.
+    pub retention: Option<prost_types::Duration>,
     /// For previews.
     pub preparer: Arc<Preparer>,
     /// To revoke leases of a batch that is cancelled.
     pub fleet: Fleet,
     /// Hints.
     pub signals: Signals,
+    /// What is watched.
+    pub(crate) latest: Latest,
     /// Streams under way.
     pub tasks: TaskTracker,
     /// Ends the streams.
@@ -68,14 +77,14 @@ impl Batches {
             return Err(Reason::FileNotReady.status("the upload of the input is not complete"));
         }
         self.preparer.preview(&spec, &file).await.map_err(|error| match error {
-            prepare::Error::Stopped => Reason::Unavailable.retry_after("the planner goes away", LOOK),
+            prepare::Error::Stopped => Reason::Unavailable.retry_after("the planner goes away", RETRY),
             error => status(error),
         })
     }
 
     async fn stream(
         &self,
-        id: BatchId,
+        mut latest: watch::Receiver<Option<Look>>,
         cursor: Cursor,
         follow: bool,
         sender: &ResultsSender,
@@ -84,7 +93,8 @@ impl Batches {
         let in_order = matches!(cursor, Cursor::Input { .. });
         let mut silent = tokio::time::Instant::now();
         loop {
-            let batch = self.store.batch(id).await.map_err(status)?.ok_or_else(|| not_found(id))?;
+            let look = latest.borrow_and_update().clone();
+            let batch = look.ok_or_else(|| not_found(cursor.batch()))?.batch;
             let ended = view::ended(batch.state);
             // The state is read first: what a final page lacks did not exist when the batch ended.
             // A plan that may be made anew has no results that will last.
@@ -110,7 +120,7 @@ impl Batches {
                 continue;
             }
             tokio::select! {
-                () = self.signals.until_batch_changes(LOOK) => {}
+                _changed_or_silent = timeout(HEARTBEAT, latest.changed()) => {}
                 () = sender.closed() => return Ok(()),
                 () = self.stop.cancelled() => return Err(leaving()),
             }
@@ -126,7 +136,8 @@ impl BatchService for Batches {
     ) -> Result<Response<v1::Batch>, Status> {
         let v1::CreateBatchRequest { batch, request_id, validate_only } = request.into_inner();
         let spec = batch.ok_or_else(|| Reason::InvalidArgument.field("batch", "batch must be set"))?;
-        let (spec, input) = prepare::check_spec(spec)?;
+        let (mut spec, input) = prepare::check_spec(spec)?;
+        spec.retention = spec.retention.or(self.retention);
         let request_id = check_request_id(request_id)?;
         if validate_only {
             return Ok(Response::new(self.preview(spec, input).await?));
@@ -180,7 +191,8 @@ impl BatchService for Batches {
     ) -> Result<Response<v1::Batch>, Status> {
         let name = request.into_inner().name;
         let id = parse(&name)?;
-        let cancelled = self.store.cancel(id, clock::now()).await.map_err(status)?;
+        let now = self.store.now().await.map_err(status)?;
+        let cancelled = self.store.cancel(id, now).await.map_err(status)?;
         let cancelled = cancelled.ok_or_else(|| not_found(id))?;
         self.signals.batch_changed();
         self.signals.upkeep();
@@ -215,15 +227,7 @@ impl BatchService for Batches {
             let message = "the batch has not ended: cancel it first, or wait for its end";
             return Err(Reason::BatchNotEnded.status(message));
         }
-        // The row goes last, so that a deletion that is cut off can be repeated.
-        let own_input = batch.retry.map(|_| batch.input);
-        for file in [batch.outputs.output, batch.outputs.error, own_input].into_iter().flatten() {
-            if let FileDeletion::Deleted(_) = self.store.delete_file(file).await.map_err(status)? {
-                self.objects.delete_file(file).await.map_err(status)?;
-            }
-        }
-        self.objects.delete_batch(batch.id).await.map_err(status)?;
-        self.store.delete_batch(batch.id).await.map_err(status)?;
+        garbage::remove_batch(&*self.store, &self.objects, &batch).await.map_err(status)?;
         Ok(Response::new(()))
     }
 
@@ -234,12 +238,13 @@ impl BatchService for Batches {
         request: Request<v1::WatchBatchRequest>,
     ) -> Result<Response<Self::WatchBatchStream>, Status> {
         let request = request.into_inner();
-        let id = self.find(&request.name).await?.id;
-        let resumed_at = watch::revision(&request.resume_token, id)?;
+        let found = self.find(&request.name).await?;
+        let id = found.id;
+        let resumed_at = revision(&request.resume_token, id)?;
+        let latest = self.latest.follow(found).await.map_err(status)?;
         // One message under way: a slow reader gets the latest state, never a queue.
         let (sender, receiver) = mpsc::channel(1);
-        let (store, signals, stop) = (Arc::clone(&self.store), self.signals.clone(), self.stop.clone());
-        let watch = Watch { id, store, signals, sender, stop };
+        let watch = Watch { id, latest, sender, stop: self.stop.clone() };
         let span = tracing::info_span!("watch", batch = %id);
         self.tasks.spawn(watch.run(resumed_at).instrument(span));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -252,15 +257,17 @@ impl BatchService for Batches {
         request: Request<v1::StreamResultsRequest>,
     ) -> Result<Response<Self::StreamResultsStream>, Status> {
         let request = request.into_inner();
-        let id = self.find(&request.name).await?.id;
+        let found = self.find(&request.name).await?;
+        let id = found.id;
         let cursor = place(id, &request)?;
+        let latest = self.latest.follow(found).await.map_err(status)?;
         // Two pages under way at most, each about 1 MiB.
         let (sender, receiver) = mpsc::channel(1);
         let batches = self.clone();
         let task = async move {
-            if let Err(status) = batches.stream(id, cursor, request.follow, &sender).await {
+            if let Err(status) = batches.stream(latest, cursor, request.follow, &sender).await {
                 // A client that reads nothing finds the stream cut off instead.
-                let _gone = sender.send_timeout(Err(status), LOOK).await;
+                let _gone = sender.send_timeout(Err(status), RETRY).await;
             }
         };
         self.tasks.spawn(task.instrument(tracing::info_span!("stream_results", batch = %id)));
@@ -294,7 +301,7 @@ fn response(page: Page, last: bool) -> v1::StreamResultsResponse {
 }
 
 fn leaving() -> Status {
-    Reason::Unavailable.retry_after("the planner goes away: resume with the last cursor", LOOK)
+    Reason::Unavailable.retry_after("the planner goes away: resume with the last cursor", RETRY)
 }
 
 pub(super) fn parse(name: &str) -> Result<BatchId, Status> {
@@ -303,8 +310,9 @@ pub(super) fn parse(name: &str) -> Result<BatchId, Status> {
 
 /// The idempotency key, if there is one.
 pub(super) fn check_request_id(request_id: String) -> Result<Option<String>, Status> {
-    if request_id.len() > 128 {
-        return Err(Reason::InvalidArgument.field("request_id", "request_id must have at most 128 bytes"));
+    if request_id.len() > 128 || request_id.contains(char::is_control) {
+        let message = "request_id must have at most 128 bytes, none a control character";
+        return Err(Reason::InvalidArgument.field("request_id", message));
     }
     Ok(Some(request_id).filter(|id| !id.is_empty()))
 }

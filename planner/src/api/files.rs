@@ -11,7 +11,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{page, status, view};
 use crate::{
-    clock,
     files::{self, Reader, Writer},
     objects::Objects,
     store::{File, FileDeletion, NewFile, Store},
@@ -58,7 +57,7 @@ impl Files {
             upload_id: Some(start.upload_id),
             filename: start.filename,
             purpose,
-            created: clock::now(),
+            created: self.store.now().await.map_err(status)?,
         };
         let file = self.store.open_file(&new).await.map_err(status)?;
         if file.ready {
@@ -137,6 +136,7 @@ impl FileService for Files {
         request: Request<v1::QueryUploadRequest>,
     ) -> Result<Response<v1::QueryUploadResponse>, Status> {
         let upload_id = request.into_inner().upload_id;
+        check_upload_id("upload_id", &upload_id)?;
         let file = self.store.file_of_upload(&upload_id).await.map_err(status)?;
         let file =
             file.ok_or_else(|| Reason::UploadNotFound.status("there is no upload of this upload_id"))?;
@@ -206,12 +206,17 @@ impl FileService for Files {
     }
 }
 
+fn check_upload_id(field: &'static str, upload_id: &str) -> Result<(), Status> {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if (1..=128).contains(&upload_id.len()) && upload_id.bytes().all(good) {
+        return Ok(());
+    }
+    Err(Reason::InvalidArgument.field(field, "upload_id must be 1 to 128 of A-Z a-z 0-9 _ -"))
+}
+
 fn check_start(start: &v1::UploadStart) -> Result<(), Status> {
     let wrong = |field, message: &str| Err(Reason::InvalidArgument.field(field, message));
-    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if !(1..=128).contains(&start.upload_id.len()) || !start.upload_id.bytes().all(good) {
-        return wrong("start.upload_id", "upload_id must be 1 to 128 of A-Z a-z 0-9 _ -");
-    }
+    check_upload_id("start.upload_id", &start.upload_id)?;
     if start.filename.len() > 255 || start.filename.chars().any(char::is_control) {
         return wrong("start.filename", "filename must have at most 255 bytes, none a control character");
     }

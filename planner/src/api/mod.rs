@@ -4,6 +4,7 @@
 mod batches;
 mod files;
 mod fleet;
+mod latest;
 mod lifecycle;
 mod models;
 mod page;
@@ -15,6 +16,7 @@ mod work;
 pub use batches::Batches;
 pub use files::Files;
 pub use fleet::FleetApi;
+pub(crate) use latest::Latest;
 pub use models::Models;
 pub use status::status;
 pub use work::Work;

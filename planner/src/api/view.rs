@@ -3,7 +3,7 @@
 use caravan_proto::v1;
 
 use crate::{
-    clock::timestamp,
+    clock::{self, timestamp},
     results,
     store::{Batch, File, Pin, State},
 };
@@ -25,6 +25,7 @@ pub(super) fn file(file: &File) -> v1::File {
 pub(super) fn batch(batch: Batch) -> v1::Batch {
     let report = results::report(&batch);
     let (reason, message) = reason(&batch);
+    let purge_time = purge(&batch);
     let Batch { spec, plan, line_errors, .. } = batch;
     v1::Batch {
         name: batch.id.name(),
@@ -48,9 +49,15 @@ pub(super) fn batch(batch: Batch) -> v1::Batch {
         revision: batch.revision,
         report,
         expire_time: batch.deadline.map(timestamp),
+        purge_time,
         retried_from: batch.retry.map(|retry| retry.of.name()).unwrap_or_default(),
         ..spec
     }
+}
+
+/// When it is removed, if it is.
+fn purge(batch: &Batch) -> Option<prost_types::Timestamp> {
+    Some(timestamp(batch.ended?.saturating_add(clock::length(batch.spec.retention?))))
 }
 
 /// Why it is in its state: of one that is to be paused, that.

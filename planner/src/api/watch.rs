@@ -1,4 +1,4 @@
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use caravan_proto::{
     delta,
@@ -6,12 +6,15 @@ use caravan_proto::{
     name::BatchId,
     v1::{self, batch::State, watch_batch_response::Event},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{status, view};
-use crate::{clock, signals::Signals, store::Store};
+use super::{latest::Look, view};
+use crate::{clock, store::Micros};
 
 /// State is published at most this often, but for a change of `state`.
 const PUBLISH: Duration = Duration::from_millis(500);
@@ -23,8 +26,7 @@ const WINDOW: Duration = Duration::from_secs(15);
 /// One watch of one batch. Holds the last state sent and a speed sample a publication.
 pub(super) struct Watch {
     pub(super) id: BatchId,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) signals: Signals,
+    pub(super) latest: watch::Receiver<Option<Look>>,
     pub(super) sender: mpsc::Sender<Result<v1::WatchBatchResponse, Status>>,
     pub(super) stop: CancellationToken,
 }
@@ -56,23 +58,23 @@ fn token(id: BatchId, revision: i64) -> String {
 
 impl Watch {
     /// Sends states until the batch ends, the client leaves, or the planner stops.
-    pub(super) async fn run(self, resumed_at: Option<i64>) {
+    pub(super) async fn run(mut self, resumed_at: Option<i64>) {
         if let Err(status) = self.publish(resumed_at).await {
             // A client that reads nothing finds the stream cut off instead.
             let _gone = self.sender.send_timeout(Err(status), Duration::from_secs(1)).await;
         }
     }
 
-    async fn publish(&self, resumed_at: Option<i64>) -> Result<(), Status> {
+    async fn publish(&mut self, resumed_at: Option<i64>) -> Result<(), Status> {
         let mut last: Option<v1::Batch> = None;
         let mut speed = Speed::default();
         let mut published = Instant::now();
         loop {
-            let mut now = self.load().await?;
+            let (mut now, time) = self.look()?;
             let ended = view::ended(now.state());
             now.progress = speed
                 .sample(&now)
-                .or_else(|| planned(&now))
+                .or_else(|| planned(&now, time))
                 .filter(|_| !ended && now.state() != State::Paused);
             let due =
                 last.is_none() || ended || published.elapsed() >= PUBLISH || changed(last.as_ref(), &now);
@@ -100,10 +102,11 @@ impl Watch {
         }
     }
 
-    async fn load(&self) -> Result<v1::Batch, Status> {
-        let found = self.store.batch(self.id).await.map_err(status)?;
+    /// The batch, and the database's time.
+    fn look(&mut self) -> Result<(v1::Batch, Micros), Status> {
+        let look = self.latest.borrow_and_update().clone();
         let gone = || Reason::BatchNotFound.status(format!("there is no {} any more", self.id.name()));
-        found.map(view::batch).ok_or_else(gone)
+        look.map(|look| (view::batch((*look.batch).clone()), look.now())).ok_or_else(gone)
     }
 
     fn event(
@@ -124,11 +127,11 @@ impl Watch {
     }
 
     /// Waits for a change or for the time to publish one; false if the client has left.
-    async fn wait(&self, published: Instant) -> Result<bool, Status> {
+    async fn wait(&mut self, published: Instant) -> Result<bool, Status> {
         let limit = PUBLISH.saturating_sub(published.elapsed());
         let limit = if limit.is_zero() { PUBLISH } else { limit };
         tokio::select! {
-            () = self.signals.until_batch_changes(limit) => Ok(true),
+            _changed_or_due = timeout(limit, self.latest.changed()) => Ok(true),
             () = self.sender.closed() => Ok(false),
             () = self.stop.cancelled() => Err(leaving()),
         }
@@ -141,9 +144,9 @@ fn leaving() -> Status {
 }
 
 /// What is left by the plan, before any result tells.
-fn planned(batch: &v1::Batch) -> Option<v1::Progress> {
+fn planned(batch: &v1::Batch, now: Micros) -> Option<v1::Progress> {
     let estimated = Duration::try_from(batch.plan.as_ref()?.estimated_duration?).ok()?;
-    let since = clock::now().saturating_sub(clock::micros(batch.start_time?));
+    let since = now.saturating_sub(clock::micros(batch.start_time?));
     let running = Duration::from_micros(u64::try_from(since).unwrap_or_default());
     let left = estimated.checked_sub(running).filter(|_| batch.state() == State::Running)?;
     Some(v1::Progress { remaining: prost_types::Duration::try_from(left).ok(), ..v1::Progress::default() })

@@ -8,7 +8,7 @@ use caravan_proto::v1::{self, connect_response::Message, ensure_model_response::
 use tokio::sync::watch;
 
 use super::{Outgoing, Target};
-use crate::store::{self, Store};
+use crate::store::Store;
 
 /// Errands on their way: what executors of this replica do to get models. Cheap to clone.
 ///
@@ -60,24 +60,24 @@ impl Errands {
     }
 
     /// How far an errand is, as its executor says. Of an errand that nobody knows nothing is kept.
-    pub(super) async fn progress(
-        &self,
-        outgoing: &Outgoing,
-        progress: v1::ModelProgress,
-    ) -> Result<(), store::Error> {
+    pub(super) async fn progress(&self, outgoing: &Outgoing, progress: v1::ModelProgress) {
         let state = progress.state();
         let known = {
             let errands = self.lock();
             let open = errands.get(&progress.errand).filter(|open| open.outgoing.is(outgoing));
             open.map(|open| open.sha256.clone())
         };
-        let Some(sha256) = known else { return Ok(()) };
+        let Some(sha256) = known else { return };
         // Before anybody hears that it is ready: who asks again then finds it.
         if state == State::Ready && !sha256.is_empty() && !progress.digest.is_empty() {
-            self.store.put_import(&sha256, &progress.digest).await?;
+            let kept = self.store.put_import(&sha256, &progress.digest).await;
+            // Who asks again has it imported again.
+            if let Err(error) = kept {
+                tracing::warn!(error = &error as &dyn std::error::Error, "an import is not remembered");
+            }
         }
         let mut errands = self.lock();
-        let Some(open) = errands.get(&progress.errand) else { return Ok(()) };
+        let Some(open) = errands.get(&progress.errand) else { return };
         open.latest.send_modify(|latest| {
             latest.state = progress.state;
             latest.message = progress.message;
@@ -88,7 +88,6 @@ impl Errands {
         if matches!(state, State::Ready | State::Failed) {
             errands.remove(&progress.errand);
         }
-        Ok(())
     }
 
     /// Nothing more will be heard of the errands of a session.

@@ -1,5 +1,5 @@
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -9,7 +9,7 @@ use caravan_proto::{
 };
 
 use super::{Outgoing, Target, digests::Digests};
-use crate::{profiles, store::Held};
+use crate::profiles;
 
 /// The executors that are connected to this replica. Cheap to clone.
 /// Memory: one entry an executor, one credit a lane, and every profile once.
@@ -24,7 +24,7 @@ struct Connected {
     outgoing: Outgoing,
     detail: v1::Executor,
     credits: Vec<v1::Credit>,
-    /// Leases that it was given here, until a heartbeat does not name them any more.
+    /// Leases that it was given here, or names in heartbeats, until one does not name them any more.
     leases: HashMap<LeaseId, BatchId>,
 }
 
@@ -181,15 +181,22 @@ impl Fleet {
         }
     }
 
-    /// Takes note of the leases that an executor holds.
-    pub(super) fn holds(&self, id: ExecutorId, outgoing: &Outgoing, held: &[Held]) {
-        let held: HashSet<LeaseId> = held.iter().map(|held| held.lease).collect();
+    /// Takes note of the leases that an executor holds, whichever replica gave them, and of their batches if it
+    /// says so.
+    pub(super) fn holds(
+        &self,
+        id: ExecutorId,
+        outgoing: &Outgoing,
+        held: &HashMap<LeaseId, Option<BatchId>>,
+    ) {
         if let Some(known) = self.lock().get_mut(&id).filter(|known| known.outgoing.is(outgoing)) {
-            known.leases.retain(|lease, _| held.contains(lease));
+            known.leases.retain(|lease, _| held.contains_key(lease));
+            let told = held.iter().filter_map(|(lease, batch)| Some((*lease, (*batch)?)));
+            known.leases.extend(told);
         }
     }
 
-    /// Every lease that an executor was given here and may still hold, with its batch.
+    /// Every lease that an executor of this replica may hold, with its batch.
     pub(crate) fn leases(&self) -> Vec<(ExecutorId, LeaseId, BatchId)> {
         let connected = self.lock();
         let leases = connected
@@ -270,8 +277,12 @@ mod tests {
             fleet.given(executor, lease, batch);
         }
         assert_eq!(fleet.leases().len(), 3);
-        let held = |lease| Held { lease, epoch: 1, started: true };
-        fleet.holds(executor, &outgoing, &[held(kept), held(stopped)]);
+        let elsewhere = LeaseId::now();
+        let held = [(kept, None), (stopped, Some(batch)), (elsewhere, Some(batch))];
+        fleet.holds(executor, &outgoing, &held.into());
+        assert_eq!(fleet.leases().len(), 3, "one was given by another replica");
+        fleet.revoke(&[(executor, elsewhere)], Stop::Now, "test").await;
+        assert!(sent.recv().await.is_some());
         for stop in [Stop::AfterRequest, Stop::Now] {
             fleet.revoke(&[(executor, stopped), (ExecutorId::now(), kept)], stop, "test").await;
             let message = sent.recv().await.unwrap().unwrap().message;

@@ -13,7 +13,7 @@ use tracing::Instrument as _;
 use super::{Fleet, Options, fleet::Open};
 use crate::{
     metrics, models,
-    objects::Objects,
+    objects::{self, Fault, Objects},
     profiles,
     signals::Signals,
     store::{self, Claim, Offer, Qualification, Store, Wanted, Warm},
@@ -107,7 +107,7 @@ impl Lessor {
         async {
             // Without its payload a chunk goes to nobody: its lease runs out by itself, and then it is
             // tried again. Queued at once, it would be every lane's next chunk for ever.
-            let Some(lease) = self.message(open, id, &claim).await else { return Ok(()) };
+            let Some(lease) = self.message(open, id, &claim).await? else { return Ok(()) };
             self.fleet.given(open.executor, id, claim.batch);
             if self.fleet.take(open) && open.outgoing.send(Message::Lease(lease)).await {
                 metrics::leased();
@@ -122,21 +122,18 @@ impl Lessor {
         .await
     }
 
-    async fn message(&self, open: &Open, id: LeaseId, claim: &Claim) -> Option<v1::Lease> {
-        let bytes = self.objects.payload(claim.batch, claim.chunk).await;
-        let bytes = bytes
-            .inspect_err(|error| tracing::error!(error = error as &dyn std::error::Error, "no payload"))
-            .ok()?;
-        let mut payload = v1::ChunkPayload::decode(bytes)
-            .inspect_err(|error| {
-                tracing::error!(error = error as &dyn std::error::Error, "payload is damaged")
-            })
-            .ok()?;
+    async fn message(
+        &self,
+        open: &Open,
+        id: LeaseId,
+        claim: &Claim,
+    ) -> Result<Option<v1::Lease>, store::Error> {
+        let Some(mut payload) = self.payload(claim).await? else { return Ok(None) };
         // Planned for the largest engine; the claim has seen to it that this one is large enough.
         if let Some(limit) = models::largest_context(&open.engine, &payload.model) {
             payload.context = payload.context.min(limit);
         }
-        Some(v1::Lease {
+        Ok(Some(v1::Lease {
             lease_id: id.to_string(),
             epoch: claim.epoch,
             batch: claim.batch.name(),
@@ -150,7 +147,28 @@ impl Lessor {
             done: claim.done.clone(),
             payload: Some(payload),
             model_digest: Some(claim.digest.clone()),
-        })
+        }))
+    }
+
+    /// What is to be sent; without it the batch is told why.
+    async fn payload(&self, claim: &Claim) -> Result<Option<v1::ChunkPayload>, store::Error> {
+        let read = self.objects.payload(claim.batch, claim.plan, claim.chunk).await;
+        let payload = read.and_then(|bytes| {
+            Ok(v1::ChunkPayload::decode(bytes).map_err(|error| {
+                let object = format!("chunk {} of {}", claim.chunk, claim.batch);
+                Fault::Damaged { object, what: error.to_string() }
+            })?)
+        });
+        match payload {
+            Ok(payload) => Ok(Some(payload)),
+            Err(objects::Error(fault)) => {
+                tracing::error!(error = &fault as &dyn std::error::Error, "no payload");
+                if let Some(reason) = fault.reason() {
+                    self.store.explain(claim.batch, reason.as_str(), &fault.advice()).await?;
+                }
+                Ok(None)
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Work for executors: sessions with them, their credits, and leases in answer.
 
+mod delivery;
 mod digests;
 mod errands;
 mod fleet;

@@ -1,23 +1,26 @@
-use std::{collections::HashMap, sync::Arc};
+use std::{pin::pin, sync::Arc};
 
 use caravan_proto::{
     error::Reason,
-    name::{BatchId, ExecutorId, LeaseId},
+    name::{ExecutorId, LeaseId},
     v1::{self, connect_request::Message as FromExecutor, connect_response::Message as ToExecutor},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Status, Streaming};
 use tracing::Instrument as _;
 
-use super::{Errands, Fleet, Options, Outgoing};
+use super::{
+    Errands, Fleet, Options, Outgoing,
+    delivery::{self, Queue},
+};
 use crate::{
     clock,
     profiles::{self, Refusal},
-    results::{Arrival, Gatherer},
+    results::Gatherer,
     signals::Signals,
-    store::{self, Held, Store},
+    store::{self, Held, Micros, Store},
     vocabularies::Vocabularies,
 };
 
@@ -45,13 +48,11 @@ struct Session {
 
 /// Why a session ends early.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error("the executor sent `{field}` = `{value}`, which is no name")]
     Name { field: &'static str, value: String },
     #[error("the executor said hello twice")]
     Hello,
-    #[error(transparent)]
-    Store(#[from] store::Error),
 }
 
 // === impl Sessions ===
@@ -93,7 +94,7 @@ impl Sessions {
         let broken = self.stop.child_token();
         let outgoing = Outgoing::new(sender, broken.clone());
         let session = Session { id, outgoing, shared: Arc::clone(self) };
-        session.welcome(hello).await.map_err(crate::api::status)?;
+        session.welcome(hello).await;
         let span = tracing::info_span!("session", executor = %id);
         self.tasks.spawn(session.run(incoming, broken).instrument(span));
         Ok(ReceiverStream::new(receiver))
@@ -112,7 +113,7 @@ impl Sessions {
 // === impl Session ===
 
 impl Session {
-    async fn welcome(&self, hello: v1::Hello) -> Result<(), store::Error> {
+    async fn welcome(&self, hello: v1::Hello) {
         let shared = &self.shared;
         let detail = v1::Executor {
             name: self.id.name(),
@@ -122,9 +123,11 @@ impl Session {
             engines: hello.engines,
             ..Default::default()
         };
-        self.remember(&detail).await?;
+        if let Some(now) = self.soon(shared.store.now()).await {
+            self.remember(detail.clone(), now).await;
+        }
         for profile in hello.profiles {
-            self.keep(profile).await?;
+            self.keep(profile).await;
         }
         tracing::info!(executor = %self.id, host = detail.host, engines = detail.engines.len(), "executor connected");
         shared.fleet.join(self.id, self.outgoing.clone(), detail);
@@ -134,41 +137,64 @@ impl Session {
         };
         self.outgoing.send(ToExecutor::Welcome(welcome)).await;
         shared.signals.upkeep();
-        Ok(())
     }
 
-    async fn run(self, mut incoming: Streaming<v1::ConnectRequest>, broken: CancellationToken) {
+    /// Serves the executor until one side ends. What it sends to be kept is kept beside its signs of
+    /// life: these go on while database or object store cannot be reached.
+    async fn run(self, incoming: Streaming<v1::ConnectRequest>, broken: CancellationToken) {
+        let shared = &self.shared;
+        let (queue, queued) = delivery::queue(shared.gatherer.waiting_bytes());
+        let keeping = queued.keep(self.id, &shared.store, &shared.gatherer, &shared.signals);
+        let mut keeping = pin!(keeping);
+        tokio::select! {
+            // It waits for the other one.
+            () = &mut keeping => {}
+            () = self.read(incoming, queue, &broken) => {}
+        }
+        shared.fleet.leave(self.id, &self.outgoing);
+        shared.errands.over(&self.outgoing);
+        tracing::info!("executor disconnected");
+        // What came is kept if that is to be done soon; else it comes again.
+        tokio::select! {
+            _done_or_late = timeout(shared.options.ttl(), keeping) => {}
+            () = shared.stop.cancelled() => {}
+        }
+    }
+
+    async fn read(
+        &self,
+        mut incoming: Streaming<v1::ConnectRequest>,
+        queue: Queue,
+        broken: &CancellationToken,
+    ) {
         loop {
             let message = tokio::select! {
                 biased;
-                () = broken.cancelled() => break,
+                () = broken.cancelled() => return,
                 message = incoming.message() => message,
             };
             let message = match message {
                 Ok(Some(message)) => message.message,
-                Ok(None) => break,
+                Ok(None) => return,
                 Err(status) => {
                     tracing::info!(code = ?status.code(), message = status.message(), "executor lost");
-                    break;
+                    return;
                 }
             };
             let Some(message) = message else { continue };
             let taken = tokio::select! {
-                taken = self.take(message) => taken,
-                () = broken.cancelled() => break,
+                taken = self.take(message, &queue) => taken,
+                () = broken.cancelled() => return,
             };
             if let Err(error) = taken {
                 tracing::error!(error = &error as &dyn std::error::Error, "session ends");
-                self.outgoing.close(Reason::Unavailable.status(error.to_string()));
-                break;
+                self.outgoing.close(Reason::InvalidArgument.status(error.to_string()));
+                return;
             }
         }
-        self.shared.fleet.leave(self.id, &self.outgoing);
-        self.shared.errands.over(&self.outgoing);
-        tracing::info!("executor disconnected");
     }
 
-    async fn take(&self, message: FromExecutor) -> Result<(), Error> {
+    async fn take(&self, message: FromExecutor, queue: &Queue) -> Result<(), Error> {
         let shared = &self.shared;
         match message {
             FromExecutor::Hello(_) => return Err(Error::Hello),
@@ -177,15 +203,10 @@ impl Session {
                 shared.signals.work();
             }
             FromExecutor::Heartbeat(heartbeat) => self.heartbeat(heartbeat).await?,
-            FromExecutor::Results(results) => self.results(results).await?,
+            FromExecutor::Results(results) => queue.results(results, &self.outgoing).await?,
             FromExecutor::HandBack(back) => {
                 tracing::info!(leases = back.leases.len(), reason = back.reason, "handed back");
-                // Its results came before it on this stream.
-                shared.gatherer.flush().await;
-                for held in held(&back.leases)? {
-                    shared.store.hand_back(self.id, held.lease, held.epoch).await?;
-                }
-                shared.signals.work();
+                queue.hand_back(held(&back.leases)?);
             }
             FromExecutor::Draining(_) => shared.fleet.drain(self.id, &self.outgoing),
             // Only of a model that it has: what is kept is bounded by what the fleet has.
@@ -194,9 +215,9 @@ impl Session {
                     shared.vocabularies.arrived(vocabulary).await;
                 }
             }
-            FromExecutor::Profile(profile) => self.keep(profile).await?,
+            FromExecutor::Profile(profile) => self.keep(profile).await,
             FromExecutor::ModelProgress(progress) => {
-                shared.errands.progress(&self.outgoing, progress).await?;
+                shared.errands.progress(&self.outgoing, progress).await;
             }
         }
         Ok(())
@@ -205,9 +226,17 @@ impl Session {
     async fn heartbeat(&self, heartbeat: v1::WorkHeartbeat) -> Result<(), Error> {
         let shared = &self.shared;
         let leases = held(&heartbeat.leases)?;
-        shared.fleet.holds(self.id, &self.outgoing, &leases);
-        let now = shared.store.now().await?;
-        let lost = shared.store.heartbeat(self.id, &leases, shared.options.deadline(now)).await?;
+        let batches = heartbeat.leases.iter().map(|status| status.batch.parse().ok());
+        let of_batches = leases.iter().map(|held| held.lease).zip(batches).collect();
+        shared.fleet.holds(self.id, &self.outgoing, &of_batches);
+        let renewed = async {
+            let now = shared.store.now().await?;
+            let lost = shared.store.heartbeat(self.id, &leases, shared.options.deadline(now)).await?;
+            Ok((now, lost))
+        };
+        // No lease is lost because it could not be looked up: none expires either while that is so.
+        let (now, lost) =
+            self.soon(renewed).await.map_or((None, Vec::new()), |(now, lost)| (Some(now), lost));
         let reply = v1::HeartbeatReply { lost: lost.iter().map(LeaseId::to_string).collect() };
         self.outgoing.send(ToExecutor::HeartbeatReply(reply)).await;
         let detail = shared.fleet.update(self.id, &self.outgoing, |detail| {
@@ -215,44 +244,45 @@ impl Session {
             detail.gpus = heartbeat.gpus;
             detail.gpu_unavailable = heartbeat.gpu_unavailable;
         });
-        if let Some(detail) = detail {
-            self.remember(&detail).await?;
+        if let (Some(detail), Some(now)) = (detail, now) {
+            self.remember(detail, now).await;
         }
         Ok(())
     }
 
+    /// What a call of the store gives, if it does so before the next sign of life is due. That it fails is told by
+    /// the upkeep, once for all sessions.
+    async fn soon<T>(&self, call: impl Future<Output = Result<T, store::Error>>) -> Option<T> {
+        match timeout(self.shared.options.heartbeat() / 2, call).await {
+            Ok(Ok(given)) => Some(given),
+            Ok(Err(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the store failed a session");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
     /// Keeps what was measured; what cannot be used or is known better is passed over.
-    async fn keep(&self, profile: v1::Profile) -> Result<(), store::Error> {
+    async fn keep(&self, profile: v1::Profile) {
         let model = profile.model.clone();
         match profiles::keep(&*self.shared.store, profile).await {
             Ok(kept) => tracing::info!(model, profile = kept.name, "profile kept"),
-            Err(Refusal::Store(error)) => return Err(error),
+            // It comes again with the next greeting.
+            Err(Refusal::Store(error)) => {
+                tracing::warn!(model, error = &error as &dyn std::error::Error, "a profile is not kept");
+            }
             Err(Refusal::Older) => tracing::debug!(model, "an older profile is passed over"),
             Err(Refusal::Wrong(wrong)) => {
                 tracing::warn!(model, error = &wrong as &dyn std::error::Error, "a profile cannot be used");
             }
         }
-        Ok(())
     }
 
-    async fn results(&self, results: v1::Results) -> Result<(), Error> {
-        let mut by_batch: HashMap<BatchId, Vec<v1::RequestResult>> = HashMap::new();
-        for result in results.results {
-            let batch = name("batch", &result.batch)?;
-            by_batch.entry(batch).or_default().push(result);
-        }
-        for (batch, results) in by_batch {
-            let arrival = Arrival { results, acks: self.outgoing.clone() };
-            self.shared.gatherer.take(batch, arrival).await;
-        }
-        Ok(())
-    }
-
-    async fn remember(&self, detail: &v1::Executor) -> Result<(), store::Error> {
-        let last_seen = self.shared.store.now().await?;
-        let mut detail = detail.clone();
+    async fn remember(&self, mut detail: v1::Executor, last_seen: Micros) {
         detail.last_seen = Some(clock::timestamp(last_seen));
-        self.shared.store.put_executor(&store::Executor { id: self.id, detail, last_seen }).await
+        let seen = store::Executor { id: self.id, detail, last_seen };
+        self.soon(self.shared.store.put_executor(&seen)).await;
     }
 }
 
@@ -264,6 +294,6 @@ fn held(leases: &[v1::LeaseStatus]) -> Result<Vec<Held>, Error> {
     each.collect()
 }
 
-fn name<T: std::str::FromStr>(field: &'static str, value: &str) -> Result<T, Error> {
+pub(super) fn name<T: std::str::FromStr>(field: &'static str, value: &str) -> Result<T, Error> {
     value.parse().map_err(|_| Error::Name { field, value: value.chars().take(64).collect() })
 }

@@ -84,16 +84,11 @@ impl Stored {
         let first = self.part_of(offset);
         let parts = self.bounds.len() - 1;
         stream::iter(first..parts)
-            .then(move |part| {
-                let (from, to) = (self.bounds[part], self.bounds[part + 1]);
-                let (objects, id) = (self.objects.clone(), self.id);
-                async move {
-                    let range = offset.saturating_sub(from)..to - from;
-                    objects.part(id, (index(part), to - from), range).await.map(|s| s.map_err(Error::from))
-                }
+            .flat_map(move |part| {
+                let from = self.bounds[part];
+                self.objects.part(self.id, self.named(part), offset.saturating_sub(from))
             })
             .map_err(Error::from)
-            .try_flatten()
             .boxed()
     }
 

@@ -6,12 +6,10 @@ use caravan_proto::{
     v1,
 };
 use caravan_request::LineError;
-use object_store::buffered::BufWriter;
-use tokio::io::AsyncWriteExt as _;
 
 use super::Error;
 use crate::{
-    objects::Objects,
+    objects::{Objects, Writer},
     results::{self, Record, Source, encode, write_errors},
     store::{Outputs, RejectedSegment, Store},
 };
@@ -35,7 +33,7 @@ struct Sink {
     objects: Objects,
     batch: BatchId,
     finished: Vec<(Source, u64)>,
-    open: Option<(SegmentId, BufWriter)>,
+    open: Option<(SegmentId, Writer)>,
     bytes: u64,
     records: u64,
 }
@@ -108,15 +106,15 @@ impl Sink {
             let id = SegmentId::now();
             (id, objects.segment_writer(batch, id))
         });
-        writer.write_all(&bytes).await.map_err(results::Error::from)?;
+        writer.write(&bytes).await?;
         self.bytes += bytes.len() as u64;
         self.records += 1;
         Ok(())
     }
 
     async fn close(&mut self) -> Result<(), Error> {
-        let Some((segment, mut writer)) = self.open.take() else { return Ok(()) };
-        writer.shutdown().await.map_err(results::Error::from)?;
+        let Some((segment, writer)) = self.open.take() else { return Ok(()) };
+        writer.close().await?;
         let source = Source { batch: self.batch, segment, from: 0, to: self.bytes };
         self.finished.push((source, self.records));
         (self.bytes, self.records) = (0, 0);

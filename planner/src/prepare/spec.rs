@@ -12,6 +12,7 @@ const MAX_LABEL_KEY: usize = 64;
 const MAX_LABEL_VALUE: usize = 512;
 
 /// Whole seconds of a completion window: less is over before anything runs, and more is no window.
+const RETENTION_SECONDS: std::ops::RangeInclusive<i64> = 60..=3_650 * 86_400;
 const WINDOW_SECONDS: std::ops::RangeInclusive<i64> = 1..=365 * 86_400;
 
 /// Checks what a client sends to create a batch; gives it with its defaults filled in, and the input.
@@ -50,8 +51,8 @@ pub(super) fn check_fields(mut spec: v1::Batch) -> Result<v1::Batch, Status> {
     if let Err(error) = defaults(&spec) {
         return wrong("defaults", error.to_string());
     }
-    if spec.model.len() > 256 {
-        return wrong("model", "model must have at most 256 bytes".into());
+    if spec.model.len() > 256 || spec.model.contains(char::is_control) {
+        return wrong("model", "model must have at most 256 bytes, none a control character".into());
     }
     if spec.metadata.len() > MAX_LABELS
         || spec.metadata.iter().any(|(k, v)| k.len() > MAX_LABEL_KEY || v.len() > MAX_LABEL_VALUE)
@@ -100,6 +101,9 @@ fn check_numbers(spec: &v1::Batch) -> Result<(), Status> {
     }
     if spec.completion_window.is_some_and(|window| !WINDOW_SECONDS.contains(&window.seconds)) {
         return wrong("completion_window", "completion_window must be 1 second to 365 days, or absent");
+    }
+    if spec.retention.is_some_and(|retention| !RETENTION_SECONDS.contains(&retention.seconds)) {
+        return wrong("retention", "retention must be 1 minute to 3650 days, or absent");
     }
     Ok(())
 }

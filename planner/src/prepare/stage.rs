@@ -4,7 +4,11 @@ use std::{
 };
 
 use caravan_plan::{Chunk, Policy, Ratio};
-use caravan_proto::{error::Reason, name::BatchId, v1};
+use caravan_proto::{
+    error::Reason,
+    name::{BatchId, PlanId},
+    v1,
+};
 use futures::future::{join_all, try_join_all};
 use tokio::sync::Semaphore;
 
@@ -18,7 +22,7 @@ use super::{
     retry,
 };
 use crate::{
-    clock, dispatch,
+    dispatch,
     files::Reader,
     intake::Scanned,
     models,
@@ -81,7 +85,7 @@ impl Preparer {
         match self.attempt(batch, &file, &mut rejects).await {
             Err(error) if error.is_final() => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the batch cannot be planned");
-                self.store.reset_plan(batch.id).await?;
+                self.store.reset_plan(batch.id, PlanId::now()).await?;
                 let message = error.to_string();
                 self.reject(batch.id, &mut rejects, 0, "PLANNING_FAILED", &message).await
             }
@@ -192,15 +196,17 @@ impl Preparer {
 
     async fn keep(&self, id: BatchId, drawn: &Drawn, rejects: &mut Rejects) -> Result<(), Error> {
         let from = [State::Validating, State::Planning];
-        if !self.store.advance(id, &from, State::Planning, clock::now()).await? {
+        if !self.store.advance(id, &from, State::Planning, self.store.now().await?).await? {
             return Ok(());
         }
         // A plan that runs is never written again.
-        if !self.store.reset_plan(id).await? {
+        let plan = PlanId::now();
+        if !self.store.reset_plan(id, plan).await? {
             return Ok(());
         }
-        self.write_chunks(id, drawn).await?;
+        self.write_chunks(id, plan, drawn).await?;
         let planned = Planned {
+            id: plan,
             total: signed(drawn.scanned.total),
             chunks: signed(drawn.plan.chunks.len() as u64),
             plan: preview::plan(drawn, rejects.lines),
@@ -210,13 +216,13 @@ impl Preparer {
             line_error_count: signed(rejects.errors),
         };
         let (chunks, provisional) = (planned.chunks, planned.provisional);
-        if self.store.activate(id, &planned, clock::now()).await? {
+        if self.store.activate(id, &planned, self.store.now().await?).await? {
             tracing::info!(chunks, provisional, requests = drawn.scanned.total, "planned");
         }
         Ok(())
     }
 
-    async fn write_chunks(&self, id: BatchId, drawn: &Drawn) -> Result<(), Error> {
+    async fn write_chunks(&self, id: BatchId, plan: PlanId, drawn: &Drawn) -> Result<(), Error> {
         let frame = Frame {
             scanned: &drawn.scanned,
             heads: &drawn.heads,
@@ -231,28 +237,28 @@ impl Preparer {
         for some in drawn.plan.chunks.chunks(PAYLOADS) {
             let mut writing = Vec::with_capacity(PAYLOADS);
             for chunk in some {
-                writing.push(self.write_chunk(id, &frame, &drawn.input, number, chunk));
+                writing.push(self.write_chunk((id, plan), &frame, &drawn.input, number, chunk));
                 number += 1;
             }
             rows.extend(try_join_all(writing).await?);
             if rows.len() >= ROWS {
-                self.store.add_chunks(id, &rows).await?;
+                self.store.add_chunks(id, plan, &rows).await?;
                 rows.clear();
             }
         }
-        Ok(self.store.add_chunks(id, &rows).await?)
+        Ok(self.store.add_chunks(id, plan, &rows).await?)
     }
 
     async fn write_chunk(
         &self,
-        id: BatchId,
+        (id, plan): (BatchId, PlanId),
         frame: &Frame<'_>,
         input: &Reader,
         number: i32,
         chunk: &Chunk,
     ) -> Result<NewChunk, Error> {
         let bytes = payload::payload(frame, input, chunk).await?;
-        self.objects.put_payload(id, number, bytes).await?;
+        self.objects.put_payload(id, plan, number, bytes).await?;
         Ok(row(frame, number, chunk))
     }
 
@@ -274,7 +280,7 @@ impl Preparer {
             line_error_count: signed(rejects.errors),
             error_file,
         };
-        if self.store.reject(id, &rejected, clock::now()).await? {
+        if self.store.reject(id, &rejected, self.store.now().await?).await? {
             tracing::info!(reason, lines = rejects.lines, "rejected");
         }
         Ok(())

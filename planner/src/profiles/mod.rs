@@ -38,7 +38,7 @@ pub(crate) enum Refusal {
 /// without a time was measured now.
 pub(crate) async fn keep(store: &dyn Store, profile: v1::Profile) -> Result<v1::Profile, Refusal> {
     check(&profile)?;
-    let now = clock::now();
+    let now = store.now().await?;
     // From a clock that is fast, it could never be replaced.
     let measured = profile.measure_time.map_or(now, clock::micros).min(now);
     let detail = v1::Profile { name: String::new(), measure_time: None, ..profile };

@@ -1,13 +1,12 @@
 use caravan_proto::{
-    name::BatchId,
+    name::{BatchId, PlanId},
     v1::{self, request_result::Outcome},
 };
 use prost::Message as _;
 
 use super::{Error, segment::segment};
 use crate::{
-    clock,
-    objects::Objects,
+    objects::{self, Fault, Objects},
     store::{Chunk, Store},
 };
 
@@ -25,30 +24,31 @@ pub async fn close(
     batch: BatchId,
     error: &v1::RequestError,
 ) -> Result<(), Error> {
+    let plan = store.plan_of(batch).await?;
     let mut next = 0;
     loop {
         let chunks = store.chunks(batch, next, PAGE_ROWS).await?;
         let Some(last) = chunks.last() else { return Ok(()) };
         next = last.number + 1;
         for chunk in chunks.iter().filter(|chunk| chunk.done_count < chunk.size) {
-            let open = open_requests(objects, batch, chunk, error).await?;
+            let open = open_requests(objects, (batch, plan), chunk, error).await?;
             let (bytes, segment) = segment(batch, open.iter().collect());
             objects.put_segment(batch, segment.id, bytes).await?;
-            store.commit(batch, &segment, clock::now()).await?;
+            store.commit(batch, &segment, store.now().await?).await?;
         }
     }
 }
 
 async fn open_requests(
     objects: &Objects,
-    batch: BatchId,
+    (batch, plan): (BatchId, Option<PlanId>),
     chunk: &Chunk,
     error: &v1::RequestError,
 ) -> Result<Vec<v1::RequestResult>, Error> {
-    let bytes = objects.payload(batch, chunk.number).await?;
-    let payload = v1::ChunkPayload::decode(bytes).map_err(|why| Error::Damaged {
-        segment: format!("payload {}", chunk.number),
-        what: why.to_string(),
+    let bytes = objects.payload(batch, plan, chunk.number).await?;
+    let payload = v1::ChunkPayload::decode(bytes).map_err(|why| {
+        let object = format!("chunk {} of {batch}", chunk.number);
+        objects::Error(Fault::Damaged { object, what: why.to_string() })
     })?;
     let open = payload.requests.into_iter().enumerate().filter(|(index, _)| !is_done(&chunk.done, *index));
     let results = open.map(|(index, request)| v1::RequestResult {

@@ -2,7 +2,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use caravan_proto::{
-    name::BatchId,
+    name::{BatchId, SegmentId},
     v1::{self, connect_response::Message},
 };
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,9 @@ use tracing::Instrument as _;
 
 use super::{Error, segment::segment};
 use crate::{
-    clock,
     dispatch::Outgoing,
     metrics,
-    objects::Objects,
+    objects::{Fault, Objects, REGISTER_WITHIN},
     signals::Signals,
     store::{NewSegment, Store},
 };
@@ -34,6 +33,10 @@ pub struct Options {
     pub bytes: usize,
     /// Uncommitted results of a batch. Default 2048: keeps fast engines from waiting for acks.
     pub results: usize,
+    /// Bytes of results of one executor that wait while nothing can be committed; then no more is read from
+    /// it. Default 4 MiB: executors start no further request while two results a lane wait, so that
+    /// is seldom reached, and bounds the memory of a replica during an outage.
+    pub waiting: usize,
 }
 
 /// Results of one executor for one batch, and where to say that they are safe.
@@ -80,11 +83,22 @@ struct Batch {
     open: i64,
 }
 
+/// Whoever runs the planner hears of a full store once, and not with every attempt.
+fn tell(error: &Error) {
+    let error: &(dyn std::error::Error + 'static) = error;
+    match Fault::behind(error) {
+        Some(Fault::Full(_) | Fault::Denied(_)) => {
+            tracing::debug!(error, "results are not committed; trying again");
+        }
+        _ => tracing::error!(error, "results are not committed; trying again"),
+    }
+}
+
 // === impl Options ===
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tick_ms: 1000, bytes: 4 << 20, results: 2048 }
+        Self { tick_ms: 1000, bytes: 4 << 20, results: 2048, waiting: 4 << 20 }
     }
 }
 
@@ -96,6 +110,11 @@ impl Gatherer {
     pub fn new(options: Options, store: Arc<dyn Store>, objects: Objects, signals: Signals) -> Self {
         let (batches, tasks, stop) = (Mutex::default(), TaskTracker::new(), CancellationToken::new());
         Self { options, store, objects, signals, batches, tasks, stop }
+    }
+
+    /// Bytes of one executor that may wait to be taken.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.options.waiting
     }
 
     /// Takes results; waits while the batch's are being committed and its buffer is full.
@@ -215,18 +234,17 @@ impl Batch {
     /// False if it was stopped before the store took the results: they are not acked, so they come again.
     async fn commit_until_done(&mut self, stop: &CancellationToken) -> bool {
         let results = self.pending.iter().flat_map(|arrival| &arrival.results).collect();
-        let (bytes, segment) = segment(self.id, results);
-        let mut pause = Duration::from_millis(100);
+        let (bytes, mut segment) = segment(self.id, results);
+        let (mut pause, mut named) = (Duration::from_millis(100), Instant::now());
         loop {
-            // The same object under the same name, however often it takes: the bits decide what counts.
+            // However often it takes: the bits decide what counts.
             match self.commit(&bytes, &segment).await {
                 Ok(()) => break,
-                Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "results are not committed; trying again"
-                    );
-                }
+                Err(error) => tell(&error),
+            }
+            if named.elapsed() > REGISTER_WITHIN {
+                // What has no row for so long may be taken for garbage any moment.
+                (segment.id, named) = (SegmentId::now(), Instant::now());
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(5)),
@@ -239,7 +257,7 @@ impl Batch {
 
     async fn commit(&self, bytes: &Bytes, segment: &NewSegment) -> Result<(), Error> {
         self.objects.put_segment(self.id, segment.id, bytes.clone()).await?;
-        let commit = self.store.commit(self.id, segment, clock::now()).await?;
+        let commit = self.store.commit(self.id, segment, self.store.now().await?).await?;
         metrics::committed(commit.accepted, bytes.len() as u64);
         tracing::debug!(
             number = commit.number,

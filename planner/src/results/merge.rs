@@ -2,7 +2,6 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 
 use bytes::BytesMut;
 use caravan_proto::name::{BatchId, SegmentId};
-use tokio::io::AsyncWriteExt as _;
 
 use super::{Error, Record, SegmentReader, Source, encode};
 use crate::objects::Objects;
@@ -48,10 +47,10 @@ pub async fn merge_into_one(objects: &Objects, batch: BatchId, sources: &[Source
     while let Some(record) = merge.next().await? {
         encode(&record, &mut buffer);
         to += buffer.len() as u64;
-        writer.write_all(&buffer).await?;
+        writer.write(&buffer).await?;
         buffer.clear();
     }
-    writer.shutdown().await?;
+    writer.close().await?;
     Ok(Source { batch, segment, from: 0, to })
 }
 

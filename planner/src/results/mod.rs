@@ -37,15 +37,4 @@ pub enum Error {
     /// Files.
     #[error(transparent)]
     Files(#[from] files::Error),
-    /// A segment that is being written.
-    #[error("a segment could not be written")]
-    Write(#[from] std::io::Error),
-    /// A segment that does not read back as it was written.
-    #[error("segment {segment} is damaged: {what}")]
-    Damaged {
-        /// Which.
-        segment: String,
-        /// What is wrong with it.
-        what: String,
-    },
 }

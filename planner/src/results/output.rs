@@ -7,7 +7,6 @@ use caravan_proto::{
 
 use super::{Error, Source, merge};
 use crate::{
-    clock,
     files::Writer,
     objects::Objects,
     store::{NewFile, Outputs, Store},
@@ -104,7 +103,7 @@ impl Lazy {
                 upload_id: None,
                 filename: self.filename.clone(),
                 purpose: v1::file::Purpose::BatchOutput,
-                created: clock::now(),
+                created: store.now().await?,
             };
             let file = store.open_file(&new).await?;
             let writer = Writer::open(Arc::clone(store), objects.clone(), file).await?;

@@ -5,7 +5,7 @@ use caravan_proto::name::{BatchId, SegmentId};
 use prost::Message as _;
 
 use super::Error;
-use crate::objects::Objects;
+use crate::objects::{Fault, Objects};
 
 /// Bytes read of a segment at a time: with a merge of 64 segments, 16 MiB.
 const WINDOW_BYTES: u64 = 256 << 10;
@@ -117,6 +117,8 @@ impl SegmentReader {
     }
 
     fn damaged(&self, what: &str) -> Error {
-        Error::Damaged { segment: self.source.segment.to_string(), what: what.to_owned() }
+        let Source { batch, segment, .. } = self.source;
+        let fault = Fault::Damaged { object: format!("{segment} of {batch}"), what: what.to_owned() };
+        Error::Objects(fault.into())
     }
 }

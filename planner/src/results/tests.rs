@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use caravan_proto::{
-    name::{BatchId, FileId, SegmentId},
+    name::{BatchId, FileId, PlanId, SegmentId},
     v1::{self, request_result::Outcome},
 };
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     files::Reader,
-    objects::Objects,
+    objects::{self, Fault, Objects},
     store::{NewBatch, NewChunk, NewFile, Planned, Sqlite, State, Store},
 };
 
@@ -20,6 +20,7 @@ struct World {
     store: Arc<dyn Store>,
     objects: Objects,
     batch: BatchId,
+    plan: PlanId,
 }
 
 impl World {
@@ -48,8 +49,11 @@ impl World {
             .unwrap();
         assert!(store.advance(batch, &[State::Validating], State::Planning, 2).await.unwrap());
         let rows: Vec<_> = chunks.iter().zip(0..).map(|(size, number)| chunk(number, *size)).collect();
-        store.add_chunks(batch, &rows).await.unwrap();
+        let plan = PlanId::now();
+        assert!(store.reset_plan(batch, plan).await.unwrap());
+        store.add_chunks(batch, plan, &rows).await.unwrap();
         let planned = Planned {
+            id: plan,
             total: chunks.iter().map(|size| i64::from(*size)).sum(),
             chunks: i64::try_from(chunks.len()).unwrap(),
             plan: v1::Plan::default(),
@@ -59,7 +63,7 @@ impl World {
             rejected: None,
         };
         assert!(store.activate(batch, &planned, 3).await.unwrap());
-        Self { _directory: directory, store, objects, batch }
+        Self { _directory: directory, store, objects, batch, plan }
     }
 
     /// Commits results as (chunk, index, line).
@@ -124,7 +128,7 @@ async fn a_torn_segment_is_an_error_and_no_end() {
     source.to -= 1;
     let mut reader = SegmentReader::new(world.objects.clone(), source);
     assert!(reader.next().await.unwrap().is_some());
-    assert!(matches!(reader.next().await, Err(Error::Damaged { .. })));
+    assert!(matches!(reader.next().await, Err(Error::Objects(objects::Error(Fault::Damaged { .. })))));
 }
 
 #[tokio::test]
@@ -168,8 +172,8 @@ async fn closing_and_compacting_give_outputs_in_input_order() {
             lines.iter().map(|line| v1::PayloadRequest { line: *line, ..Default::default() }).collect();
         prost::Message::encode_to_vec(&v1::ChunkPayload { requests, ..Default::default() }).into()
     };
-    world.objects.put_payload(world.batch, 0, payload(&[5, 1, 3])).await.unwrap();
-    world.objects.put_payload(world.batch, 1, payload(&[4, 2])).await.unwrap();
+    world.objects.put_payload(world.batch, world.plan, 0, payload(&[5, 1, 3])).await.unwrap();
+    world.objects.put_payload(world.batch, world.plan, 1, payload(&[4, 2])).await.unwrap();
     world.commit(&[(1, 0, 4), (0, 1, 1)]).await;
     let error = v1::RequestError { code: "batch_cancelled".into(), message: "stopped".into() };
     close(&*world.store, &world.objects, world.batch, &error).await.unwrap();

@@ -16,21 +16,23 @@ pub struct Migrated {
     pub to: i64,
 }
 
-/// What `migrator` will do to the database.
+/// The version of the database; none if it is empty.
 ///
 /// # Errors
-/// If the database is of a later version, or a migration of it was broken off.
-pub(super) async fn due<C: Migrate>(connection: &mut C, migrator: &Migrator) -> Result<Migrated, Error> {
+/// If it does not answer, or a migration of it was broken off.
+pub(super) async fn found<C: Migrate>(connection: &mut C) -> Result<Option<i64>, Error> {
     connection.lock().await?;
     connection.ensure_migrations_table(TABLE).await?;
     let dirty = connection.dirty_version(TABLE).await?;
     let applied = connection.list_applied_migrations(TABLE).await?;
     connection.unlock().await?;
-    let from = applied.iter().map(|migration| migration.version).max();
-    let to = migrator.iter().map(|migration| migration.version).max().unwrap_or_default();
-    match (dirty, from) {
-        (Some(version), _) => Err(Error::Dirty { version }),
-        (None, Some(from)) if from > to => Err(Error::Newer { found: from, known: to }),
-        (None, from) => Ok(Migrated { from, to }),
+    match dirty {
+        Some(version) => Err(Error::Dirty { version }),
+        None => Ok(applied.iter().map(|migration| migration.version).max()),
     }
+}
+
+/// The version that these migrations lead to.
+pub(super) fn known(migrations: &Migrator) -> i64 {
+    migrations.iter().map(|migration| migration.version).max().unwrap_or_default()
 }

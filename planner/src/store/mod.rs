@@ -20,7 +20,7 @@ mod suite;
 mod usage;
 
 use async_trait::async_trait;
-use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId};
+use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId, PlanId};
 pub use exclusive::{Exclusive, Guard};
 pub use fleet::*;
 pub use lifecycle::*;
@@ -64,7 +64,8 @@ pub enum Error {
     },
     /// The schema is of a later version.
     #[error(
-        "the database is of a later version (schema {found}; this planner knows {known}): upgrade the planner"
+        "the database is of a later version that this planner cannot work on (schema {found}; this planner knows \
+         {known}): upgrade the planner"
     )]
     Newer {
         /// The version of the schema.
@@ -100,6 +101,9 @@ pub trait Store: Send + Sync + 'static {
     /// under way as it may.
     async fn exclusive(&self, what: Exclusive) -> Result<Option<Guard>, Error>;
 
+    /// Which database this is, for as long as it lives. `proposed` the first time.
+    async fn identity(&self, proposed: uuid::Uuid) -> Result<uuid::Uuid, Error>;
+
     // === files ===
 
     /// Opens an upload, or returns the file that this `upload_id` opened before.
@@ -117,6 +121,10 @@ pub trait Store: Send + Sync + 'static {
     async fn files(&self, before: Option<FileId>, limit: i64) -> Result<Vec<File>, Error>;
     /// Removes the row, unless a batch that has not ended reads it.
     async fn delete_file(&self, id: FileId) -> Result<FileDeletion, Error>;
+    /// Removes the row of the input of `batch`, unless another batch, ended or not, is of it too.
+    async fn delete_input(&self, id: FileId, batch: BatchId) -> Result<FileDeletion, Error>;
+    /// Up to `limit` files that were opened before a time and are still open, oldest first.
+    async fn open_files(&self, before: Micros, limit: i64) -> Result<Vec<FileId>, Error>;
 
     // === batches ===
 
@@ -145,14 +153,18 @@ pub trait Store: Send + Sync + 'static {
     /// Removes chunks, segments and counters of a batch that is planned anew: one that is validating or
     /// planning, or queued on a provisional plan (it goes back to planning), and nothing of which was
     /// ever leased. False, and nothing is changed, if it is any other: its results would be lost.
-    async fn reset_plan(&self, id: BatchId) -> Result<bool, Error>;
-    /// Adds chunks of a batch in state planning (at most a few hundred a call). In another state it
-    /// does nothing, and `activate` will say so.
-    async fn add_chunks(&self, id: BatchId, chunks: &[NewChunk]) -> Result<(), Error>;
+    /// From now on chunks of `plan` are added, and of no plan before it: another replica may still
+    /// be at one.
+    async fn reset_plan(&self, id: BatchId, plan: PlanId) -> Result<bool, Error>;
+    /// Adds chunks of the plan of a batch in state planning (at most a few hundred a call). In another
+    /// state, or if it is planned anew, it does nothing, and `activate` will say so.
+    async fn add_chunks(&self, id: BatchId, plan: PlanId, chunks: &[NewChunk]) -> Result<(), Error>;
+    /// The plan whose chunks a batch has; none before plans had names, or if there is no such batch.
+    async fn plan_of(&self, id: BatchId) -> Result<Option<PlanId>, Error>;
     /// Planning has ended: planning → queued (or finalizing if there is no chunk, else paused if it was
     /// paused meanwhile), with counts
     /// and, if lines were rejected, the segment that holds their results, as number 0.
-    /// False if it is not planning; an error if not as many chunks were added as `planned` says.
+    /// False if it is not planning, or planned anew; an error if not as many chunks were added as `planned` says.
     async fn activate(&self, id: BatchId, planned: &Planned, now: Micros) -> Result<bool, Error>;
     /// Validation has failed: validating or planning → failed.
     async fn reject(&self, id: BatchId, rejected: &Rejected, now: Micros) -> Result<bool, Error>;
@@ -175,6 +187,8 @@ pub trait Store: Send + Sync + 'static {
     /// The outputs stand and no request is open: finalizing → completed, or expired if it is marked so;
     /// cancelling → cancelled.
     async fn finish(&self, id: BatchId, outputs: &Outputs, now: Micros) -> Result<bool, Error>;
+    /// Up to `limit` batches that ended longer ago than they are to be kept, oldest end first.
+    async fn retired(&self, now: Micros, limit: i64) -> Result<Vec<BatchId>, Error>;
     /// Removes an ended batch with all its rows. Its objects are the caller's to remove.
     async fn delete_batch(&self, id: BatchId) -> Result<bool, Error>;
 

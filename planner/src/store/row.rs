@@ -1,7 +1,7 @@
 //! Rows as values. Plain data: the database's types end at this module.
 
 use caravan_proto::{
-    name::{BatchId, ExecutorId, FileId, LeaseId, SegmentId},
+    name::{BatchId, ExecutorId, FileId, LeaseId, PlanId, SegmentId},
     v1,
 };
 
@@ -256,6 +256,8 @@ impl Answers {
 /// What planning found, for `activate`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
+    /// Names it.
+    pub id: PlanId,
     /// Non-empty lines.
     pub total: i64,
     /// Chunks added.
@@ -381,6 +383,8 @@ pub struct Claim {
     pub size: i32,
     /// Requests that are final already.
     pub done: Vec<u8>,
+    /// The plan of its payload; none before plans had names.
+    pub plan: Option<PlanId>,
 }
 
 /// A lease as its holder names it.

@@ -6,16 +6,13 @@ mod compaction;
 mod expiry;
 mod steps;
 mod stops;
+mod storage;
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use caravan_proto::name::BatchId;
 use expiry::Expiry;
 use steps::{Seen, Steps};
+use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
@@ -24,7 +21,7 @@ use crate::{
     objects::Objects,
     prepare::Preparer,
     signals::Signals,
-    store::{self, OpenBatch, State, Store},
+    store::{self, Exclusive, OpenBatch, State, Store},
 };
 
 /// Without a hint, the rows are looked at this often.
@@ -34,26 +31,14 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct Upkeep {
     lease: dispatch::Options,
     steps: Steps,
-    busy: Busy,
     tasks: TaskTracker,
-}
-
-/// Batches with a step under way on this replica.
-#[derive(Clone, Default)]
-struct Busy {
-    batches: Arc<Mutex<HashSet<BatchId>>>,
-}
-
-/// The claim of one step on its batch, given up however the step ends.
-struct Claim {
-    busy: Busy,
-    batch: BatchId,
+    fit: watch::Sender<bool>,
 }
 
 // === impl Upkeep ===
 
 impl Upkeep {
-    /// Upkeep of `store` and `objects`.
+    /// Upkeep of `store` and `objects`; `fit` is told whether the database can be reached.
     #[must_use]
     pub(crate) fn new(
         lease: dispatch::Options,
@@ -62,9 +47,10 @@ impl Upkeep {
         preparer: Arc<Preparer>,
         fleet: Fleet,
         signals: Signals,
+        fit: watch::Sender<bool>,
     ) -> Self {
         let steps = Steps { store, objects, preparer, fleet, signals };
-        Self { lease, steps, busy: Busy::default(), tasks: TaskTracker::new() }
+        Self { lease, steps, tasks: TaskTracker::new(), fit }
     }
 
     /// Keeps up until stopped; steps under way are dropped then, and begun anew by the next process.
@@ -73,8 +59,9 @@ impl Upkeep {
         // Beside each other: a slow step or an unreadable segment must not keep leases from expiring.
         tokio::join!(
             self.move_on(&stop),
-            Expiry::new(self.lease).run(&**store, signals, &stop),
-            compaction::run(&**store, objects, &self.busy, &stop),
+            Expiry::new(self.lease, self.fit.clone()).run(&**store, signals, &stop),
+            compaction::run(&**store, objects, &stop),
+            storage::watch(objects, &stop),
         );
         self.tasks.close();
         self.tasks.wait().await;
@@ -102,7 +89,7 @@ impl Upkeep {
         for batch in batches {
             match batch.state {
                 State::Validating | State::Planning | State::Finalizing | State::Cancelling => {
-                    self.start(batch, stop);
+                    self.start(batch, stop).await?;
                 }
                 State::Queued => self.steps.look_for_engines(batch, &seen).await?,
                 State::Paused => self.steps.stop_after_request(batch).await?,
@@ -113,50 +100,28 @@ impl Upkeep {
         Ok(())
     }
 
-    fn start(&self, batch: OpenBatch, stop: &CancellationToken) {
-        let Some(claim) = self.busy.claim(batch.id) else { return };
+    /// Begins the step that is due, unless it is under way, here or on another replica, or this one has as many
+    /// under way as it may: then the next round asks again.
+    async fn start(&self, batch: OpenBatch, stop: &CancellationToken) -> Result<(), store::Error> {
+        let claim = self.steps.store.exclusive(Exclusive::Step(batch.id)).await?;
+        let Some(claim) = claim else { return Ok(()) };
         let (steps, stop) = (self.steps.clone(), stop.clone());
         let step = async move {
             let done = tokio::select! {
                 done = steps.take(batch.id) => done,
                 () = stop.cancelled() => return,
             };
-            drop(claim);
-            match done {
+            match &done {
                 Ok(()) => steps.signals.upkeep(),
                 // The next round tries again.
-                Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a step failed"),
+                Err(error) => steps.tell(batch.id, error, &stop).await,
             }
+            drop(claim);
             steps.signals.batch_changed();
             steps.signals.work();
         };
         let span = tracing::info_span!("step", batch = %batch.id, state = batch.state.as_str_name());
         self.tasks.spawn(step.instrument(span));
-    }
-}
-
-// === impl Busy ===
-
-impl Busy {
-    fn claim(&self, batch: BatchId) -> Option<Claim> {
-        let free = self.lock().insert(batch);
-        free.then(|| Claim { busy: self.clone(), batch })
-    }
-
-    fn has(&self, batch: BatchId) -> bool {
-        self.lock().contains(&batch)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashSet<BatchId>> {
-        // Nothing panics while it holds this lock.
-        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-// === impl Claim ===
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.busy.lock().remove(&self.batch);
+        Ok(())
     }
 }

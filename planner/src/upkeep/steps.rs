@@ -3,7 +3,6 @@ use std::sync::Arc;
 use caravan_proto::{name::BatchId, v1};
 
 use crate::{
-    clock,
     dispatch::Fleet,
     metrics,
     objects::Objects,
@@ -74,7 +73,7 @@ impl Steps {
     async fn finish(&self, id: BatchId) -> Result<(), Error> {
         self.compact_all(id).await?;
         let outputs = results::write_outputs(&self.store, &self.objects, id).await?;
-        if self.store.finish(id, &outputs, clock::now()).await? {
+        if self.store.finish(id, &outputs, self.store.now().await?).await? {
             tracing::info!("batch ended");
             if let Some(batch) = self.store.batch(id).await? {
                 metrics::ended(batch.state);
@@ -119,7 +118,8 @@ impl Steps {
         let missing = models(&row).find(|model| !capacity.serves(model));
         let any = models(&row).any(|model| capacity.serves(model));
         if batch.provisional && any {
-            self.store.advance(batch.id, &[State::Queued], State::Planning, clock::now()).await?;
+            let now = self.store.now().await?;
+            self.store.advance(batch.id, &[State::Queued], State::Planning, now).await?;
             self.signals.upkeep();
             return Ok(());
         }
@@ -141,7 +141,7 @@ impl Steps {
     /// because the engines that could go on with it cannot be used.
     pub(super) async fn look_at_running(&self, batch: OpenBatch, seen: &Seen) -> Result<(), store::Error> {
         let Some(row) = self.store.batch(batch.id).await? else { return Ok(()) };
-        if row.chunks.running > 0 {
+        if self.look_at_storage(&row).await? || row.chunks.running > 0 {
             return Ok(());
         }
         let Ok(capacity) = self.capacity(seen).await else { return Ok(()) };

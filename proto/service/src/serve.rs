@@ -11,9 +11,13 @@ mod tests;
 use std::{convert::Infallible, time::Duration};
 
 use http::{Request, Response};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService, service::RoutesBuilder, transport::Server};
-use tonic_health::{ServingStatus, server::health_reporter};
+use tonic_health::{
+    ServingStatus,
+    server::{HealthReporter, health_reporter},
+};
 use tower::Service;
 
 use crate::{listen::Bound, shutdown::Shutdown};
@@ -46,6 +50,7 @@ pub enum Error {
 pub struct Services {
     routes: RoutesBuilder,
     names: Vec<&'static str>,
+    fit: Option<watch::Receiver<bool>>,
 }
 
 /// How long connections may take to close once every call on them was ended.
@@ -63,7 +68,7 @@ pub async fn serve(
     options: &Options,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    let Services { mut routes, names } = services;
+    let Services { mut routes, names, fit } = services;
     let (health, health_service) = health_reporter();
     let mut reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(caravan_proto::DESCRIPTORS)
@@ -71,20 +76,20 @@ pub async fn serve(
     for name in names.iter().chain(&["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]) {
         reflection = reflection.with_service_name(*name);
     }
-    for name in &names {
-        health.set_service_status(name, ServingStatus::Serving).await;
-    }
     routes.add_service(health_service).add_service(reflection.build_v1()?);
 
     let cut = CancellationToken::new();
     let keepalive = Duration::from_secs(options.keepalive_seconds);
+    let told = Told { health, names };
+    told.tell(fit.as_ref().is_none_or(|fit| *fit.borrow())).await;
     let stopping = {
         let shutdown = shutdown.clone();
         async move {
-            shutdown.cancelled().await;
-            for name in names.iter().chain(&[""]) {
-                health.set_service_status(name, ServingStatus::NotServing).await;
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = told.follow(fit) => {}
             }
+            told.tell(false).await;
         }
     };
     let serving = Server::builder()
@@ -104,6 +109,34 @@ pub async fn serve(
         () = bounded => tracing::warn!("calls were cut off at the drain limit"),
     }
     Ok(())
+}
+
+/// What clients are told of the server's health.
+struct Told {
+    health: HealthReporter,
+    names: Vec<&'static str>,
+}
+
+// === impl Told ===
+
+impl Told {
+    async fn tell(&self, serves: bool) {
+        let status = if serves { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for name in self.names.iter().chain(&[""]) {
+            self.health.set_service_status(name, status).await;
+        }
+    }
+
+    /// Tells every change, for ever.
+    async fn follow(&self, fit: Option<watch::Receiver<bool>>) {
+        if let Some(mut fit) = fit {
+            while fit.changed().await.is_ok() {
+                let serves = *fit.borrow_and_update();
+                self.tell(serves).await;
+            }
+        }
+        std::future::pending().await
+    }
 }
 
 /// tonic sets no socket options on connections that it did not accept itself.
@@ -129,6 +162,14 @@ impl Services {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Tells clients that the server does not serve while `fit` is false: they go elsewhere, if there is
+    /// an elsewhere. Calls are answered all the same.
+    #[must_use]
+    pub fn serving_while(mut self, fit: watch::Receiver<bool>) -> Self {
+        self.fit = Some(fit);
+        self
     }
 
     /// Adds a service; it shows in reflection and health under its name.

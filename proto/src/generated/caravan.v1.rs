@@ -381,6 +381,10 @@ pub struct Batch {
     /// and `url` where `endpoint` is set. At most 8 MiB. Set by the client; only GetBatch returns it.
     #[prost(string, tag = "12")]
     pub defaults: ::prost::alloc::string::String,
+    /// How long the batch is kept after its end, with its files: 1 minute to 3650 days. Its input goes with the
+    /// last batch of it. Set by the client; absent: as the planner is configured, which is for ever by default.
+    #[prost(message, optional, tag = "13")]
+    pub retention: ::core::option::Option<::prost_types::Duration>,
     /// Set by the server, as is everything below.
     #[prost(enumeration = "batch::State", tag = "20")]
     pub state: i32,
@@ -451,6 +455,9 @@ pub struct Batch {
     /// Batches that RetryBatch made of this one, oldest first, at most 100. Only GetBatch returns them.
     #[prost(string, repeated, tag = "52")]
     pub retries: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// When an ended batch is removed. Absent until it has ended, and if it is kept for ever.
+    #[prost(message, optional, tag = "53")]
+    pub purge_time: ::core::option::Option<::prost_types::Timestamp>,
 }
 /// Nested message and enum types in `Batch`.
 pub mod batch {
@@ -5150,6 +5157,10 @@ pub struct LeaseStatus {
     /// Whether its first request was sent to the engine.
     #[prost(bool, tag = "3")]
     pub started: bool,
+    /// Of which batch it is, `batches/{batch}`: a replica that did not give the lease learns from it what to stop with
+    /// the batch. Empty from an executor that does not say so yet: it hears of the end in answer to a heartbeat.
+    #[prost(string, tag = "4")]
+    pub batch: ::prost::alloc::string::String,
 }
 impl ::prost::Name for LeaseStatus {
     const NAME: &'static str = "LeaseStatus";

@@ -48,6 +48,26 @@ impl Database {
         self.server.url(&self.name)
     }
 
+    /// Ends all connections and refuses new ones: what an outage looks like.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub fn shut(&self) -> io::Result<()> {
+        self.admin(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", self.name))?;
+        self.admin(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",
+            self.name
+        ))
+    }
+
+    /// Ends the outage.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub fn open(&self) -> io::Result<()> {
+        self.admin(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.name))
+    }
+
     fn admin(&self, statement: &str) -> io::Result<()> {
         let psql = Command::new(self.server.program("psql"))
             .args([

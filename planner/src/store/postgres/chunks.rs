@@ -18,7 +18,8 @@ pub(super) async fn take(
     const TAKE: &str = "
         WITH taken AS (
             UPDATE chunks SET state = 1, epoch = epoch + 1 WHERE batch = $1 AND number = $2 AND state < 1
-            RETURNING plan_group, share, epoch, size, done),
+            RETURNING plan_group, share, epoch, size, done,
+                (SELECT plan_key FROM batches WHERE id = $1) AS plan_key),
         forgotten AS (
             DELETE FROM leases WHERE batch = $1 AND chunk = $2 AND expired = 1),
         leased AS (

@@ -32,7 +32,7 @@ use sqlx::{
 };
 use tokio::sync::Semaphore;
 
-use super::{Error, Exclusive, Guard, Hold, Micros, Migrated, migration};
+use super::{Error, Exclusive, Guard, Hold, Micros, Migrated};
 use sql::cells::key;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/postgres/migrations");
@@ -87,8 +87,7 @@ impl Postgres {
     /// If it does not answer in time, refuses, or is of a later version.
     pub async fn migrate(url: &PgConnectOptions, options: Options) -> Result<Migrated, Error> {
         let mut connection = connect::first(url, options).await?;
-        let migrated = migration::due(&mut connection, &MIGRATIONS).await?;
-        MIGRATIONS.run(&mut connection).await?;
+        let migrated = sql::migrate::migrate(&mut connection, &MIGRATIONS).await?;
         connection.close().await?;
         Ok(migrated)
     }

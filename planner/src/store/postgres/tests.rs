@@ -3,7 +3,10 @@
 use caravan_test_postgres::Database as TestDatabase;
 
 use super::*;
-use crate::store::suite::{self, Backend, concurrent::is_free};
+use crate::store::{
+    migration,
+    suite::{self, Backend, concurrent::is_free},
+};
 
 suite::laws!(Fresh);
 
@@ -45,14 +48,33 @@ async fn rows_of_the_first_version_are_kept() {
     let db = Fresh::fresh().await;
     let mut connection = Connection::connect_with(&db.url()).await.unwrap();
     let batch = sql::upgrade::begin(&mut connection, &MIGRATIONS).await;
-    let (to, options) = (sql::upgrade::known(&MIGRATIONS), Options::default());
+    let (to, options) = (migration::known(&MIGRATIONS), Options::default());
     for from in [1, to] {
         let migrated = Postgres::migrate(&db.url(), options).await.unwrap();
         assert_eq!(migrated, Migrated { from: Some(from), to });
     }
     sql::upgrade::check(&db.open().await, batch).await;
+}
+
+#[tokio::test]
+async fn a_planner_works_on_beside_one_of_the_next_version() {
+    let db = Fresh::fresh().await;
+    let store = db.open().await;
+    sql::upgrade::works(&store).await;
+    let mut connection = Connection::connect_with(&db.url()).await.unwrap();
     sql::upgrade::add_later(&mut connection).await;
-    sql::upgrade::assert_newer(Postgres::migrate(&db.url(), options).await);
+    // A view has the columns that there were when it was made.
+    for replace in [
+        "CREATE VIEW later AS SELECT '' AS later, w.* FROM whole_batches w",
+        "ALTER VIEW whole_batches RENAME TO before",
+        "ALTER VIEW later RENAME TO whole_batches",
+    ] {
+        sqlx::query(replace).execute(&mut connection).await.unwrap();
+    }
+    sql::upgrade::works(&store).await;
+    sql::upgrade::works(&db.open().await).await;
+    sql::upgrade::leave_others_behind(&mut connection).await;
+    sql::upgrade::assert_newer(Postgres::migrate(&db.url(), Options::default()).await);
 }
 
 #[tokio::test]
@@ -60,7 +82,7 @@ async fn planners_that_start_together_migrate_once() {
     let db = Fresh::fresh().await;
     let url = db.url();
     let all = (0..4).map(|_| Postgres::migrate(&url, Options::default()));
-    let to = sql::upgrade::known(&MIGRATIONS);
+    let to = migration::known(&MIGRATIONS);
     for migrated in futures::future::join_all(all).await {
         assert_eq!(migrated.unwrap().to, to);
     }

@@ -12,17 +12,34 @@ use super::{
     cells::{Cells, key},
     messages::LineErrors,
 };
+use crate::clock;
 use crate::store::{
     Batch, Cancellation, Creation, Error, Micros, NewBatch, NewFile, OpenBatch, Outputs, Pin, Retry, State,
 };
 
-const BY_ID: &str = "SELECT * FROM whole_batches WHERE id = $1";
+/// Batches with what is read of them. By name here as in every statement: a later version's columns change
+/// nothing for a planner that runs beside it.
+macro_rules! batches {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, spec, input, state, reason, message, total, succeeded, failed,
+                    chunks, chunks_done, chunks_running, prompt_tokens, prompt_basis, evaluated_tokens,
+                    cached_tokens, cache_basis, completion_tokens, plan, pins, next_segment, provisional,
+                    output_file, error_file, line_errors, line_error_count, created, planned, started,
+                    last_commit, ended, deadline, expired, held, retried_from, retry_kinds, revision
+             FROM whole_batches ",
+            $which
+        )
+    };
+}
+
+const BY_ID: &str = batches!("WHERE id = $1");
 
 pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creation, Error> {
     const INPUT: &str = "SELECT EXISTS (SELECT 1 FROM files WHERE id = $1 AND ready = 1)";
     const INSERT: &str = "
-        INSERT INTO batches (id, request_id, input, priority, state, created, deadline, retried_from, retry_kinds)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        INSERT INTO batches (id, request_id, input, priority, state, created, deadline, retention, retried_from, retry_kinds)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         ON CONFLICT (request_id) DO NOTHING";
     const DETAILS: &str = "INSERT INTO batch_details (batch, spec, defaults) VALUES ($1, $2, $3)";
 
@@ -48,6 +65,7 @@ pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creatio
         .bind(State::Validating as i32)
         .bind(batch.created)
         .bind(batch.deadline)
+        .bind(batch.spec.retention.map(clock::length))
         .bind(batch.retry.map(|retry| key(retry.of)))
         .bind(batch.retry.map_or(0, |retry| retry.kinds))
         .execute(&mut *tx)
@@ -71,7 +89,7 @@ async fn existing(
     spec: &v1::Batch,
     given: &str,
 ) -> Result<Option<Creation>, Error> {
-    const BY_REQUEST: &str = "SELECT * FROM whole_batches WHERE request_id = $1";
+    const BY_REQUEST: &str = batches!("WHERE request_id = $1");
 
     let row = sqlx::query(BY_REQUEST).bind(&batch.request_id).fetch_optional(&mut *tx).await?;
     let Some(row) = row else { return Ok(None) };
@@ -105,10 +123,9 @@ pub(super) async fn list(
     before: Option<BatchId>,
     limit: i64,
 ) -> Result<Vec<Batch>, Error> {
-    const NEWEST: &str = "
-        SELECT * FROM whole_batches
-        WHERE ($1 = 0 OR ((1 << state) & $1) <> 0) AND ($2 IS NULL OR id < $2)
-        ORDER BY id DESC LIMIT $3";
+    const NEWEST: &str = batches!(
+        "WHERE ($1 = 0 OR ((1 << state) & $1) <> 0) AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"
+    );
 
     let query = sqlx::query(NEWEST).bind(mask(states)).bind(before.map(key)).bind(limit);
     query.fetch_all(&store.read).await?.iter().map(batch).collect()
@@ -154,6 +171,8 @@ pub(super) async fn explain(store: &Database, id: BatchId, reason: &str, message
         UPDATE batches SET reason = $2, message = $3, revision = revision + 1
         WHERE id = $1 AND ended IS NULL AND (reason <> $2 OR message <> $3)";
 
+    // It may repeat what an engine said; text in PostgreSQL holds no NUL.
+    let message = message.replace('\0', "\u{fffd}");
     sqlx::query(EXPLAIN).bind(key(id)).bind(reason).bind(message).execute(&store.write).await?;
     Ok(())
 }

@@ -111,6 +111,7 @@ async fn attempt(tx: &mut Connection, known: &mut Known, wanted: &Wanted) -> Res
         epoch: cells.get("epoch")?,
         size: cells.get("size")?,
         done: cells.get("done")?,
+        plan: cells.id_or_none("plan_key")?,
     }))
 }
 

@@ -11,8 +11,18 @@ use super::{
 };
 use crate::store::{Error, File, FileDeletion, NewFile};
 
-const BY_ID: &str = "SELECT * FROM files WHERE id = $1";
-const BY_UPLOAD: &str = "SELECT * FROM files WHERE upload_id = $1";
+/// Files with what is read of them.
+macro_rules! files {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, upload_id, filename, purpose, ready, size, parts, sha256, created FROM files ",
+            $which
+        )
+    };
+}
+
+const BY_ID: &str = files!("WHERE id = $1");
+const BY_UPLOAD: &str = files!("WHERE upload_id = $1");
 
 pub(super) async fn open(store: &Database, file: &NewFile) -> Result<File, Error> {
     let mut tx = store.begin().await?;
@@ -74,8 +84,8 @@ pub(super) async fn by_upload(db: impl Reader<'_>, upload_id: &str) -> Result<Op
 }
 
 pub(super) async fn list(store: &Database, before: Option<FileId>, limit: i64) -> Result<Vec<File>, Error> {
-    const NEWEST: &str = "SELECT * FROM files ORDER BY id DESC LIMIT $1";
-    const OLDER: &str = "SELECT * FROM files WHERE id < $2 ORDER BY id DESC LIMIT $1";
+    const NEWEST: &str = files!("ORDER BY id DESC LIMIT $1");
+    const OLDER: &str = files!("WHERE id < $2 ORDER BY id DESC LIMIT $1");
 
     let query = match before {
         None => sqlx::query(NEWEST).bind(limit),
@@ -86,7 +96,6 @@ pub(super) async fn list(store: &Database, before: Option<FileId>, limit: i64) -
 
 pub(super) async fn delete(store: &Database, id: FileId) -> Result<FileDeletion, Error> {
     const IN_USE: &str = "SELECT EXISTS (SELECT 1 FROM batches WHERE input = $1 AND ended IS NULL)";
-    const DELETE: &str = "DELETE FROM files WHERE id = $1";
 
     let mut tx = store.begin().await?;
     hold(&mut tx, Hold::File(id)).await?;
@@ -94,9 +103,16 @@ pub(super) async fn delete(store: &Database, id: FileId) -> Result<FileDeletion,
     if sqlx::query_scalar(IN_USE).bind(key(id)).fetch_one(&mut *tx).await? {
         return Ok(FileDeletion::InUse);
     }
-    sqlx::query(DELETE).bind(key(id)).execute(&mut *tx).await?;
+    remove(&mut tx, id).await?;
     tx.commit().await?;
     Ok(FileDeletion::Deleted(file))
+}
+
+pub(super) async fn remove(tx: &mut Connection, id: FileId) -> Result<(), Error> {
+    const DELETE: &str = "DELETE FROM files WHERE id = $1";
+
+    sqlx::query(DELETE).bind(key(id)).execute(tx).await?;
+    Ok(())
 }
 
 fn file(row: &Row) -> Result<File, Error> {

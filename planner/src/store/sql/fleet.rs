@@ -26,7 +26,7 @@ pub(super) async fn put_executor(store: &Database, executor: &Executor) -> Resul
 }
 
 pub(super) async fn executors(store: &Database, since: Micros) -> Result<Vec<Executor>, Error> {
-    const SINCE: &str = "SELECT * FROM executors WHERE last_seen >= $1 ORDER BY id";
+    const SINCE: &str = "SELECT id, detail, last_seen FROM executors WHERE last_seen >= $1 ORDER BY id";
 
     let executor = |row: &Row| {
         let cells = Cells::of("executors", row);
@@ -48,7 +48,7 @@ pub(super) async fn put_profile(store: &Database, profile: &Profile) -> Result<P
         DO UPDATE SET id = excluded.id, detail = excluded.detail, measured = excluded.measured
         WHERE excluded.measured > profiles.measured";
     const STANDS: &str = "
-        SELECT * FROM profiles
+        SELECT id, detail, measured FROM profiles
         WHERE model = $1 AND digest = $2 AND engine_kind = $3 AND engine_version = $4 AND gpu = $5
           AND driver = $6 AND kv_type = $7 AND swa_full = $8";
 
@@ -78,7 +78,7 @@ fn keyed<'q>(statement: &'static str, profile: &'q v1::Profile) -> Query<'q, Db,
 }
 
 pub(super) async fn profiles(store: &Database) -> Result<Vec<Profile>, Error> {
-    const ALL: &str = "SELECT * FROM profiles ORDER BY model, measured DESC";
+    const ALL: &str = "SELECT id, detail, measured FROM profiles ORDER BY model, measured DESC";
 
     sqlx::query(ALL).fetch_all(&store.read).await?.iter().map(profile_of).collect()
 }

@@ -8,6 +8,16 @@ use super::{
 };
 use crate::store::{Error, Lease};
 
+/// Leases with what is read of them.
+macro_rules! leases {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, batch, chunk, epoch, executor, engine, lane, deadline, started, expired FROM leases ",
+            $which
+        )
+    };
+}
+
 pub(super) async fn hand_back(
     store: &Database,
     executor: ExecutorId,
@@ -30,8 +40,8 @@ pub(super) async fn hand_back(
 }
 
 pub(super) async fn in_force(store: &Database, batch: Option<BatchId>) -> Result<Vec<Lease>, Error> {
-    const ALL: &str = "SELECT * FROM leases WHERE expired = 0 ORDER BY batch, chunk, epoch";
-    const OF_BATCH: &str = "SELECT * FROM leases WHERE expired = 0 AND batch = $1 ORDER BY chunk, epoch";
+    const ALL: &str = leases!("WHERE expired = 0 ORDER BY batch, chunk, epoch");
+    const OF_BATCH: &str = leases!("WHERE expired = 0 AND batch = $1 ORDER BY chunk, epoch");
 
     let query = match batch {
         None => sqlx::query(ALL),
@@ -47,7 +57,7 @@ pub(in crate::store) async fn held(
     id: LeaseId,
     epoch: i64,
 ) -> Result<Option<Lease>, Error> {
-    const HELD: &str = "SELECT * FROM leases WHERE id = $1 AND executor = $2 AND epoch = $3";
+    const HELD: &str = leases!("WHERE id = $1 AND executor = $2 AND epoch = $3");
 
     let row = sqlx::query(HELD).bind(key(id)).bind(key(executor)).bind(epoch).fetch_optional(tx).await?;
     row.as_ref().map(lease).transpose()

@@ -12,14 +12,16 @@ mod fleet;
 pub(super) mod leases;
 mod lifecycle;
 mod messages;
+pub(super) mod migrate;
 mod planning;
 mod results;
+mod retention;
 mod runs;
 #[cfg(test)]
 pub(super) mod upgrade;
 
 use async_trait::async_trait;
-use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId};
+use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId, PlanId};
 
 use super::{Database, Db};
 use crate::store::*;
@@ -37,6 +39,10 @@ impl Store for Database {
 
     async fn exclusive(&self, what: Exclusive) -> Result<Option<Guard>, Error> {
         Self::exclusive(self, what).await
+    }
+
+    async fn identity(&self, proposed: uuid::Uuid) -> Result<uuid::Uuid, Error> {
+        retention::identity(self, proposed).await
     }
 
     async fn open_file(&self, file: &NewFile) -> Result<File, Error> {
@@ -65,6 +71,14 @@ impl Store for Database {
 
     async fn delete_file(&self, id: FileId) -> Result<FileDeletion, Error> {
         files::delete(self, id).await
+    }
+
+    async fn delete_input(&self, id: FileId, batch: BatchId) -> Result<FileDeletion, Error> {
+        retention::delete_input(self, id, batch).await
+    }
+
+    async fn open_files(&self, before: Micros, limit: i64) -> Result<Vec<FileId>, Error> {
+        retention::open_files(self, before, limit).await
     }
 
     async fn create_batch(&self, batch: &NewBatch) -> Result<Creation, Error> {
@@ -100,12 +114,16 @@ impl Store for Database {
         batches::explain(self, id, reason, message).await
     }
 
-    async fn reset_plan(&self, id: BatchId) -> Result<bool, Error> {
-        planning::reset(self, id).await
+    async fn reset_plan(&self, id: BatchId, plan: PlanId) -> Result<bool, Error> {
+        planning::reset(self, id, plan).await
     }
 
-    async fn add_chunks(&self, id: BatchId, chunks: &[NewChunk]) -> Result<(), Error> {
-        planning::add_chunks(self, id, chunks).await
+    async fn add_chunks(&self, id: BatchId, plan: PlanId, chunks: &[NewChunk]) -> Result<(), Error> {
+        planning::add_chunks(self, id, plan, chunks).await
+    }
+
+    async fn plan_of(&self, id: BatchId) -> Result<Option<PlanId>, Error> {
+        planning::plan_of(self, id).await
     }
 
     async fn activate(&self, id: BatchId, planned: &Planned, now: Micros) -> Result<bool, Error> {
@@ -138,6 +156,10 @@ impl Store for Database {
 
     async fn finish(&self, id: BatchId, outputs: &Outputs, now: Micros) -> Result<bool, Error> {
         batches::finish(self, id, outputs, now).await
+    }
+
+    async fn retired(&self, now: Micros, limit: i64) -> Result<Vec<BatchId>, Error> {
+        retention::retired(self, now, limit).await
     }
 
     async fn delete_batch(&self, id: BatchId) -> Result<bool, Error> {

@@ -1,26 +1,29 @@
 //! What validation and planning leave behind.
 
-use caravan_proto::{name::BatchId, v1};
+use caravan_proto::{
+    name::{BatchId, PlanId},
+    v1,
+};
 use prost::Message as _;
 use sqlx::Row as _;
 
 use super::{
     super::{Connection, Database},
-    cells::key,
+    cells::{Cells, key},
     messages::LineErrors,
     results::{Registration, register},
 };
 use crate::store::{Error, Micros, NewChunk, Piece, Planned, Rejected, bits};
 
 /// Where a batch may still be planned anew: nothing of it was ever leased.
-pub(super) async fn reset(store: &Database, id: BatchId) -> Result<bool, Error> {
+pub(super) async fn reset(store: &Database, id: BatchId, plan: PlanId) -> Result<bool, Error> {
     const RESET: &str = "
         UPDATE batches SET
             state = CASE state WHEN 3 /* queued */ THEN 2 /* planning */ ELSE state END,
             reason = '', message = '', total = 0, succeeded = 0, failed = 0, chunks = 0, chunks_done = 0,
             prompt_tokens = 0, prompt_basis = 0, evaluated_tokens = 0, cached_tokens = 0, cache_basis = 0,
             completion_tokens = 0, next_segment = 0, loose_from = 0, loose_pieces = 0, provisional = 0,
-            planned = NULL, revision = revision + 1
+            planned = NULL, plan_key = $2, revision = revision + 1
         WHERE id = $1 AND started IS NULL
           AND (state IN (1 /* validating */, 2) OR state = 3 AND provisional = 1)";
     const DETAILS: &str = "
@@ -28,7 +31,7 @@ pub(super) async fn reset(store: &Database, id: BatchId) -> Result<bool, Error> 
     const SEGMENTS: &str = "DELETE FROM segments WHERE batch = $1";
 
     let mut tx = store.begin().await?;
-    if sqlx::query(RESET).bind(key(id)).execute(&mut *tx).await?.rows_affected() == 0 {
+    if sqlx::query(RESET).bind(key(id)).bind(key(plan)).execute(&mut *tx).await?.rows_affected() == 0 {
         return Ok(false);
     }
     drop_chunks(&mut tx, id).await?;
@@ -48,18 +51,32 @@ pub(super) async fn drop_chunks(tx: &mut Connection, id: BatchId) -> Result<(), 
     Ok(())
 }
 
-pub(super) async fn add_chunks(store: &Database, id: BatchId, chunks: &[NewChunk]) -> Result<(), Error> {
+pub(super) async fn plan_of(store: &Database, id: BatchId) -> Result<Option<PlanId>, Error> {
+    const PLAN: &str = "SELECT plan_key FROM batches WHERE id = $1";
+
+    let row = sqlx::query(PLAN).bind(key(id)).fetch_optional(&store.read).await?;
+    row.map_or(Ok(None), |row| Cells::of("batches", &row).id_or_none("plan_key"))
+}
+
+pub(super) async fn add_chunks(
+    store: &Database,
+    id: BatchId,
+    plan: PlanId,
+    chunks: &[NewChunk],
+) -> Result<(), Error> {
     const COUNT: &str = "
         UPDATE batches SET chunks = chunks + $2, revision = revision + 1
-        WHERE id = $1 AND state = 2 /* planning */";
+        WHERE id = $1 AND state = 2 /* planning */ AND plan_key = $3";
     const INSERT: &str = "
         INSERT INTO chunks (batch, number, plan_group, share, share_head, stealable, model, kinds, context, size, done)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
     let mut tx = store.begin().await?;
     let count = i64::try_from(chunks.len()).unwrap_or(i64::MAX);
-    if sqlx::query(COUNT).bind(key(id)).bind(count).execute(&mut *tx).await?.rows_affected() == 0 {
-        // Cancelled in the meantime: `activate` will say so.
+    if sqlx::query(COUNT).bind(key(id)).bind(count).bind(key(plan)).execute(&mut *tx).await?.rows_affected()
+        == 0
+    {
+        // Cancelled or planned anew in the meantime: `activate` will say so.
         return Ok(());
     }
     for chunk in chunks {
@@ -94,7 +111,7 @@ pub(super) async fn activate(
                          ELSE 3 /* queued */ END,
             reason = '', message = '', total = $2, failed = $3, next_segment = $4, provisional = $5, planned = $6,
             revision = revision + 1
-        WHERE id = $1 AND state = 2 /* planning */
+        WHERE id = $1 AND state = 2 /* planning */ AND plan_key = $7
         RETURNING chunks";
 
     let mut tx = store.begin().await?;
@@ -105,6 +122,7 @@ pub(super) async fn activate(
         .bind(i64::from(planned.rejected.is_some()))
         .bind(i32::from(planned.provisional))
         .bind(now)
+        .bind(key(planned.id))
         .fetch_optional(&mut *tx)
         .await?;
     let Some(row) = row else { return Ok(false) };

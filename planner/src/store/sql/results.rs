@@ -16,6 +16,18 @@ use super::{
 };
 use crate::store::{Chunk, Compacted, Error, Piece, Segment};
 
+/// Chunks with what is read of them.
+macro_rules! chunks {
+    ($which:literal) => {
+        concat!(
+            "SELECT number, plan_group, size, done_count, done, segments,
+                    compacted, compacted_bytes, compacted_first_line
+             FROM chunks ",
+            $which
+        )
+    };
+}
+
 /// A segment to register under its number.
 pub(super) struct Registration {
     pub(super) batch: BatchId,
@@ -46,10 +58,26 @@ pub(super) async fn segments(
     from: i64,
     limit: i64,
 ) -> Result<Vec<Segment>, Error> {
-    const FROM: &str = "SELECT * FROM segments WHERE batch = $1 AND number >= $2 ORDER BY number LIMIT $3";
+    const FROM: &str = "
+        SELECT number, id, bytes, pieces, earlier FROM segments
+        WHERE batch = $1 AND number >= $2 ORDER BY number LIMIT $3";
 
-    let rows = sqlx::query(FROM).bind(key(id)).bind(from).bind(limit).fetch_all(&store.read).await?;
-    let mut segments = runs::segments(&rows, |number| number >= from)?;
+    /// Rows read at once: each may have as many segments as a run.
+    const ROWS: i64 = 16;
+
+    let (mut segments, mut next) = (Vec::new(), from);
+    loop {
+        let wanted = limit.saturating_sub(i64::try_from(segments.len()).unwrap_or(i64::MAX));
+        let query = sqlx::query(FROM).bind(key(id)).bind(next).bind(wanted.min(ROWS));
+        let rows = query.fetch_all(&store.read).await?;
+        let found = runs::segments(&rows, |number| number >= next)?;
+        let Some(last) = found.last() else { break };
+        next = last.number + 1;
+        segments.extend(found);
+        if i64::try_from(segments.len()).is_ok_and(|all| all >= limit) {
+            break;
+        }
+    }
     segments.truncate(usize::try_from(limit).unwrap_or_default());
     Ok(segments)
 }
@@ -66,7 +94,7 @@ pub(super) async fn segments_at(
 }
 
 pub(super) async fn chunk(store: &Database, id: BatchId, number: i32) -> Result<Option<Chunk>, Error> {
-    const ONE: &str = "SELECT * FROM chunks WHERE batch = $1 AND number = $2";
+    const ONE: &str = chunks!("WHERE batch = $1 AND number = $2");
 
     let row = sqlx::query(ONE).bind(key(id)).bind(number).fetch_optional(&store.read).await?;
     row.as_ref().map(decode).transpose()
@@ -78,7 +106,7 @@ pub(super) async fn chunks(
     from: i32,
     limit: i64,
 ) -> Result<Vec<Chunk>, Error> {
-    const FROM: &str = "SELECT * FROM chunks WHERE batch = $1 AND number >= $2 ORDER BY number LIMIT $3";
+    const FROM: &str = chunks!("WHERE batch = $1 AND number >= $2 ORDER BY number LIMIT $3");
 
     let rows = sqlx::query(FROM).bind(key(id)).bind(from).bind(limit).fetch_all(&store.read).await?;
     rows.iter().map(decode).collect()

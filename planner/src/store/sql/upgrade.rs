@@ -1,12 +1,15 @@
 //! What a database of the first version holds, and what must be left of it.
 
-use caravan_proto::{name::BatchId, v1};
+use caravan_proto::{
+    name::{BatchId, ExecutorId, FileId, ProfileId, SegmentId},
+    v1,
+};
 use prost::Message as _;
 use sqlx::{AssertSqlSafe, migrate::Migrator};
 use uuid::Uuid;
 
 use super::super::{Connection, Database};
-use crate::store::{Error, Migrated, State, Store as _};
+use crate::store::{Compacted, Error, Executor, Migrated, Outputs, Profile, State, Store, suite};
 
 /// Brings an empty database to the first version, with a batch and a profile in it.
 pub(in crate::store) async fn begin(connection: &mut Connection, migrations: &Migrator) -> BatchId {
@@ -48,21 +51,70 @@ pub(in crate::store) async fn check(store: &Database, batch: BatchId) {
     assert_eq!((claim.batch, claim.model.as_str(), held.epoch), (batch, "m", 1), "as models are named now");
 }
 
-/// A version that nobody knows yet.
+/// A version that nobody knows yet, with a column more in every table. Planners that know the last one can work
+/// on it.
 pub(in crate::store) async fn add_later(connection: &mut Connection) {
+    const TABLES: [&str; 10] = [
+        "files",
+        "batches",
+        "batch_details",
+        "chunks",
+        "leases",
+        "segments",
+        "executors",
+        "profiles",
+        "answers",
+        "pins",
+    ];
     const LATER: &str = "
         INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
         VALUES (999, 'later', TRUE, $1, 0)";
 
+    for table in TABLES {
+        let add = format!("ALTER TABLE {table} ADD COLUMN later TEXT NOT NULL DEFAULT ''");
+        sqlx::query(AssertSqlSafe(add)).execute(&mut *connection).await.unwrap();
+    }
     sqlx::query(LATER).bind(Vec::<u8>::new()).execute(connection).await.unwrap();
 }
 
-/// The last version that is known.
-pub(in crate::store) fn known(migrations: &Migrator) -> i64 {
-    migrations.iter().map(|migration| migration.version).max().unwrap()
+/// What only a planner of that version can work on.
+pub(in crate::store) async fn leave_others_behind(connection: &mut Connection) {
+    sqlx::query("UPDATE compatibility SET least_known = 999").execute(connection).await.unwrap();
 }
 
 pub(in crate::store) fn assert_newer(outcome: Result<Migrated, Error>) {
     let said = outcome.unwrap_err().to_string();
-    assert!(said.contains("schema 999") && said.contains("upgrade the planner"), "{said}");
+    assert!(said.contains("schema 999;") && said.contains("upgrade the planner"), "{said}");
+}
+
+/// Whatever a planner asks for, from a file to a batch that has ended.
+pub(in crate::store) async fn works(store: &impl Store) {
+    let (executor, file) = (ExecutorId::now(), suite::input(store).await);
+    assert!(store.file(file).await.unwrap().unwrap().ready);
+    assert!(store.file_of_upload("none").await.unwrap().is_none());
+    assert_eq!(store.files(Some(FileId::now()), 1).await.unwrap().len(), 1);
+    assert_eq!(store.files(None, 1).await.unwrap().len(), 1);
+    let id = suite::queued(store, &[2]).await;
+    let (held, claim) = suite::claim(store, executor).await.unwrap();
+    assert_eq!((claim.batch, store.leases(Some(id)).await.unwrap().len()), (id, 1));
+    assert_eq!(store.heartbeat(executor, &[held], 9_999).await.unwrap(), []);
+    assert!(!store.open_batches().await.unwrap().is_empty() && !store.leases(None).await.unwrap().is_empty());
+    let segment = suite::segment(&[(0, &[0, 1])]);
+    assert!(store.commit(id, &segment, 60).await.unwrap().batch_done);
+    assert_eq!(store.segments(id, 0, 9).await.unwrap()[0].id, segment.id);
+    assert_eq!(store.segments_at(id, &[0]).await.unwrap().len(), 1);
+    assert!(store.uncompacted(9).await.unwrap().iter().any(|(batch, _)| *batch == id));
+    let compacted = Compacted { id: SegmentId::now(), bytes: 1, first_line: 1 };
+    assert!(store.set_compacted(id, 0, &compacted).await.unwrap());
+    assert_eq!(store.chunk(id, 0).await.unwrap().unwrap().compacted, Some(compacted));
+    assert_eq!(store.chunks(id, 0, 9).await.unwrap().len(), 1);
+    assert!(store.finish(id, &Outputs::default(), 70).await.unwrap());
+    let ended = store.batches(&[State::Completed], None, 1).await.unwrap();
+    assert_eq!(ended[0].id, id);
+    let seen = Executor { id: executor, detail: v1::Executor::default(), last_seen: 7 };
+    store.put_executor(&seen).await.unwrap();
+    assert!(store.executors(7).await.unwrap().contains(&seen));
+    let profile = Profile { id: ProfileId::now(), detail: v1::Profile::default(), measured: 7 };
+    store.put_profile(&profile).await.unwrap();
+    assert!(!store.profiles().await.unwrap().is_empty());
 }

@@ -17,7 +17,8 @@ pub(super) async fn take(
 ) -> Result<Row, sqlx::Error> {
     const TAKE: &str = "
         UPDATE chunks SET state = 1, epoch = epoch + 1 WHERE batch = $1 AND number = $2 AND state = 0
-        RETURNING plan_group, share, epoch, size, done";
+        RETURNING plan_group, share, epoch, size, done,
+            (SELECT plan_key FROM batches WHERE id = $1) AS plan_key";
     const FORGET: &str = "DELETE FROM leases WHERE batch = $1 AND chunk = $2 AND expired = 1";
     const LEASE: &str = "
         INSERT INTO leases (id, batch, chunk, epoch, executor, engine, lane, deadline)

@@ -24,7 +24,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
-use super::{Error, Exclusive, Guard, Hold, Micros, Migrated, migration};
+use super::{Error, Exclusive, Guard, Hold, Micros, Migrated};
 use crate::clock;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/store/sqlite/migrations");
@@ -87,8 +87,7 @@ impl Sqlite {
     /// If the file cannot be opened, or is of a later version.
     pub async fn migrate(path: &Path) -> Result<Migrated, Error> {
         let mut connection = Connection::connect_with(&options(path)).await?;
-        let migrated = migration::due(&mut connection, &MIGRATIONS).await?;
-        MIGRATIONS.run(&mut connection).await?;
+        let migrated = sql::migrate::migrate(&mut connection, &MIGRATIONS).await?;
         connection.close().await?;
         Ok(migrated)
     }

@@ -2,7 +2,7 @@
 
 /// Binds: batch, numbers. The rows in which their segments stand: each the first at or behind one.
 pub(super) const SEGMENTS_AT: &str = "
-    SELECT * FROM segments
+    SELECT number, id, bytes, pieces, earlier FROM segments
     WHERE batch = $1 AND number IN (
         SELECT (SELECT MIN(s.number) FROM segments s WHERE s.batch = $1 AND s.number >= wanted.value)
         FROM json_each($2) wanted)
@@ -19,7 +19,9 @@ pub(super) const RELEASE: &str = "
 
 /// Binds: limit.
 pub(super) const UNCOMPACTED: &str = "
-    SELECT c.* FROM batches b INDEXED BY batches_open
+    SELECT c.batch, c.number, c.plan_group, c.size, c.done_count, c.done, c.segments, c.compacted, c.compacted_bytes,
+           c.compacted_first_line
+    FROM batches b INDEXED BY batches_open
     CROSS JOIN chunks c ON c.batch = b.id AND c.state = 2 AND c.compacted IS NULL
     WHERE b.ended IS NULL ORDER BY b.id, c.number LIMIT $1";
 

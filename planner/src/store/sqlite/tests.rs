@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{statements, *};
 use crate::store::{
-    NewFile, Store as _,
+    NewFile, Store as _, migration,
     suite::{self, Backend},
 };
 
@@ -120,11 +120,20 @@ async fn rows_of_the_first_version_are_kept() {
     let db = Database::fresh().await;
     let mut connection = Connection::connect_with(&options(&db.path())).await.unwrap();
     let batch = sql::upgrade::begin(&mut connection, &MIGRATIONS).await;
-    let to = sql::upgrade::known(&MIGRATIONS);
+    let to = migration::known(&MIGRATIONS);
     for from in [1, to] {
         assert_eq!(Sqlite::migrate(&db.path()).await.unwrap(), Migrated { from: Some(from), to });
     }
     sql::upgrade::check(&db.open().await, batch).await;
+}
+
+#[tokio::test]
+async fn a_planner_can_go_back_to_the_version_before() {
+    let db = Database::fresh().await;
+    drop(db.open().await);
+    let mut connection = Connection::connect_with(&options(&db.path())).await.unwrap();
     sql::upgrade::add_later(&mut connection).await;
+    sql::upgrade::works(&db.open().await).await;
+    sql::upgrade::leave_others_behind(&mut connection).await;
     sql::upgrade::assert_newer(Sqlite::migrate(&db.path()).await);
 }

@@ -90,8 +90,8 @@ pub(in crate::store) async fn batches_are_listed_by_state(db: &impl Backend) {
 pub(in crate::store) async fn a_plan_is_activated(db: &impl Backend) {
     let store = db.open().await;
     let id = planning(&store).await;
-    store.add_chunks(id, &[new_chunk(0, 3)]).await.unwrap();
-    store.add_chunks(id, &[new_chunk(1, 9)]).await.unwrap();
+    store.add_chunks(id, plan(), &[new_chunk(0, 3)]).await.unwrap();
+    store.add_chunks(id, plan(), &[new_chunk(1, 9)]).await.unwrap();
     let line_error = v1::LineError { line: 4, code: "invalid_json_line".into(), ..Default::default() };
     let rejected = RejectedSegment { id: SegmentId::now(), bytes: 77, records: 2 };
     let planned = Planned {
@@ -120,7 +120,7 @@ pub(in crate::store) async fn a_plan_is_activated(db: &impl Backend) {
 pub(in crate::store) async fn a_plan_of_another_size_is_refused(db: &impl Backend) {
     let store = db.open().await;
     let id = planning(&store).await;
-    store.add_chunks(id, &[new_chunk(0, 3)]).await.unwrap();
+    store.add_chunks(id, plan(), &[new_chunk(0, 3)]).await.unwrap();
     assert!(matches!(store.activate(id, &planned(2, 3), 8).await, Err(Error::Corrupt { .. })));
     assert_eq!(state(&store, id).await, State::Planning);
 }
@@ -141,7 +141,7 @@ pub(in crate::store) async fn a_batch_without_chunks_is_finalized(db: &impl Back
 pub(in crate::store) async fn a_batch_is_rejected(db: &impl Backend) {
     let store = db.open().await;
     let id = planning(&store).await;
-    store.add_chunks(id, &[new_chunk(0, 3)]).await.unwrap();
+    store.add_chunks(id, plan(), &[new_chunk(0, 3)]).await.unwrap();
     let rejected = Rejected {
         failed: 1,
         total: 9,
@@ -165,11 +165,11 @@ pub(in crate::store) async fn a_batch_is_rejected(db: &impl Backend) {
 pub(in crate::store) async fn a_provisional_plan_is_made_anew(db: &impl Backend) {
     let store = db.open().await;
     let id = planning(&store).await;
-    store.add_chunks(id, &[new_chunk(0, 3)]).await.unwrap();
+    store.add_chunks(id, plan(), &[new_chunk(0, 3)]).await.unwrap();
     let rejected = Some(RejectedSegment { id: SegmentId::now(), bytes: 7, records: 2 });
     let first = Planned { rejected, provisional: true, ..planned(1, 5) };
     assert!(store.activate(id, &first, 8).await.unwrap());
-    assert!(store.reset_plan(id).await.unwrap());
+    assert!(store.reset_plan(id, plan()).await.unwrap());
     let reset = batch(&store, id).await;
     assert_eq!(
         (reset.state, reset.plan, reset.planned, reset.provisional),
@@ -177,23 +177,40 @@ pub(in crate::store) async fn a_provisional_plan_is_made_anew(db: &impl Backend)
     );
     assert_eq!((reset.requests, reset.chunks), Default::default());
     assert_eq!((reset.next_segment, store.segments(id, 0, 9).await.unwrap()), (0, Vec::new()));
-    assert!(store.reset_plan(id).await.unwrap(), "as often as one likes");
+    assert!(store.reset_plan(id, plan()).await.unwrap(), "as often as one likes");
     activate(&store, id, &[new_chunk(0, 2), new_chunk(1, 1)]).await;
-    assert!(!store.reset_plan(id).await.unwrap(), "this plan is not provisional");
+    assert!(!store.reset_plan(id, plan()).await.unwrap(), "this plan is not provisional");
     assert_eq!(batch(&store, id).await.chunks.total, 2);
     audit(&store, id, &HashMap::new()).await;
+}
+
+pub(in crate::store) async fn chunks_are_of_the_latest_plan(db: &impl Backend) {
+    let store = db.open().await;
+    let id = planning(&store).await;
+    store.add_chunks(id, plan(), &[new_chunk(0, 3)]).await.unwrap();
+    // Another replica plans it too, and both go on.
+    let other = PlanId::now();
+    assert!(store.reset_plan(id, other).await.unwrap());
+    store.add_chunks(id, plan(), &[new_chunk(1, 9)]).await.unwrap();
+    store.add_chunks(id, other, &[new_chunk(0, 2)]).await.unwrap();
+    assert!(!store.activate(id, &planned(2, 12), 8).await.unwrap(), "it is planned anew");
+    assert_eq!(store.plan_of(id).await.unwrap(), Some(other));
+    assert!(store.activate(id, &Planned { id: other, ..planned(1, 2) }, 8).await.unwrap());
+    let (_, claim) = claim(&store, ExecutorId::now()).await.unwrap();
+    assert_eq!((claim.plan, claim.chunk, claim.size), (Some(other), 0, 2));
+    assert_eq!(store.plan_of(BatchId::now()).await.unwrap(), None, "of no batch");
 }
 
 pub(in crate::store) async fn nothing_is_leased_of_a_provisional_plan(db: &impl Backend) {
     let store = db.open().await;
     let id = planning(&store).await;
-    store.add_chunks(id, &[new_chunk(0, 3)]).await.unwrap();
+    store.add_chunks(id, plan(), &[new_chunk(0, 3)]).await.unwrap();
     assert!(store.activate(id, &Planned { provisional: true, ..planned(1, 3) }, 8).await.unwrap());
     assert!(claim(&store, ExecutorId::now()).await.is_none());
-    assert!(store.reset_plan(id).await.unwrap());
+    assert!(store.reset_plan(id, plan()).await.unwrap());
     activate(&store, id, &[new_chunk(0, 3)]).await;
     let (held, _) = claim(&store, ExecutorId::now()).await.unwrap();
-    assert!(!store.reset_plan(id).await.unwrap(), "it was leased");
+    assert!(!store.reset_plan(id, plan()).await.unwrap(), "it was leased");
     assert_eq!(store.leases(Some(id)).await.unwrap()[0].id, held.lease);
 }
 
@@ -206,6 +223,8 @@ pub(in crate::store) async fn a_reason_goes_with_its_state(db: &impl Backend) {
     let explained = batch(&store, id).await;
     assert_eq!((&*explained.reason, &*explained.message), ("NO_ENGINE", "no engine has it"));
     assert_eq!(explained.revision, before + 1, "the same again is no change");
+    store.explain(id, "ENGINE", "an engine said \0").await.unwrap();
+    assert_eq!(batch(&store, id).await.message, "an engine said \u{fffd}");
     claim(&store, ExecutorId::now()).await.unwrap();
     assert_eq!(batch(&store, id).await.reason, "");
     store.explain(id, "WAITING", "said a moment too late").await.unwrap();
@@ -240,11 +259,11 @@ pub(in crate::store) async fn cancelling_revokes_leases(db: &impl Backend) {
 pub(in crate::store) async fn an_unplanned_batch_is_cancelled_at_once(db: &impl Backend) {
     let store = db.open().await;
     let id = planning(&store).await;
-    store.add_chunks(id, &[new_chunk(0, 3)]).await.unwrap();
+    store.add_chunks(id, plan(), &[new_chunk(0, 3)]).await.unwrap();
     assert_eq!(store.cancel(id, 9).await.unwrap().unwrap().state, State::Cancelled);
     let batch = batch(&store, id).await;
     assert_eq!((batch.ended, batch.chunks.total), (Some(9), 0));
-    store.add_chunks(id, &[new_chunk(1, 3)]).await.unwrap();
+    store.add_chunks(id, plan(), &[new_chunk(1, 3)]).await.unwrap();
     assert!(!store.activate(id, &planned(1, 3), 10).await.unwrap());
     assert_eq!(store.chunks(id, 0, 9).await.unwrap(), []);
     assert_eq!(store.cancel(id, 11).await.unwrap().unwrap().state, State::Cancelled);
@@ -289,7 +308,7 @@ pub(in crate::store) async fn every_change_is_a_revision(db: &impl Backend) {
         assert_eq!(now, last + 1, "{what}");
         last = now;
     };
-    store.add_chunks(id, &[new_chunk(0, 1), new_chunk(1, 1)]).await.unwrap();
+    store.add_chunks(id, plan(), &[new_chunk(0, 1), new_chunk(1, 1)]).await.unwrap();
     grew("add_chunks").await;
     store.activate(id, &planned(2, 2), 8).await.unwrap();
     grew("activate").await;

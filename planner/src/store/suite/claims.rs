@@ -217,7 +217,7 @@ pub(in crate::store) async fn who_may_not_pin_waits_for_a_pin(db: &impl Backend)
 pub(in crate::store) async fn only_queued_and_running_batches_are_claimed(db: &impl Backend) {
     let store = db.open().await;
     let id = planning(&store).await;
-    store.add_chunks(id, &[new_chunk(0, 1), new_chunk(1, 1), new_chunk(2, 1)]).await.unwrap();
+    store.add_chunks(id, plan(), &[new_chunk(0, 1), new_chunk(1, 1), new_chunk(2, 1)]).await.unwrap();
     assert_eq!(claimed(&store, warm(id, 0)).await, None, "planning");
     store.activate(id, &planned(3, 3), 8).await.unwrap();
     assert_eq!(claimed(&store, warm(id, 0)).await, Some(0), "queued");
@@ -290,7 +290,7 @@ pub(in crate::store) async fn claims_stay_quick(db: &impl Backend) {
         .map(|number| NewChunk { share: number / 100, share_head: number % 100 == 0, ..new_chunk(number, 1) })
         .collect();
     for some in chunks.chunks(500) {
-        store.add_chunks(id, some).await.unwrap();
+        store.add_chunks(id, plan(), some).await.unwrap();
     }
     store.activate(id, &planned(chunks.len(), CHUNKS.into()), 8).await.unwrap();
     let begun = std::time::Instant::now();

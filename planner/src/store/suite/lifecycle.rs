@@ -136,7 +136,7 @@ pub(in crate::store) async fn paused_and_unplanned_batches_expire_too(db: &impl 
     let paused = due_at_100(&store, &[1]).await;
     store.pause(paused).await.unwrap();
     let unplanned = planning_with(&store, |batch| batch.deadline = Some(50)).await;
-    store.add_chunks(unplanned, &[new_chunk(0, 1)]).await.unwrap();
+    store.add_chunks(unplanned, plan(), &[new_chunk(0, 1)]).await.unwrap();
     assert_eq!(store.end_overdue(100, 1).await.unwrap().len(), 1, "as many as asked for");
     let at_once = batch(&store, unplanned).await;
     assert_eq!((at_once.state, at_once.ended, at_once.chunks.total), (State::Expired, Some(100), 0));

@@ -10,9 +10,10 @@ pub(super) mod leases;
 pub(super) mod lifecycle;
 pub(super) mod random;
 pub(super) mod results;
+pub(super) mod retention;
 
 use caravan_proto::{
-    name::{BatchId, ExecutorId, FileId, LeaseId, SegmentId},
+    name::{BatchId, ExecutorId, FileId, LeaseId, PlanId, SegmentId},
     v1,
 };
 
@@ -35,7 +36,7 @@ macro_rules! laws {
                 files_are_listed_newest_first, a_file_in_use_stays;
             batches: a_request_id_creates_one_batch, defaults_are_kept_apart, a_batch_needs_a_ready_input, racing_creations_make_one_batch,
                 batches_are_listed_by_state, a_plan_is_activated, a_plan_of_another_size_is_refused,
-                a_batch_without_chunks_is_finalized, a_batch_is_rejected, a_provisional_plan_is_made_anew,
+                a_batch_without_chunks_is_finalized, a_batch_is_rejected, a_provisional_plan_is_made_anew, chunks_are_of_the_latest_plan,
                 nothing_is_leased_of_a_provisional_plan, a_reason_goes_with_its_state, cancelling_revokes_leases,
                 an_unplanned_batch_is_cancelled_at_once, a_cancelled_batch_ends_when_nothing_is_open,
                 deletion_leaves_nothing, every_change_is_a_revision;
@@ -56,6 +57,8 @@ macro_rules! laws {
                 everything_outlasts_the_process;
             fleet: executors_are_remembered, what_a_file_became_is_remembered, the_newest_profile_stays,
                 a_profile_is_of_one_engine_and_gpu, the_latest_answers_weigh_most;
+            retention: a_database_has_one_identity, a_batch_is_retired_when_it_was_kept_long_enough,
+                an_input_goes_with_its_last_batch, open_files_are_found_by_age;
             random: any_order_keeps_the_laws;
             concurrent: nobody_waits_for_ever, what_is_exclusive_has_one_holder, time_goes_on;
         }
@@ -78,7 +81,7 @@ pub(super) use laws;
 const TTL: Micros = 1_000;
 
 /// A file that is ready.
-async fn input(store: &impl Store) -> FileId {
+pub(super) async fn input(store: &impl Store) -> FileId {
     let id = FileId::now();
     store.open_file(&new_file(id, None)).await.unwrap();
     assert!(store.append_part(id, 0, 10).await.unwrap());
@@ -115,11 +118,12 @@ async fn planning_with(store: &impl Store, edit: impl FnOnce(&mut NewBatch)) -> 
     edit(&mut batch);
     assert!(matches!(store.create_batch(&batch).await.unwrap(), Creation::Created(_)));
     assert!(store.advance(batch.id, &[State::Validating], State::Planning, 6).await.unwrap());
+    assert!(store.reset_plan(batch.id, plan()).await.unwrap());
     batch.id
 }
 
 /// A queued batch with chunks of these sizes, one share.
-async fn queued(store: &impl Store, sizes: &[i32]) -> BatchId {
+pub(super) async fn queued(store: &impl Store, sizes: &[i32]) -> BatchId {
     let chunks: Vec<_> = sizes.iter().zip(0..).map(|(&size, number)| new_chunk(number, size)).collect();
     queued_with(store, &chunks).await
 }
@@ -131,13 +135,19 @@ async fn queued_with(store: &impl Store, chunks: &[NewChunk]) -> BatchId {
 }
 
 async fn activate(store: &impl Store, id: BatchId, chunks: &[NewChunk]) {
-    store.add_chunks(id, chunks).await.unwrap();
+    store.add_chunks(id, plan(), chunks).await.unwrap();
     let total = chunks.iter().map(|chunk| i64::from(chunk.size)).sum();
     assert!(store.activate(id, &planned(chunks.len(), total), 7).await.unwrap());
 }
 
+/// The plan of every batch that is planned once.
+fn plan() -> PlanId {
+    uuid::Uuid::from_u128(7).into()
+}
+
 fn planned(chunks: usize, total: i64) -> Planned {
     Planned {
+        id: plan(),
         total,
         chunks: i64::try_from(chunks).unwrap(),
         plan: v1::Plan { requests: total, ..Default::default() },
@@ -182,7 +192,7 @@ fn offer(model: &str, context: i64) -> Offer {
 }
 
 /// Claims a chunk: the lease and what was claimed.
-async fn claim(store: &impl Store, executor: ExecutorId) -> Option<(Held, Claim)> {
+pub(super) async fn claim(store: &impl Store, executor: ExecutorId) -> Option<(Held, Claim)> {
     claim_with(store, wanted(executor)).await
 }
 
@@ -197,7 +207,7 @@ async fn claim_with(store: &impl Store, wanted: Wanted) -> Option<(Held, Claim)>
 }
 
 /// A segment of successes, one piece for each (chunk, indexes).
-fn segment(pieces: &[(i32, &[i32])]) -> NewSegment {
+pub(super) fn segment(pieces: &[(i32, &[i32])]) -> NewSegment {
     let record = |&index: &i32| Record { index, succeeded: true, usage: v1::Usage::default() };
     let piece = |(&(chunk, indexes), position): (&(i32, &[i32]), i64)| NewPiece {
         chunk,

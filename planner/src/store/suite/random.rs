@@ -9,6 +9,8 @@ use super::{audit::audit, *};
 /// Seeds are fixed: a failure comes back.
 const SEEDS: u64 = 12;
 const STEPS: usize = 250;
+/// How likely the planner dies before a step.
+const CRASH: f64 = 0.01;
 /// Later than all that happens.
 const DEADLINE: Micros = 1 << 40;
 const SIZES: [i32; 7] = [1, 3, 8, 9, 2, 17, 5];
@@ -35,11 +37,15 @@ struct Model {
 }
 
 pub(in crate::store) async fn any_order_keeps_the_laws(db: &impl Backend) {
-    let store = db.open().await;
+    let mut store = db.open().await;
     for seed in 0..SEEDS {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut model = Model::new(&store).await;
         for step in 0..STEPS {
+            if rng.random_bool(CRASH) {
+                drop(store);
+                store = db.open().await;
+            }
             model.step(&store, &mut rng).await;
             if step % 10 == 0 {
                 audit(&store, model.batch, &model.sent).await;

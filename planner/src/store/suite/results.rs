@@ -61,7 +61,7 @@ pub(in crate::store) async fn an_old_lease_still_delivers(db: &impl Backend) {
 pub(in crate::store) async fn results_count_in_the_states_that_take_them(db: &impl Backend) {
     let store = db.open().await;
     let id = planning(&store).await;
-    store.add_chunks(id, &[new_chunk(0, 5)]).await.unwrap();
+    store.add_chunks(id, plan(), &[new_chunk(0, 5)]).await.unwrap();
     let accepted = async |index| store.commit(id, &segment(&[(0, &[index])]), 9).await.unwrap().accepted;
     assert_eq!(accepted(0).await, 0, "planning");
     store.activate(id, &planned(1, 5), 8).await.unwrap();

@@ -68,6 +68,9 @@ fn check_model(node: &Node<'_>, path: &Path<'_>, report: &mut Report<'_>) {
     match (node.as_text(), report.policy.model) {
         (None, _) => report.wrong_type(path, "a string", node),
         (Some(""), _) => report.invalid(path, "is empty"),
+        (Some(model), _) if model.contains(char::is_control) => {
+            report.invalid(path, "has control characters");
+        }
         (Some(model), Some(expected)) if model != expected => {
             let why = format_args!("{path} is {}, but the batch is for {}", Quoted(model), Quoted(expected));
             report.field(Code::ModelMismatch, path, why);

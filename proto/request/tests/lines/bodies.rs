@@ -67,6 +67,10 @@ fn chat_fields() {
             line("/v1/chat/completions", r#"{"model":"","messages":[]}"#),
             &["invalid_value body.model", "invalid_value body.messages"],
         ),
+        (
+            line("/v1/chat/completions", r#"{"model":"a\u0000b","messages":[]}"#),
+            &["invalid_value body.model", "invalid_value body.messages"],
+        ),
     ]);
 }
 

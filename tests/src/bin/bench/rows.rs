@@ -7,7 +7,7 @@ use caravan_planner::store::{
     Planned, Record, State, Store, StoreUrl, Wanted, Warm, postgres,
 };
 use caravan_proto::{
-    name::{BatchId, ExecutorId, FileId, LeaseId, SegmentId},
+    name::{BatchId, ExecutorId, FileId, LeaseId, PlanId, SegmentId},
     v1,
 };
 
@@ -127,12 +127,15 @@ impl Running {
         let new = NewBatch { id, request_id: None, spec, input, created: 1, deadline: None, retry: None };
         store.create_batch(&new).await?;
         store.advance(id, &[State::Validating], State::Planning, 2).await?;
+        let plan_id = PlanId::now();
+        store.reset_plan(id, plan_id).await?;
         let chunks: Vec<NewChunk> =
             plan.chunks.iter().zip(0..).map(|(chunk, number)| row(chunk, number)).collect();
         for some in chunks.chunks(200) {
-            store.add_chunks(id, some).await?;
+            store.add_chunks(id, plan_id, some).await?;
         }
         let planned = Planned {
+            id: plan_id,
             total: plan.order.len() as i64,
             chunks: chunks.len() as i64,
             plan: v1::Plan { requests: plan.order.len() as i64, ..Default::default() },

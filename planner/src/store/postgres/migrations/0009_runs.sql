@@ -7,3 +7,6 @@ ALTER TABLE batches
 
 -- What a batch that runs has so far stays as it is.
 UPDATE batches SET loose_from = next_segment;
+
+-- Who does not know of this would find only the last segment of such a row.
+UPDATE compatibility SET least_known = 9;

@@ -6,3 +6,6 @@ ALTER TABLE batches ADD COLUMN loose_pieces INTEGER NOT NULL DEFAULT 0;
 
 -- What a batch that runs has so far stays as it is.
 UPDATE batches SET loose_from = next_segment;
+
+-- Who does not know of this would find only the last segment of such a row.
+UPDATE compatibility SET least_known = 9;

@@ -1,7 +1,15 @@
-//! How Caravan's programs dial a gRPC server.
+//! How Caravan's programs dial a gRPC server: one of several replicas, whichever serves.
+
+mod body;
+mod replica;
+mod replicas;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
+pub use replica::{Replica, State};
+pub use replicas::Replicas;
 use tonic::{
     Request, Status,
     transport::{Channel, Endpoint},
@@ -27,22 +35,47 @@ pub enum Error {
     },
 }
 
-/// How a connection is made and kept.
+/// How connections are made and kept.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Longest wait for a TCP connection, in seconds.
+    /// Longest wait for a TCP connection, in seconds. Default 2: a packet that was lost is sent again
+    /// after one.
     pub connect_timeout_seconds: u64,
     /// A silent connection is probed after so many seconds. Servers may refuse pings more
     /// often than every 10 s.
     pub keepalive_seconds: u64,
     /// A probe unanswered for so many seconds ends the connection.
     pub keepalive_timeout_seconds: u64,
+    /// Each server is asked for its health this often, in milliseconds, and dialled again after as
+    /// long. Default 500.
+    pub health_millis: u64,
+    /// A server that does not answer that for so long is given up, in milliseconds, with every call to
+    /// it. Default 1500: with the interval, a server that falls silent is left within 2 s.
+    pub health_timeout_millis: u64,
 }
+
+// === impl Options ===
 
 impl Default for Options {
     fn default() -> Self {
-        Self { connect_timeout_seconds: 5, keepalive_seconds: 20, keepalive_timeout_seconds: 10 }
+        Self {
+            connect_timeout_seconds: 2,
+            keepalive_seconds: 20,
+            keepalive_timeout_seconds: 10,
+            health_millis: 500,
+            health_timeout_millis: 1_500,
+        }
+    }
+}
+
+impl Options {
+    fn health(&self) -> Duration {
+        Duration::from_millis(self.health_millis.max(1))
+    }
+
+    fn health_timeout(&self) -> Duration {
+        Duration::from_millis(self.health_timeout_millis.max(1))
     }
 }
 
@@ -52,22 +85,23 @@ impl Default for Options {
 /// # Errors
 /// If the list is empty or its first is not `http://HOST:PORT`.
 pub fn channel(servers: &[Url], options: &Options) -> Result<Channel, Error> {
-    let url = servers.first().ok_or(Error::None)?;
+    Ok(endpoint(servers.first().ok_or(Error::None)?, options)?.connect_lazy())
+}
+
+fn endpoint(url: &Url, options: &Options) -> Result<Endpoint, Error> {
     let bad = |source| Error::Url { url: url.to_string(), source };
     if url.scheme() != "http" || url.host().is_none() {
         return Err(bad(None));
     }
     let endpoint = Endpoint::from_shared(url.to_string()).map_err(|source| bad(Some(source)))?;
     let keepalive = Duration::from_secs(options.keepalive_seconds);
-    let channel = endpoint
+    Ok(endpoint
         .connect_timeout(Duration::from_secs(options.connect_timeout_seconds))
         .tcp_nodelay(true)
         .tcp_keepalive(Some(keepalive))
         .http2_keep_alive_interval(keepalive)
         .keep_alive_timeout(Duration::from_secs(options.keepalive_timeout_seconds))
-        .keep_alive_while_idle(true)
-        .connect_lazy();
-    Ok(channel)
+        .keep_alive_while_idle(true))
 }
 
 /// Interceptor that hands the current trace on: `XClient::with_interceptor(channel, traced)`.

@@ -1,0 +1,78 @@
+//! An S3 server (SeaweedFS) that lives as long as the tests that started it.
+//!
+//! With `CARAVAN_TEST_OBJECT_URL` (`s3://BUCKET`, reached as the `AWS_` variables say) that one is taken
+//! instead. `caravan-test-s3 COMMAND…` runs a command with these variables, and a server for them.
+
+mod server;
+
+use std::sync::OnceLock;
+
+use server::{CREDENTIALS, Server};
+
+/// The bucket that the server begins with.
+const BUCKET: &str = "caravan";
+
+/// Where a bucket for tests is.
+#[derive(Debug)]
+pub struct Bucket {
+    url: String,
+    server: Option<Server>,
+}
+
+/// The bucket of this process; its server is started by the first who asks.
+///
+/// # Panics
+/// If there is no server on this machine, or it does not start.
+#[expect(clippy::panic, reason = "a test without its server cannot go on")]
+pub fn bucket() -> &'static Bucket {
+    static SERVER: OnceLock<Bucket> = OnceLock::new();
+    SERVER.get_or_init(|| match std::env::var("CARAVAN_TEST_OBJECT_URL") {
+        Ok(url) => Bucket { url, server: None },
+        Err(_) => match Server::start() {
+            Ok(server) => Bucket { url: format!("s3://{BUCKET}"), server: Some(server) },
+            Err(why) => panic!("no S3 server for the tests: {why:#}"),
+        },
+    })
+}
+
+impl Bucket {
+    /// The URL of the bucket.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The URL of a place in it that nobody else has.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}/{}", self.url.trim_end_matches('/'), uuid::Uuid::now_v7().simple())
+    }
+
+    /// URL of the server, if this process started it.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<String> {
+        self.server.as_ref().map(|server| format!("http://{}", server.address))
+    }
+
+    /// Name and secret of its credentials, if this process started it.
+    #[must_use]
+    pub fn credentials(&self) -> Option<(&'static str, &'static str)> {
+        self.server.as_ref().map(|_| CREDENTIALS)
+    }
+
+    /// What a process needs in its environment to reach it, beside what this one has.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let (Some(endpoint), Some((id, secret))) = (self.endpoint(), self.credentials()) else {
+            return Vec::new();
+        };
+        vec![
+            ("AWS_ENDPOINT_URL", endpoint),
+            ("AWS_ALLOW_HTTP", "true".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", id.to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", secret.to_owned()),
+            ("CARAVAN_TEST_OBJECT_URL", self.url.clone()),
+        ]
+    }
+}
