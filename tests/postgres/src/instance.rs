@@ -10,6 +10,15 @@ use tempfile::TempDir;
 /// No server runs as root; this user owns nothing.
 const NOBODY: u32 = 65_534;
 
+/// Whether a server waits for its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Disk {
+    /// No: nothing has to outlast the tests.
+    Ignored,
+    /// As PostgreSQL comes: a commit outlasts a power cut.
+    AsShipped,
+}
+
 /// The files of a server which its owner starts, stops and kills as a test wants it. Removed when dropped.
 #[derive(Debug)]
 pub struct Instance {
@@ -47,10 +56,17 @@ impl Instance {
     /// Runs the server in the foreground: SIGINT stops it in good order.
     #[must_use]
     pub fn command(&self) -> Command {
+        // Tests kill processes, not machines: what was written is there without a sync.
+        self.command_on(Disk::Ignored)
+    }
+
+    pub(crate) fn command_on(&self, disk: Disk) -> Command {
         let mut command = run_as(&self.server);
         command.arg("-D").arg(self.directory().join("data")).arg("-k").arg(self.directory());
-        // Tests kill processes, not machines: what was written is there without a sync.
-        command.args(["-c", "listen_addresses=", "-c", "max_connections=300", "-c", "fsync=off"]);
+        command.args(["-c", "listen_addresses=", "-c", "max_connections=300"]);
+        if disk == Disk::Ignored {
+            command.args(["-c", "fsync=off"]);
+        }
         command
     }
 

@@ -8,6 +8,7 @@ mod server;
 
 use std::{io, process::Command};
 
+use instance::Disk;
 pub use instance::Instance;
 use server::Server;
 
@@ -21,13 +22,25 @@ pub struct Database {
 // === impl Database ===
 
 impl Database {
-    /// Creates one.
+    /// Creates one. What is in it does not outlast a power cut, and costs no wait for the disk.
     ///
     /// # Errors
     /// If there is no PostgreSQL on this machine, or it does not start.
     pub fn create() -> io::Result<Self> {
+        Self::on(Disk::Ignored)
+    }
+
+    /// Creates one on a server with PostgreSQL's own settings: what is committed is on the disk.
+    ///
+    /// # Errors
+    /// As `create`.
+    pub fn durable() -> io::Result<Self> {
+        Self::on(Disk::AsShipped)
+    }
+
+    fn on(disk: Disk) -> io::Result<Self> {
         let name = format!("caravan_test_{}", uuid::Uuid::now_v7().simple());
-        let database = Self { server: Server::get()?, name };
+        let database = Self { server: Server::get(disk)?, name };
         database.admin(&format!("CREATE DATABASE {}", database.name))?;
         Ok(database)
     }

@@ -8,7 +8,7 @@ use std::{
 
 use url::Url;
 
-use crate::instance::{Instance, programs, run_as};
+use crate::instance::{Disk, Instance, programs, run_as};
 
 /// Starts the server, waits for the end of the tests at its standard input, which closes however
 /// they end, and leaves nothing behind.
@@ -34,10 +34,15 @@ pub(crate) struct Server {
 // === impl Server ===
 
 impl Server {
-    /// The server of this process, started by the first who asks.
-    pub(crate) fn get() -> io::Result<&'static Self> {
-        static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
-        let server = SERVER.get_or_init(|| Self::given_or_started().map_err(|error| error.to_string()));
+    /// The server of this process of that kind, started by the first who asks.
+    pub(crate) fn get(disk: Disk) -> io::Result<&'static Self> {
+        static IGNORED: OnceLock<Result<Server, String>> = OnceLock::new();
+        static AS_SHIPPED: OnceLock<Result<Server, String>> = OnceLock::new();
+        let of_kind = match disk {
+            Disk::Ignored => &IGNORED,
+            Disk::AsShipped => &AS_SHIPPED,
+        };
+        let server = of_kind.get_or_init(|| Self::given_or_started(disk).map_err(|error| error.to_string()));
         server.as_ref().map_err(|why| io::Error::other(format!("no PostgreSQL for tests: {why}")))
     }
 
@@ -53,18 +58,18 @@ impl Server {
         self.programs.join(name)
     }
 
-    fn given_or_started() -> io::Result<Self> {
+    fn given_or_started(disk: Disk) -> io::Result<Self> {
         let programs = programs()?;
         let given = std::env::var("CARAVAN_TEST_STORE_URL").ok().filter(|url| url.starts_with("postgres"));
         match given {
             Some(url) => Ok(Self { url: url.parse().map_err(io::Error::other)?, programs, _until: None }),
-            None => Self::start(programs),
+            None => Self::start(programs, disk),
         }
     }
 
-    fn start(programs: PathBuf) -> io::Result<Self> {
+    fn start(programs: PathBuf, disk: Disk) -> io::Result<Self> {
         let instance = Instance::create_in(&programs)?;
-        let server = instance.command();
+        let server = instance.command_on(disk);
         let mut keeper = run_as(Path::new("sh"))
             .args(["-c", KEEPER, "sh"])
             .arg(instance.directory())

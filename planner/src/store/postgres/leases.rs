@@ -64,8 +64,9 @@ async fn revive(
     named: &Held,
     deadline: Micros,
 ) -> Result<bool, Error> {
+    // Not `state = 0`, as where it was taken.
     const REVIVE: &str = "
-        UPDATE chunks SET state = 1 WHERE batch = $1 AND number = $2 AND epoch = $3 AND state = 0";
+        UPDATE chunks SET state = 1 WHERE batch = $1 AND number = $2 AND epoch = $3 AND state < 1";
     const RENEW: &str = "
         UPDATE leases SET deadline = GREATEST(deadline, $2), started = started | $3, expired = 0 WHERE id = $1";
 

@@ -11,6 +11,7 @@
 //!
 //! Memory: that of its connections, each some 100 KiB here and some 5 MB in the database.
 
+mod chunks;
 mod connect;
 mod leases;
 mod options;

@@ -1,8 +1,20 @@
 //! What PostgreSQL is told in words of its own: which rows to hold, and whose to leave out.
 
-/// Binds: batch, numbers.
+/// Binds: batch, numbers. The rows in which their segments stand: each the first at or behind one.
 pub(super) const SEGMENTS_AT: &str = "
-    SELECT number, id, bytes, pieces FROM segments WHERE batch = $1 AND number = ANY ($2) ORDER BY number";
+    SELECT number, id, bytes, pieces, earlier FROM segments
+    WHERE batch = $1 AND number IN (
+        SELECT (SELECT MIN(s.number) FROM segments s WHERE s.batch = $1 AND s.number >= wanted)
+        FROM UNNEST($2) wanted)
+    ORDER BY number";
+
+/// Binds: batch, numbers. Looked up one by one, whatever is known of the table.
+pub(super) const HOMES: &str = "
+    SELECT c.number, c.size, c.done_count, c.done
+    FROM (SELECT DISTINCT n FROM UNNEST($2) n) n JOIN chunks c ON c.batch = $1 AND c.number = n.n";
+
+/// Binds: batch, numbers. A chunk that is done has no leases any more.
+pub(super) const RELEASE: &str = "DELETE FROM leases WHERE batch = $1 AND chunk = ANY ($2)";
 
 /// Binds: limit.
 pub(super) const UNCOMPACTED: &str = "
@@ -18,14 +30,6 @@ pub(super) const WAITING_PINS: &str = "
     WHERE p.batch = $1 AND EXISTS (
         SELECT 1 FROM chunks q WHERE q.state = 0 AND q.batch = p.batch AND q.model = p.model)
     ORDER BY p.model";
-
-/// Binds: batch, chunk, bits, how many are set, an encoded number. Encoded numbers may be put behind each other:
-/// protobuf merges them.
-pub(super) const SAVE_CHUNK: &str = "
-    UPDATE chunks SET
-        done = $3, done_count = $4, segments = segments || $5,
-        state = CASE WHEN $4 = size THEN 2 /* done */ ELSE state END
-    WHERE batch = $1 AND number = $2";
 
 /// Binds: batch, model. Whether it waits, or says of itself that it does, and the digest that it holds the model
 /// to. No row if nothing of it may be leased, or if somebody has it alone at the moment.

@@ -8,7 +8,9 @@ use sqlx::{Row as _, Transaction};
 
 use super::{
     super::{
-        Connection, Database, Db, Hold, Row, hold,
+        Connection, Database, Db, Hold, Row,
+        chunks::take,
+        hold,
         statements::{
             HEAD_OF_SHARE, HIGHEST_PRIORITY, JOIN_BATCH, LAST_OF_ANY, NEXT_OF_SHARE, OWN_BATCH, WAITING_PINS,
         },
@@ -36,14 +38,23 @@ enum Attempt {
     Met(BatchId),
 }
 
+/// What the claims of one transaction need not ask again.
+#[derive(Default)]
+struct Known {
+    /// Batches that stay as they are until the transaction ends, with a model of theirs and its digest.
+    joined: HashSet<(BatchId, String, String)>,
+    /// The highest priority that had anything for these models and this kind.
+    highest: Option<(String, i64, i32)>,
+}
+
 pub(super) async fn claim(store: &Database, wanted: &[Wanted]) -> Result<Vec<Option<Claim>>, Error> {
     let mut claims = Vec::with_capacity(wanted.len());
     let mut barren = HashSet::new();
-    let mut tx = store.begin().await?;
+    let (mut tx, mut known) = (store.begin().await?, Known::default());
     for wanted in wanted {
         let claim = match barren.contains(&wanted.qualification()) {
             true => None,
-            false => one(store, &mut tx, wanted).await?,
+            false => one(store, &mut tx, &mut known, wanted).await?,
         };
         if claim.is_none() {
             barren.insert(wanted.qualification());
@@ -57,16 +68,18 @@ pub(super) async fn claim(store: &Database, wanted: &[Wanted]) -> Result<Vec<Opt
 async fn one(
     store: &Database,
     tx: &mut Transaction<'static, Db>,
+    known: &mut Known,
     wanted: &Wanted,
 ) -> Result<Option<Claim>, Error> {
     for _ in 0..TRIES {
-        match attempt(tx, wanted).await? {
+        match attempt(tx, known, wanted).await? {
             Attempt::Claimed(claim) => return Ok(Some(claim)),
             Attempt::Nothing => return Ok(None),
             Attempt::Met(batch) => {
                 // Waiting holds nobody up only if nothing is held.
                 let held = std::mem::replace(tx, store.begin().await?);
                 held.commit().await?;
+                *known = Known::default();
                 hold(tx, Hold::Order(batch)).await?;
             }
         }
@@ -75,44 +88,76 @@ async fn one(
 }
 
 /// Waits for nobody.
-async fn attempt(tx: &mut Connection, wanted: &Wanted) -> Result<Attempt, Error> {
-    let Some(place) = pick(tx, wanted).await? else { return Ok(Attempt::Nothing) };
+async fn attempt(tx: &mut Connection, known: &mut Known, wanted: &Wanted) -> Result<Attempt, Error> {
+    let Some(place) = pick(tx, known, wanted).await? else { return Ok(Attempt::Nothing) };
     let offer = wanted.models.iter().find(|offer| offer.model == place.model);
-    let digest = offer.map(|offer| offer.digest.as_str()).unwrap_or_default();
+    let digest = offer.map(|offer| offer.digest.clone()).unwrap_or_default();
+    let joined = (place.batch, place.model.clone(), digest.clone());
+    if !known.joined.contains(&joined) {
+        if !join(tx, wanted, &place, &digest).await? {
+            return Ok(Attempt::Met(place.batch));
+        }
+        known.joined.insert(joined);
+    }
+    let row = take(tx, key(place.batch), place.chunk, wanted).await?;
+    let cells = Cells::of("chunks", &row);
+    Ok(Attempt::Claimed(Claim {
+        batch: place.batch,
+        chunk: place.chunk,
+        group: cells.get("plan_group")?,
+        share: cells.get("share")?,
+        model: place.model,
+        digest,
+        epoch: cells.get("epoch")?,
+        size: cells.get("size")?,
+        done: cells.get("done")?,
+        plan: cells.id_or_none("plan_key")?,
+    }))
+}
+
+/// Has the batch stay one that is leased from, with its model held to the digest, until the transaction ends.
+/// False if somebody else has it, for a moment, or holds it to another digest.
+async fn join(tx: &mut Connection, wanted: &Wanted, place: &Place, digest: &str) -> Result<bool, Error> {
     // Said again: a claim must never rest on what was read before.
     let join = sqlx::query(JOIN_BATCH).bind(key(place.batch)).bind(&place.model);
-    let Some(joined) = join.fetch_optional(&mut *tx).await? else { return Ok(Attempt::Met(place.batch)) };
+    let Some(joined) = join.fetch_optional(&mut *tx).await? else { return Ok(false) };
     let cells = Cells::of("batches", &joined);
     let (waits, pinned) = (cells.get("waits")?, cells.get::<Option<String>>("pinned")?);
     if pinned.as_ref().is_some_and(|pinned| pinned != digest) {
-        return Ok(Attempt::Met(place.batch));
+        return Ok(false);
     }
     // The batch's row is touched by the first lease of a model, and to take back what was said of its
     // waiting; so claims of a running batch do not meet there.
     if waits || pinned.is_none() {
         let own = sqlx::query(OWN_BATCH).bind(key(place.batch));
-        if own.fetch_optional(&mut *tx).await?.is_none() || !pin(tx, &place, digest).await? {
-            return Ok(Attempt::Met(place.batch));
+        if own.fetch_optional(&mut *tx).await?.is_none() || !pin(tx, place, digest).await? {
+            return Ok(false);
         }
         run(tx, wanted, place.batch).await?;
     }
-    let claim = take(tx, &place, digest).await?;
-    lease(tx, wanted, &claim).await?;
-    Ok(Attempt::Claimed(claim))
+    Ok(true)
 }
 
-async fn pick(tx: &mut Connection, wanted: &Wanted) -> Result<Option<Place>, Error> {
+async fn pick(tx: &mut Connection, known: &mut Known, wanted: &Wanted) -> Result<Option<Place>, Error> {
     let offer = |offer: &Offer| json!([offer.model, offer.context, offer.digest, offer.pins]);
     let models = serde_json::Value::from_iter(wanted.models.iter().map(offer)).to_string();
+    if let Some((_, _, priority)) =
+        known.highest.as_ref().filter(|(m, k, _)| (m, k) == (&models, &wanted.kind))
+        && let Some(place) = best(tx, wanted, &models, *priority).await?
+    {
+        return Ok(Some(place));
+    }
     let highest = sqlx::query(HIGHEST_PRIORITY).bind(&models).bind(wanted.kind);
     let Some(highest) = highest.fetch_optional(&mut *tx).await? else { return Ok(None) };
     // A warm lane saves a prefix; that is no reason to let a higher priority wait. Where all that is left
     // of it is other lanes' own, a lower one is better than nothing.
     let priority: i32 = Cells::of("batches", &highest).get("priority")?;
-    match best(tx, wanted, &models, priority).await? {
-        None => best(tx, wanted, &models, i32::MIN).await,
-        found => Ok(found),
-    }
+    let found = match best(tx, wanted, &models, priority).await? {
+        None => best(tx, wanted, &models, i32::MIN).await?,
+        found => found,
+    };
+    known.highest = Some((models, wanted.kind, priority));
+    Ok(found)
 }
 
 /// The best chunk of a batch with at least this priority.
@@ -169,55 +214,10 @@ async fn run(tx: &mut Connection, wanted: &Wanted, batch: BatchId) -> Result<(),
     Ok(())
 }
 
-async fn take(tx: &mut Connection, place: &Place, digest: &str) -> Result<Claim, Error> {
-    const TAKE: &str = "
-        UPDATE chunks SET state = 1, epoch = epoch + 1
-        WHERE batch = $1 AND number = $2 AND state = 0
-        RETURNING plan_group, share, epoch, size, done,
-            (SELECT plan_key FROM batches WHERE id = $1) AS plan_key";
-
-    let row = sqlx::query(TAKE).bind(key(place.batch)).bind(place.chunk).fetch_one(tx).await?;
-    let cells = Cells::of("chunks", &row);
-    Ok(Claim {
-        batch: place.batch,
-        chunk: place.chunk,
-        group: cells.get("plan_group")?,
-        share: cells.get("share")?,
-        model: place.model.clone(),
-        digest: digest.to_owned(),
-        epoch: cells.get("epoch")?,
-        size: cells.get("size")?,
-        done: cells.get("done")?,
-        plan: cells.id_or_none("plan_key")?,
-    })
-}
-
 pub(super) async fn waiting_pins(store: &Database, id: BatchId) -> Result<Vec<Pin>, Error> {
     let pin = |row: &Row| {
         let cells = Cells::of("pins", row);
         Ok(Pin { model: cells.get("model")?, digest: cells.get("digest")? })
     };
     sqlx::query(WAITING_PINS).bind(key(id)).fetch_all(&store.read).await?.iter().map(pin).collect()
-}
-
-/// From now on an expired lease of the chunk cannot be revived.
-async fn lease(tx: &mut Connection, wanted: &Wanted, claim: &Claim) -> Result<(), Error> {
-    const FORGET: &str = "DELETE FROM leases WHERE batch = $1 AND chunk = $2 AND expired = 1";
-    const LEASE: &str = "
-        INSERT INTO leases (id, batch, chunk, epoch, executor, engine, lane, deadline)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-
-    sqlx::query(FORGET).bind(key(claim.batch)).bind(claim.chunk).execute(&mut *tx).await?;
-    sqlx::query(LEASE)
-        .bind(key(wanted.lease))
-        .bind(key(claim.batch))
-        .bind(claim.chunk)
-        .bind(claim.epoch)
-        .bind(key(wanted.executor))
-        .bind(&wanted.engine)
-        .bind(wanted.lane)
-        .bind(wanted.deadline)
-        .execute(tx)
-        .await?;
-    Ok(())
 }

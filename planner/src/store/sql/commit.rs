@@ -6,11 +6,15 @@ use caravan_proto::{name::BatchId, v1};
 use prost::Message as _;
 
 use super::{
-    super::{Connection, Database, Hold, hold, statements::SAVE_CHUNK},
+    super::{
+        Connection, Database, Hold, chunks, hold, numbers,
+        statements::{HOMES, RELEASE},
+    },
     batches,
     cells::{Cells, key},
     messages::Numbers,
     results::{Registration, register},
+    runs,
 };
 use crate::store::{
     Commit, Error, Micros, NewSegment,
@@ -32,16 +36,16 @@ pub(super) async fn commit(
     if accepted.count() == 0 {
         return Ok(Commit::default());
     }
-    for (&chunk, home) in homes.iter().filter(|(_, home)| home.fresh > 0) {
-        save(&mut tx, id, chunk, home, account.next_segment).await?;
-    }
-    let pieces = std::mem::take(&mut accepted.pieces);
     let number = account.next_segment;
+    let chunks_done = save(&mut tx, id, &homes, number).await?;
+    let batch_done = settle(&mut tx, id, &account, &accepted, chunks_done.len(), now).await?;
+    let loose = account.loose_pieces + accepted.pieces.len() as i64;
+    let pieces = std::mem::take(&mut accepted.pieces);
     register(&mut tx, Registration { batch: id, number, id: segment.id, bytes: segment.bytes, pieces })
         .await?;
-    let done = |(&chunk, home): (&i32, &Home)| (home.fresh > 0 && home.is_done()).then_some(chunk);
-    let chunks_done: Vec<i32> = homes.iter().filter_map(done).collect();
-    let batch_done = settle(&mut tx, id, &account, &accepted, chunks_done.len(), now).await?;
+    if batch_done || loose >= runs::PIECES {
+        runs::fold(&mut tx, id, account.loose_from, number).await?;
+    }
     tx.commit().await?;
     Ok(Commit { number: Some(number), accepted: accepted.count(), chunks_done, batch_done })
 }
@@ -49,13 +53,15 @@ pub(super) async fn commit(
 /// What a commit reads of the batch's row before it moves it.
 struct Account {
     next_segment: i64,
+    loose_from: i64,
+    loose_pieces: i64,
     usage: v1::Usage,
 }
 
 /// None if the batch takes no results.
 async fn account(tx: &mut Connection, id: BatchId) -> Result<Option<Account>, Error> {
     const ACCOUNT: &str = "
-        SELECT next_segment, prompt_tokens, prompt_basis, evaluated_tokens, cached_tokens, cache_basis,
+        SELECT next_segment, loose_from, loose_pieces, prompt_tokens, prompt_basis, evaluated_tokens, cached_tokens, cache_basis,
                completion_tokens
         FROM batches
         WHERE id = $1
@@ -64,43 +70,43 @@ async fn account(tx: &mut Connection, id: BatchId) -> Result<Option<Account>, Er
 
     let Some(row) = sqlx::query(ACCOUNT).bind(key(id)).fetch_optional(tx).await? else { return Ok(None) };
     let cells = Cells::of("batches", &row);
-    Ok(Some(Account { next_segment: cells.get("next_segment")?, usage: batches::usage(cells)? }))
+    Ok(Some(Account {
+        next_segment: cells.get("next_segment")?,
+        loose_from: cells.get("loose_from")?,
+        loose_pieces: cells.get("loose_pieces")?,
+        usage: batches::usage(cells)?,
+    }))
 }
 
 /// The chunks that the segment names, as far as they exist.
 async fn homes(tx: &mut Connection, id: BatchId, segment: &NewSegment) -> Result<BTreeMap<i32, Home>, Error> {
-    const HOME: &str = "SELECT size, done_count, done FROM chunks WHERE batch = $1 AND number = $2";
-
-    let mut homes = BTreeMap::new();
-    for piece in &segment.pieces {
-        if homes.contains_key(&piece.chunk) {
-            continue;
-        }
-        if let Some(row) = sqlx::query(HOME).bind(key(id)).bind(piece.chunk).fetch_optional(&mut *tx).await? {
-            let cells = Cells::of("chunks", &row);
-            let (size, done_count, done) = (cells.get("size")?, cells.get("done_count")?, cells.get("done")?);
-            homes.insert(piece.chunk, Home { size, done_count, done, fresh: 0 });
-        }
-    }
-    Ok(homes)
+    let named: Vec<i64> = segment.pieces.iter().map(|piece| piece.chunk.into()).collect();
+    let rows = sqlx::query(HOMES).bind(key(id)).bind(numbers(&named)).fetch_all(tx).await?;
+    let home = |row| {
+        let cells = Cells::of("chunks", row);
+        let (size, done_count, done) = (cells.get("size")?, cells.get("done_count")?, cells.get("done")?);
+        Ok((cells.get("number")?, Home { size, done_count, done, fresh: 0 }))
+    };
+    rows.iter().map(home).collect()
 }
 
-/// Writes a chunk's bits; a chunk that is done has no leases any more.
-async fn save(tx: &mut Connection, id: BatchId, chunk: i32, home: &Home, segment: i64) -> Result<(), Error> {
-    const RELEASE: &str = "DELETE FROM leases WHERE batch = $1 AND chunk = $2";
-
-    sqlx::query(SAVE_CHUNK)
-        .bind(key(id))
-        .bind(chunk)
-        .bind(&home.done)
-        .bind(home.done_count)
-        .bind(Numbers { values: vec![segment] }.encode_to_vec())
-        .execute(&mut *tx)
-        .await?;
-    if home.is_done() {
-        sqlx::query(RELEASE).bind(key(id)).bind(chunk).execute(tx).await?;
+/// Writes the bits of chunks; those that are done have no leases any more. Gives these.
+async fn save(
+    tx: &mut Connection,
+    id: BatchId,
+    homes: &BTreeMap<i32, Home>,
+    segment: i64,
+) -> Result<Vec<i32>, Error> {
+    let fresh: Vec<(i32, &Home)> =
+        homes.iter().filter(|(_, home)| home.fresh > 0).map(|(number, home)| (*number, home)).collect();
+    chunks::save(tx, id, &fresh, &Numbers { values: vec![segment] }.encode_to_vec()).await?;
+    let done = fresh.iter().filter(|(_, home)| home.is_done()).map(|(number, _)| *number);
+    let done: Vec<i32> = done.collect();
+    if !done.is_empty() {
+        let list: Vec<i64> = done.iter().copied().map(i64::from).collect();
+        sqlx::query(RELEASE).bind(key(id)).bind(numbers(&list)).execute(tx).await?;
     }
-    Ok(())
+    Ok(done)
 }
 
 /// Moves the counters and takes the cursor number. True if the batch's last chunk is done.
@@ -114,7 +120,7 @@ async fn settle(
 ) -> Result<bool, Error> {
     const SETTLE: &str = "
         UPDATE batches SET
-            next_segment = next_segment + 1, succeeded = succeeded + $2, failed = failed + $3,
+            next_segment = next_segment + 1, loose_pieces = loose_pieces + $12, succeeded = succeeded + $2, failed = failed + $3,
             chunks_done = chunks_done + $4, last_commit = $5,
             prompt_tokens = $6, prompt_basis = $7, evaluated_tokens = $8, cached_tokens = $9, cache_basis = $10,
             completion_tokens = $11, revision = revision + 1
@@ -137,6 +143,7 @@ async fn settle(
         .bind(usage.cached_tokens)
         .bind(usage.cache_basis)
         .bind(usage.completion_tokens)
+        .bind(accepted.pieces.len() as i64)
         .fetch_one(&mut *tx)
         .await?;
     let batch_done = Cells::of("batches", &row).get("batch_done")?;

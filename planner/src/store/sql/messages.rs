@@ -1,8 +1,9 @@
 //! What is stored encoded and is not in the contract. Tags stay for ever: old rows are read by new code.
 
 use caravan_proto::v1;
+use uuid::Uuid;
 
-use crate::store;
+use crate::store::{self, Error};
 
 /// A list of numbers.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -38,6 +39,34 @@ pub(super) struct Piece {
     records: i64,
     #[prost(bytes = "vec", tag = "5")]
     mask: Vec<u8>,
+}
+
+/// Segments that follow each other.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct Run {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) segments: Vec<Segment>,
+}
+
+/// As `store::Segment`, without the number that its place tells.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(super) struct Segment {
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) id: Vec<u8>,
+    #[prost(int64, tag = "2")]
+    pub(super) bytes: i64,
+    #[prost(message, repeated, tag = "3")]
+    pub(super) pieces: Vec<Piece>,
+}
+
+// === impl Segment ===
+
+impl Segment {
+    pub(super) fn numbered(self, number: i64) -> Result<store::Segment, Error> {
+        let wrong = |error: uuid::Error| Error::Corrupt { table: "segments", what: error.to_string() };
+        let id = Uuid::from_slice(&self.id).map_err(wrong)?.into();
+        Ok(store::Segment { number, id, bytes: self.bytes, pieces: Pieces { values: self.pieces }.into() })
+    }
 }
 
 // === impl Pieces ===

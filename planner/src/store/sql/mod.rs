@@ -16,6 +16,7 @@ pub(super) mod migrate;
 mod planning;
 mod results;
 mod retention;
+mod runs;
 #[cfg(test)]
 pub(super) mod upgrade;
 

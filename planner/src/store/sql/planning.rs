@@ -22,8 +22,8 @@ pub(super) async fn reset(store: &Database, id: BatchId, plan: PlanId) -> Result
             state = CASE state WHEN 3 /* queued */ THEN 2 /* planning */ ELSE state END,
             reason = '', message = '', total = 0, succeeded = 0, failed = 0, chunks = 0, chunks_done = 0,
             prompt_tokens = 0, prompt_basis = 0, evaluated_tokens = 0, cached_tokens = 0, cache_basis = 0,
-            completion_tokens = 0, next_segment = 0, provisional = 0, planned = NULL, plan_key = $2,
-            revision = revision + 1
+            completion_tokens = 0, next_segment = 0, loose_from = 0, loose_pieces = 0, provisional = 0,
+            planned = NULL, plan_key = $2, revision = revision + 1
         WHERE id = $1 AND started IS NULL
           AND (state IN (1 /* validating */, 2) OR state = 3 AND provisional = 1)";
     const DETAILS: &str = "

@@ -1,5 +1,7 @@
 //! Segments and chunks, read and registered.
 
+use std::collections::HashSet;
+
 use caravan_proto::name::{BatchId, SegmentId};
 use prost::Message as _;
 
@@ -10,6 +12,7 @@ use super::{
     },
     cells::{Cells, key},
     messages::{Numbers, Pieces},
+    runs,
 };
 use crate::store::{Chunk, Compacted, Error, Piece, Segment};
 
@@ -56,11 +59,27 @@ pub(super) async fn segments(
     limit: i64,
 ) -> Result<Vec<Segment>, Error> {
     const FROM: &str = "
-        SELECT number, id, bytes, pieces FROM segments
+        SELECT number, id, bytes, pieces, earlier FROM segments
         WHERE batch = $1 AND number >= $2 ORDER BY number LIMIT $3";
 
-    let rows = sqlx::query(FROM).bind(key(id)).bind(from).bind(limit).fetch_all(&store.read).await?;
-    rows.iter().map(segment).collect()
+    /// Rows read at once: each may have as many segments as a run.
+    const ROWS: i64 = 16;
+
+    let (mut segments, mut next) = (Vec::new(), from);
+    loop {
+        let wanted = limit.saturating_sub(i64::try_from(segments.len()).unwrap_or(i64::MAX));
+        let query = sqlx::query(FROM).bind(key(id)).bind(next).bind(wanted.min(ROWS));
+        let rows = query.fetch_all(&store.read).await?;
+        let found = runs::segments(&rows, |number| number >= next)?;
+        let Some(last) = found.last() else { break };
+        next = last.number + 1;
+        segments.extend(found);
+        if i64::try_from(segments.len()).is_ok_and(|all| all >= limit) {
+            break;
+        }
+    }
+    segments.truncate(usize::try_from(limit).unwrap_or_default());
+    Ok(segments)
 }
 
 pub(super) async fn segments_at(
@@ -70,7 +89,8 @@ pub(super) async fn segments_at(
 ) -> Result<Vec<Segment>, Error> {
     let rows =
         sqlx::query(SEGMENTS_AT).bind(key(id)).bind(self::numbers(numbers)).fetch_all(&store.read).await?;
-    rows.iter().map(segment).collect()
+    let numbers: HashSet<i64> = numbers.iter().copied().collect();
+    runs::segments(&rows, |number| numbers.contains(&number))
 }
 
 pub(super) async fn chunk(store: &Database, id: BatchId, number: i32) -> Result<Option<Chunk>, Error> {
@@ -116,16 +136,6 @@ pub(super) async fn set_compacted(
         .execute(&store.write)
         .await?;
     Ok(done.rows_affected() == 1)
-}
-
-fn segment(row: &Row) -> Result<Segment, Error> {
-    let cells = Cells::of("segments", row);
-    Ok(Segment {
-        number: cells.get("number")?,
-        id: cells.id("id")?,
-        bytes: cells.get("bytes")?,
-        pieces: cells.message::<Pieces>("pieces")?.into(),
-    })
 }
 
 fn decode(row: &Row) -> Result<Chunk, Error> {

@@ -3,6 +3,7 @@
 //! One connection writes, so writers queue in this process and never meet a busy database;
 //! a few others read beside it. Memory: a page cache of 8 MiB for the writer and 2 MiB a reader.
 
+mod chunks;
 mod leases;
 #[path = "../sql/mod.rs"]
 mod sql;

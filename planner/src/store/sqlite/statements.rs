@@ -1,9 +1,21 @@
 //! What SQLite is told in words of its own: which index to go down.
 
-/// Binds: batch, numbers.
+/// Binds: batch, numbers. The rows in which their segments stand: each the first at or behind one.
 pub(super) const SEGMENTS_AT: &str = "
-    SELECT number, id, bytes, pieces FROM segments
-    WHERE batch = $1 AND number IN (SELECT value FROM json_each($2)) ORDER BY number";
+    SELECT number, id, bytes, pieces, earlier FROM segments
+    WHERE batch = $1 AND number IN (
+        SELECT (SELECT MIN(s.number) FROM segments s WHERE s.batch = $1 AND s.number >= wanted.value)
+        FROM json_each($2) wanted)
+    ORDER BY number";
+
+/// Binds: batch, numbers.
+pub(super) const HOMES: &str = "
+    SELECT number, size, done_count, done FROM chunks
+    WHERE batch = $1 AND number IN (SELECT value FROM json_each($2))";
+
+/// Binds: batch, numbers. A chunk that is done has no leases any more.
+pub(super) const RELEASE: &str = "
+    DELETE FROM leases WHERE batch = $1 AND chunk IN (SELECT value FROM json_each($2))";
 
 /// Binds: limit.
 pub(super) const UNCOMPACTED: &str = "
@@ -20,14 +32,6 @@ pub(super) const WAITING_PINS: &str = "
         SELECT 1 FROM chunks q INDEXED BY chunks_queued
         WHERE q.state = 0 AND q.batch = p.batch AND q.model = p.model)
     ORDER BY p.model";
-
-/// Binds: batch, chunk, bits, how many are set, an encoded number. Encoded numbers may be put behind each other:
-/// protobuf merges them.
-pub(super) const SAVE_CHUNK: &str = "
-    UPDATE chunks SET
-        done = $3, done_count = $4, segments = CAST(segments || $5 AS BLOB),
-        state = CASE WHEN $4 = size THEN 2 /* done */ ELSE state END
-    WHERE batch = $1 AND number = $2";
 
 /// Binds: batch, model. Whether it waits, or says of itself that it does, and the digest that it holds the model
 /// to. No row if nothing of it may be leased.

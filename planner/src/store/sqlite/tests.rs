@@ -118,6 +118,17 @@ async fn durability_is_what_acks_need() {
 }
 
 #[tokio::test]
+async fn segments_with_few_pieces_share_rows() {
+    const ROWS: &str = "SELECT COUNT(*) FROM segments WHERE batch = $1";
+
+    let db = Database::fresh().await;
+    let store = db.open().await;
+    let (id, sent) = suite::results::slow_batch(&store).await;
+    let rows: i64 = sqlx::query_scalar(ROWS).bind(sql::cells::key(id)).fetch_one(&store.read).await.unwrap();
+    assert_eq!((sent.len(), rows), (4, 2));
+}
+
+#[tokio::test]
 async fn rows_of_the_first_version_are_kept() {
     let db = Database::fresh().await;
     let mut connection = Connection::connect_with(&options(&db.path())).await.unwrap();

@@ -53,7 +53,7 @@ macro_rules! laws {
                 a_lease_is_fenced, a_chunk_handed_back_is_queued, leases_are_listed;
             results: results_are_counted, a_result_is_final_once, an_old_lease_still_delivers,
                 results_count_in_the_states_that_take_them, an_empty_commit_registers_nothing,
-                cursors_have_no_gaps, racing_twins_count_once, usage_is_added_up, chunks_are_compacted_once,
+                cursors_have_no_gaps, segments_read_the_same_from_shared_rows, racing_twins_count_once, usage_is_added_up, chunks_are_compacted_once,
                 everything_outlasts_the_process;
             fleet: executors_are_remembered, what_a_file_became_is_remembered, the_newest_profile_stays,
                 a_profile_is_of_one_engine_and_gpu, the_latest_answers_weigh_most;

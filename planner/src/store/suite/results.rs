@@ -122,6 +122,33 @@ pub(in crate::store) async fn cursors_have_no_gaps(db: &impl Backend) {
     audit(&*store, id, &sent).await;
 }
 
+/// Commits of 700 pieces each until the batch is done: its first two segments get one row, and so do the last two.
+pub(in crate::store) async fn slow_batch(store: &impl Store) -> (BatchId, HashMap<SegmentId, NewSegment>) {
+    const CHUNKS: i32 = 700;
+    let id = queued(store, &vec![4; usize::try_from(CHUNKS).unwrap()]).await;
+    let mut sent = HashMap::new();
+    for index in 0..4 {
+        let pieces: Vec<_> = (0..CHUNKS).map(|chunk| (chunk, std::slice::from_ref(&index))).collect();
+        let segment = segment(&pieces);
+        assert_eq!(store.commit(id, &segment, 60).await.unwrap().accepted, i64::from(CHUNKS));
+        sent.insert(segment.id, segment);
+        audit(store, id, &sent).await;
+    }
+    (id, sent)
+}
+
+pub(in crate::store) async fn segments_read_the_same_from_shared_rows(db: &impl Backend) {
+    let store = db.open().await;
+    let (id, _) = slow_batch(&store).await;
+    let numbers = |segments: Vec<Segment>| segments.iter().map(|s| s.number).collect::<Vec<_>>();
+    for from in 0..5 {
+        let two = store.segments(id, from, 2).await.unwrap();
+        assert_eq!(numbers(two), (from..4).take(2).collect::<Vec<_>>());
+    }
+    assert_eq!(numbers(store.segments_at(id, &[2, 0, 7]).await.unwrap()), [0, 2]);
+    assert_eq!(numbers(store.segments_at(id, &[3, 2]).await.unwrap()), [2, 3]);
+}
+
 pub(in crate::store) async fn racing_twins_count_once(db: &impl Backend) {
     let store = Arc::new(db.open().await);
     let id = queued(&*store, &[64]).await;

@@ -1,15 +1,19 @@
 //! Measures Caravan against a bare loop, or against a limit, in one run on one machine.
 //! Figures are for people and for closing notes: no test depends on them.
 //!
-//! `cargo run --release -p caravan-tests --bin bench -- makespan|intake|plan|large|short|predict`
+//! `cargo run --release -p caravan-tests --bin bench -- makespan|intake|plan|large|short|predict|leases|rows`
 
 mod bare;
+mod database;
+mod executor;
 mod input;
 mod intake;
 mod large;
+mod leases;
 mod makespan;
 mod plan;
 mod predict;
+mod rows;
 mod short;
 mod text;
 mod up;
@@ -89,6 +93,29 @@ enum Bench {
         #[arg(long, default_value_t = 50)]
         answer_ms: u64,
     },
+    /// Leases and durable chunk reports a second of one planner, and how long a lease takes, while
+    /// many executors send their heartbeats: on SQLite, then on PostgreSQL as it is shipped.
+    Leases {
+        /// Executors, each on a stream of its own.
+        #[arg(long, default_value_t = 1_000)]
+        executors: usize,
+        /// Leases that all of them together ask for a second; each is reported at once.
+        #[arg(long, default_value_t = 1_100)]
+        rate: usize,
+        /// Seconds that count.
+        #[arg(long, default_value_t = 15)]
+        seconds: u64,
+    },
+    /// Rows and bytes that a batch takes in the database, while it runs and when it has ended, at the
+    /// chunk sizes that the planner makes: on SQLite and on PostgreSQL.
+    Rows {
+        /// Requests.
+        #[arg(long, default_value_t = 1_000_000)]
+        requests: u32,
+        /// Lanes.
+        #[arg(long, default_value_t = 128)]
+        lanes: u32,
+    },
     /// The memory that planning many short requests takes, and what of it stays.
     Short {
         /// Requests.
@@ -121,6 +148,8 @@ async fn main() -> anyhow::Result<()> {
             };
             predict::run(runs, &engine).await
         }
+        Bench::Leases { executors, rate, seconds } => leases::run(executors, rate, seconds).await,
+        Bench::Rows { requests, lanes } => rows::run(requests, lanes).await,
         Bench::Short { requests } => short::run(requests).await,
     }
 }

@@ -1,0 +1,63 @@
+//! What is done to chunks, a statement after the other: they do not leave this process.
+
+use caravan_proto::name::BatchId;
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::{Connection, Row, sql::cells::key};
+use crate::store::{Wanted, accept::Home};
+
+/// Takes a chunk that nobody else can take, and leases it; an expired lease of it cannot be revived from then on.
+/// Gives what is told of the chunk.
+pub(super) async fn take(
+    tx: &mut Connection,
+    batch: Uuid,
+    chunk: i32,
+    wanted: &Wanted,
+) -> Result<Row, sqlx::Error> {
+    const TAKE: &str = "
+        UPDATE chunks SET state = 1, epoch = epoch + 1 WHERE batch = $1 AND number = $2 AND state = 0
+        RETURNING plan_group, share, epoch, size, done,
+            (SELECT plan_key FROM batches WHERE id = $1) AS plan_key";
+    const FORGET: &str = "DELETE FROM leases WHERE batch = $1 AND chunk = $2 AND expired = 1";
+    const LEASE: &str = "
+        INSERT INTO leases (id, batch, chunk, epoch, executor, engine, lane, deadline)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+
+    let row = sqlx::query(TAKE).bind(batch).bind(chunk).fetch_one(&mut *tx).await?;
+    sqlx::query(FORGET).bind(batch).bind(chunk).execute(&mut *tx).await?;
+    sqlx::query(LEASE)
+        .bind(key(wanted.lease))
+        .bind(batch)
+        .bind(chunk)
+        .bind(row.try_get::<i64, _>("epoch")?)
+        .bind(key(wanted.executor))
+        .bind(&wanted.engine)
+        .bind(wanted.lane)
+        .bind(wanted.deadline)
+        .execute(tx)
+        .await?;
+    Ok(row)
+}
+
+/// Writes the bits of these chunks; `segment` is an encoded number that is put behind those that the chunks
+/// name already.
+pub(super) async fn save(
+    tx: &mut Connection,
+    id: BatchId,
+    homes: &[(i32, &Home)],
+    segment: &[u8],
+) -> Result<(), sqlx::Error> {
+    // Protobuf merges what stands behind each other.
+    const SAVE: &str = "
+        UPDATE chunks SET
+            done = $4, done_count = $5, segments = CAST(segments || $3 AS BLOB),
+            state = CASE WHEN $5 = size THEN 2 /* done */ ELSE state END
+        WHERE batch = $1 AND number = $2";
+
+    for (number, home) in homes {
+        let save = sqlx::query(SAVE).bind(key(id)).bind(number).bind(segment);
+        save.bind(&home.done).bind(home.done_count).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
