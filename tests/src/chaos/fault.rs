@@ -85,8 +85,11 @@ pub(super) struct Means {
 
 /// The executor that has a network of its own.
 pub(super) const APART: usize = 0;
-/// A clock jumps by so many seconds: a time zone, and a leap second's bug.
+/// A clock jumps by so many seconds.
 const JUMPS: [i64; 4] = [3_600, -3_600, 45, -45];
+/// By which a lease is dated jumps only so far: if its holder dies while the clock is ahead, the lease lives
+/// until the clock is there again.
+const SMALL_JUMPS: [i64; 2] = [45, -45];
 
 /// One fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,10 +156,12 @@ fn draw(card: Card, options: &Options, random: &mut StdRng) -> Fault {
         Card::Process(deed) => What::Process(seat(options, random), deed),
         Card::Wire(weather) => What::Wire(wire(options, random), weather),
         Card::Engine => What::Engine(random.random_range(0..options.engines), trouble(random)),
-        Card::Jump => What::Process(
-            role(options, random.random_range(0..3), random),
-            Deed::Jump(JUMPS[random.random_range(0..JUMPS.len())]),
-        ),
+        Card::Jump => {
+            let seat = role(options, random.random_range(0..3), random);
+            let dates = matches!(seat, Seat::Planner(_)) && options.store == Store::Sqlite;
+            let jumps: &[i64] = if dates { &SMALL_JUMPS } else { &JUMPS };
+            What::Process(seat, Deed::Jump(jumps[random.random_range(0..jumps.len())]))
+        }
         Card::Disk => What::Disk,
         Card::Network => What::Network(APART),
     };

@@ -103,3 +103,67 @@ fn unacked_since(options: &Options, struck: &[Struck], time: i64, engine: usize)
 fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    /// Second 100 of a run.
+    const FROM: i64 = 100_000_000;
+
+    /// How many of a request's answers by these engines at these seconds a fault of two seconds leaves
+    /// without an explanation.
+    fn unexplained(what: What, given: &[(usize, i64)]) -> usize {
+        let options = Arguments::parse_from([""]).options;
+        let fault = Fault { what, time: Duration::from_secs(2) };
+        let mut struck = [Struck { fault, from: FROM, to: FROM + 2_000_000, repeats: 0 }];
+        let mut answers = vec![Vec::new(); options.engines];
+        for (engine, second) in given {
+            answers[*engine].push(Answered { at: second * 1_000_000, marker: "r1".into() });
+        }
+        let unexplained = explain(&options, &mut struck, &answers).len();
+        assert_eq!(unexplained + struck[0].repeats, given.len() - 1);
+        unexplained
+    }
+
+    #[test]
+    fn a_dead_executor_explains_what_was_not_acked_and_nothing_else() {
+        let kill = What::Process(Seat::Executor(1), Deed::Kill);
+        assert_eq!(unexplained(kill, &[(1, 99), (0, 105)]), 0);
+        assert_eq!(unexplained(kill, &[(1, 90), (0, 105)]), 1, "acked long before");
+        assert_eq!(unexplained(kill, &[(2, 99), (0, 105)]), 1, "of another executor");
+        assert_eq!(unexplained(kill, &[(1, 99), (0, 105), (0, 106)]), 1, "and once more");
+    }
+
+    #[test]
+    fn a_dead_planner_or_database_explains_nothing() {
+        for seat in [Seat::Planner(0), Seat::Database, Seat::Objects, Seat::Gateway(0)] {
+            assert_eq!(unexplained(What::Process(seat, Deed::Kill), &[(1, 99), (0, 105)]), 1);
+        }
+        assert_eq!(unexplained(What::Disk, &[(1, 99), (0, 105)]), 1);
+        let jump = What::Process(Seat::Executor(1), Deed::Jump(45));
+        assert_eq!(unexplained(jump, &[(1, 99), (0, 105)]), 1);
+    }
+
+    #[test]
+    fn what_was_kept_from_being_acked_is_explained_from_its_beginning() {
+        let options = Arguments::parse_from([""]).options;
+        let of = |what, from: i64, to: i64| {
+            let fault = Fault { what, time: Duration::ZERO };
+            Struck { fault, from: from * 1_000_000, to: to * 1_000_000, repeats: 0 }
+        };
+        let outage = of(What::Process(Seat::Database, Deed::Kill), 80, 99);
+        let kill = of(What::Process(Seat::Executor(1), Deed::Kill), 100, 101);
+        let one = Given { engine: 1, at: 85_000_000 };
+        assert!(may_repeat(&options, &[outage, kill], 1, one));
+        assert!(!may_repeat(&options, &[kill], 0, one));
+    }
+}

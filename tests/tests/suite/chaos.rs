@@ -12,7 +12,8 @@ struct Arguments {
 
 #[tokio::test]
 async fn the_books_balance_after_twenty_faults_over_two_thousand_requests() -> anyhow::Result<()> {
-    let options = Arguments::parse_from(["", "--requests", "2000", "--faults", "24"]).options;
+    let args = ["", "--store", "postgres", "--requests", "2000", "--faults", "24"];
+    let options = Arguments::parse_from(args).options;
     let report = chaos::run(&options).await?;
     println!("{}", report.to_json());
     ensure!(report.broken.is_none(), "{report:?}");
