@@ -159,7 +159,7 @@ impl Running {
         let segment = NewSegment { id: SegmentId::now(), bytes, pieces: pieces.collect() };
         let done = self.store.commit(self.id, &segment, self.now).await?.batch_done;
         self.heartbeat(lanes).await?;
-        if done || self.tick % LANES == 0 {
+        if done || self.tick.is_multiple_of(LANES) {
             self.compact().await?;
         }
         Ok(done)
@@ -239,7 +239,7 @@ impl Lane {
 
     /// The result of this tick, if one comes.
     fn answer(&mut self, tick: usize) -> Option<NewPiece> {
-        let (_, claim, index) = self.running.as_mut().filter(|_| (tick + self.number) % TICKS == 0)?;
+        let (_, claim, index) = self.running.as_mut().filter(|_| (tick + self.number).is_multiple_of(TICKS))?;
         self.warm = Some(Warm { batch: claim.batch, group: claim.group, share: claim.share });
         let usage = v1::Usage { completion_tokens: ANSWER, ..Default::default() };
         let records = vec![Record { index: *index, succeeded: true, usage }];
