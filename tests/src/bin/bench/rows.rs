@@ -239,7 +239,8 @@ impl Lane {
 
     /// The result of this tick, if one comes.
     fn answer(&mut self, tick: usize) -> Option<NewPiece> {
-        let (_, claim, index) = self.running.as_mut().filter(|_| (tick + self.number).is_multiple_of(TICKS))?;
+        let (_, claim, index) =
+            self.running.as_mut().filter(|_| (tick + self.number).is_multiple_of(TICKS))?;
         self.warm = Some(Warm { batch: claim.batch, group: claim.group, share: claim.share });
         let usage = v1::Usage { completion_tokens: ANSWER, ..Default::default() };
         let records = vec![Record { index: *index, succeeded: true, usage }];
