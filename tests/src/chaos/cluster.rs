@@ -192,7 +192,7 @@ impl Cluster {
             (Wire::ClientGateway(to), Seat::Gateway(number))
             | (Wire::GatewayPlanner(_, to) | Wire::ExecutorPlanner(_, to), Seat::Planner(number))
             | (Wire::ExecutorEngine(to), Seat::Engine(number)) => to == number,
-            (Wire::PlannerDatabase(_), Seat::Database) | (Wire::PlannerObjects(_), Seat::Objects) => true,
+            (Wire::PlannerDatabase(_), Seat::Database) => true,
             _ => false,
         };
         let leading = self.wires.iter().filter(|(wire, _)| leads(wire));

@@ -4,7 +4,7 @@ use std::{ffi::OsString, fmt::Write as _, net::SocketAddr, path::Path};
 
 use super::{
     fault::{Seat, Wire},
-    options::{Objects, Options, SLOTS, Store},
+    options::{Options, SLOTS, Store},
 };
 
 /// Tokens of the longest answer.
@@ -18,7 +18,6 @@ const KEEPALIVE: &str = "keepalive_seconds = 1\nkeepalive_timeout_seconds = 1\n"
 pub(super) fn seats(options: &Options) -> Vec<Seat> {
     let mut seats = Vec::new();
     seats.extend((options.store == Store::Postgres).then_some(Seat::Database));
-    seats.extend((options.objects == Objects::S3).then_some(Seat::Objects));
     seats.extend((0..options.engines).map(Seat::Engine));
     seats.extend((0..options.planners()).map(Seat::Planner));
     seats.extend((0..options.gateways).map(Seat::Gateway));
@@ -31,7 +30,6 @@ pub(super) fn wires(options: &Options) -> Vec<Wire> {
     let mut wires: Vec<Wire> = (0..options.gateways).map(Wire::ClientGateway).collect();
     for planner in 0..options.planners() {
         wires.extend((options.store == Store::Postgres).then_some(Wire::PlannerDatabase(planner)));
-        wires.extend((options.objects == Objects::S3).then_some(Wire::PlannerObjects(planner)));
         wires.extend((0..options.gateways).map(|gateway| Wire::GatewayPlanner(gateway, planner)));
         wires.extend((0..options.executors).map(|executor| Wire::ExecutorPlanner(executor, planner)));
     }
@@ -104,7 +102,7 @@ pub(super) fn role(
             text += "[connection]\nconnect_seconds = 1\nprobe_seconds = 3\n";
             let _ = writeln!(text, "[client]\nconnect_timeout_seconds = 1\n{KEEPALIVE}");
         }
-        Seat::Engine(_) | Seat::Database | Seat::Objects => {}
+        Seat::Engine(_) | Seat::Database => {}
     }
     text
 }

@@ -17,7 +17,7 @@ use super::{
     fault::{APART, Means, Seat},
     link::Target,
     namespace::{Disk, Network},
-    options::{Objects, Options, Store},
+    options::{Options, Store},
 };
 use crate::{Process, until};
 
@@ -47,15 +47,8 @@ impl Ground {
         std::fs::create_dir(&data)?;
         let mut lacks = Vec::new();
         let mut have = |what: &str, error: anyhow::Error| lacks.push(format!("{what}: {error:#}"));
-        let writes = options.objects == Objects::Directory;
         let bytes = ROOM[0] + ROOM[1] * options.requests as u64;
-        let disk = match writes {
-            true => Disk::new(&data, bytes).await.map_err(|error| have("disk full", error)).ok(),
-            false => {
-                have("disk full", anyhow::anyhow!("planners write to S3"));
-                None
-            }
-        };
+        let disk = Disk::new(&data, bytes).await.map_err(|error| have("disk full", error)).ok();
         let network = Network::new().await.map_err(|error| have("network gone", error)).ok();
         let clock = Clock::find().map_err(|error| have("clock jump", error)).ok();
         let database = match options.store {
