@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use caravan_test_postgres::Database;
 use tempfile::TempDir;
 
-use crate::{Api, Caravan, Process, rows::Rows};
+use crate::{Api, Caravan, Process, objects, rows::Rows};
 
 /// Planners, gateways and executors as processes of their own.
 #[derive(Debug)]
@@ -44,8 +44,7 @@ impl Fleet {
     /// If they do not come up.
     pub async fn start(config: &str) -> anyhow::Result<Self> {
         let rows = Rows::fresh()?;
-        let store = rows.url().map(|url| format!("store_url = '{url}'\n")).unwrap_or_default();
-        Self::of(&["planner"], &["gateway"], rows, &(store + config)).await
+        Self::of(&["planner"], &["gateway"], rows, config).await
     }
 
     /// Two planners on one PostgreSQL and one directory of objects, and two gateways. `config` is TOML of the
@@ -55,16 +54,17 @@ impl Fleet {
     /// If they do not come up, or there is no PostgreSQL.
     pub async fn replicated(config: &str) -> anyhow::Result<Self> {
         let rows = Rows::in_postgres()?;
-        let url = rows.url().context("no database")?;
-        let config = format!("store_url = '{url}'\n{config}");
-        Self::of(&["planner-0", "planner-1"], &["gateway-0", "gateway-1"], rows, &config).await
+        Self::of(&["planner-0", "planner-1"], &["gateway-0", "gateway-1"], rows, config).await
     }
 
     async fn of(planners: &[&str], gateways: &[&str], rows: Rows, config: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
+        let store = rows.url().map(|url| format!("store_url = '{url}'\n"));
+        let objects = objects::fresh().map(|url| format!("object_url = '{url}'\n"));
+        let config = [store.as_deref(), objects.as_deref(), Some(config)].into_iter().flatten().collect::<String>();
         let mut started = Vec::new();
         for name in planners {
-            started.push(Planner::start(&directory, name, "127.0.0.1:0", config).await?);
+            started.push(Planner::start(&directory, name, "127.0.0.1:0", &config).await?);
         }
         let urls = urls(&started);
         let mut serving = Vec::new();

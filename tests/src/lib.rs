@@ -8,6 +8,7 @@ pub mod chaos;
 mod fleet;
 mod input;
 mod predict;
+mod objects;
 mod process;
 mod rows;
 mod up;

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use anyhow::Context as _;
 use tempfile::TempDir;
 
-use crate::{Api, Caravan, Process, rows::Rows};
+use crate::{Api, Caravan, Process, objects, rows::Rows};
 
 /// `caravan up` on a data directory of its own.
 #[derive(Debug)]
@@ -41,6 +41,9 @@ impl Up {
         writeln!(text, "data_dir = '{}'", directory.path().join("data").display())?;
         if let Some(url) = rows.url() {
             writeln!(text, "roles.planner.store_url = '{url}'")?;
+        }
+        if let Some(url) = objects::fresh() {
+            writeln!(text, "roles.planner.object_url = '{url}'")?;
         }
         writeln!(text, "engines = [{engines}]\n{config}")?;
         let (file, ready) = (directory.path().join("up.toml"), directory.path().join("ready.json"));

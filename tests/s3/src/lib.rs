@@ -3,14 +3,13 @@
 //! With `CARAVAN_TEST_OBJECT_URL` (`s3://BUCKET`, reached as the `AWS_` variables say) that one is taken
 //! instead. `caravan-test-s3 COMMAND…` runs a command with these variables, and a server for them.
 
+mod instance;
 mod server;
 
 use std::sync::OnceLock;
 
-use server::{CREDENTIALS, Server};
-
-/// The bucket that the server begins with.
-const BUCKET: &str = "caravan";
+pub use instance::{BUCKET, CREDENTIALS, Instance};
+use server::Server;
 
 /// Where a bucket for tests is.
 #[derive(Debug)]
