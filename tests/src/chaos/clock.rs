@@ -57,10 +57,10 @@ pub(super) async fn jump(file: &Path, seconds: i64, time: Duration) -> io::Resul
     set(file, 0)
 }
 
-/// Removes what the library keeps for a process that was killed.
+/// Removes what the library keeps for a process, and leaves there when it is killed or has run another program.
 pub(super) fn forget(pid: u32) {
     for name in [format!("faketime_shm_{pid}"), format!("sem.faketime_sem_{pid}")] {
-        // Gone, if it ended in good order.
+        // It is not there, if that process had no such clock.
         let _ = std::fs::remove_file(Path::new("/dev/shm").join(name));
     }
 }

@@ -9,6 +9,7 @@ use crate::{Process, is_running, signal, until};
 #[derive(Debug)]
 pub(super) struct Member {
     process: Process,
+    pid: Option<u32>,
     /// Of an engine.
     pub(super) control: Option<Control>,
 }
@@ -17,7 +18,7 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn new(process: Process) -> Self {
-        Self { process, control: None }
+        Self { pid: process.id(), process, control: None }
     }
 
     /// That it has not ended by itself.
@@ -56,10 +57,9 @@ impl Member {
     pub(super) async fn kill(&mut self) -> anyhow::Result<()> {
         // So that it starts no others meanwhile.
         self.process.signal("STOP").await?;
-        let (pid, children) = (self.process.id(), self.children());
+        let children = self.children();
         self.tell_children("KILL").await;
         self.process.kill().await?;
-        pid.into_iter().for_each(clock::forget);
         until("the children of a process that was killed are dead", async || {
             let left: Vec<_> = children.iter().filter(|child| is_running(**child)).collect();
             if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
@@ -92,5 +92,11 @@ impl Member {
         let Some(pid) = self.process.id() else { return Vec::new() };
         let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         text.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.pid.into_iter().for_each(clock::forget);
     }
 }
