@@ -61,7 +61,8 @@ impl Fleet {
         let directory = tempfile::tempdir()?;
         let store = rows.url().map(|url| format!("store_url = '{url}'\n"));
         let objects = objects::fresh().map(|url| format!("object_url = '{url}'\n"));
-        let config = [store.as_deref(), objects.as_deref(), Some(config)].into_iter().flatten().collect::<String>();
+        let config =
+            [store.as_deref(), objects.as_deref(), Some(config)].into_iter().flatten().collect::<String>();
         let mut started = Vec::new();
         for name in planners {
             started.push(Planner::start(&directory, name, "127.0.0.1:0", &config).await?);

@@ -157,6 +157,11 @@ impl Cluster {
             self.point(seat, Some(target));
             return Ok(Member::new(process));
         }
+        if seat == Seat::Objects {
+            let (process, target) = self.ground.start_objects(&name, &self.directory).await?;
+            self.point(seat, Some(target));
+            return Ok(Member::new(process));
+        }
         let mut command = match seat {
             Seat::Engine(engine) => {
                 let mut command = Command::new(binary("simulated-engine")?);
@@ -192,7 +197,7 @@ impl Cluster {
             (Wire::ClientGateway(to), Seat::Gateway(number))
             | (Wire::GatewayPlanner(_, to) | Wire::ExecutorPlanner(_, to), Seat::Planner(number))
             | (Wire::ExecutorEngine(to), Seat::Engine(number)) => to == number,
-            (Wire::PlannerDatabase(_), Seat::Database) => true,
+            (Wire::PlannerDatabase(_), Seat::Database) | (Wire::PlannerObjects(_), Seat::Objects) => true,
             _ => false,
         };
         let leading = self.wires.iter().filter(|(wire, _)| leads(wire));

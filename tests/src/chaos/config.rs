@@ -2,9 +2,11 @@
 
 use std::{ffi::OsString, fmt::Write as _, net::SocketAddr, path::Path};
 
+use caravan_test_s3::{BUCKET, CREDENTIALS};
+
 use super::{
     fault::{Seat, Wire},
-    options::{Options, SLOTS, Store},
+    options::{Objects, Options, SLOTS, Store},
 };
 
 /// Tokens of the longest answer.
@@ -18,6 +20,7 @@ const KEEPALIVE: &str = "keepalive_seconds = 1\nkeepalive_timeout_seconds = 1\n"
 pub(super) fn seats(options: &Options) -> Vec<Seat> {
     let mut seats = Vec::new();
     seats.extend((options.store == Store::Postgres).then_some(Seat::Database));
+    seats.extend((options.objects == Objects::S3).then_some(Seat::Objects));
     seats.extend((0..options.engines).map(Seat::Engine));
     seats.extend((0..options.planners()).map(Seat::Planner));
     seats.extend((0..options.gateways).map(Seat::Gateway));
@@ -30,6 +33,7 @@ pub(super) fn wires(options: &Options) -> Vec<Wire> {
     let mut wires: Vec<Wire> = (0..options.gateways).map(Wire::ClientGateway).collect();
     for planner in 0..options.planners() {
         wires.extend((options.store == Store::Postgres).then_some(Wire::PlannerDatabase(planner)));
+        wires.extend((options.objects == Objects::S3).then_some(Wire::PlannerObjects(planner)));
         wires.extend((0..options.gateways).map(|gateway| Wire::GatewayPlanner(gateway, planner)));
         wires.extend((0..options.executors).map(|executor| Wire::ExecutorPlanner(executor, planner)));
     }
@@ -81,6 +85,18 @@ pub(super) fn role(
                 let _ =
                     writeln!(text, "store_url = 'postgres://caravan@{database}/postgres?sslmode=disable'");
             }
+            if options.objects == Objects::S3 {
+                let (address, (id, secret)) = (at(Wire::PlannerObjects(planner)), CREDENTIALS);
+                let _ = writeln!(
+                    text,
+                    "object_url = 's3://{BUCKET}/chaos'\n[objects]\nendpoint = 'http://{address}'"
+                );
+                let _ = writeln!(
+                    text,
+                    "allow_http = true\naccess_key_id = '{id}'\nsecret_access_key = '{secret}'"
+                );
+                let _ = writeln!(text, "request_ms = 5000");
+            }
             let _ = writeln!(text, "[lease]\nttl_ms = {}\n[serve]\n{KEEPALIVE}", options.ttl_ms);
         }
         Seat::Gateway(gateway) => {
@@ -102,7 +118,7 @@ pub(super) fn role(
             text += "[connection]\nconnect_seconds = 1\nprobe_seconds = 3\n";
             let _ = writeln!(text, "[client]\nconnect_timeout_seconds = 1\n{KEEPALIVE}");
         }
-        Seat::Engine(_) | Seat::Database => {}
+        Seat::Engine(_) | Seat::Database | Seat::Objects => {}
     }
     text
 }

@@ -6,7 +6,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 
 use super::{
     link::Weather,
-    options::{Options, Store},
+    options::{Objects, Options, Store},
 };
 
 /// A process, by its role and number.
@@ -18,6 +18,8 @@ pub(super) enum Seat {
     Engine(usize),
     /// PostgreSQL.
     Database,
+    /// S3.
+    Objects,
 }
 
 /// A connection between two of them, from who dials to who is dialled.
@@ -28,6 +30,7 @@ pub(super) enum Wire {
     ExecutorPlanner(usize, usize),
     ExecutorEngine(usize),
     PlannerDatabase(usize),
+    PlannerObjects(usize),
 }
 
 /// What an engine does to requests.
@@ -169,9 +172,11 @@ fn draw(card: Card, options: &Options, random: &mut StdRng) -> Fault {
 fn seat(options: &Options, random: &mut StdRng) -> Seat {
     let mut kinds = vec![0, 1, 2, 3];
     kinds.extend((options.store == Store::Postgres).then_some(4));
+    kinds.extend((options.objects == Objects::S3).then_some(5));
     match kinds[random.random_range(0..kinds.len())] {
         3 => Seat::Engine(random.random_range(0..options.engines)),
         4 => Seat::Database,
+        5 => Seat::Objects,
         kind => role(options, kind, random),
     }
 }
@@ -189,13 +194,15 @@ fn role(options: &Options, kind: usize, random: &mut StdRng) -> Seat {
 fn wire(options: &Options, random: &mut StdRng) -> Wire {
     let mut kinds = vec![0, 1, 2, 3];
     kinds.extend((options.store == Store::Postgres).then_some(4));
+    kinds.extend((options.objects == Objects::S3).then_some(5));
     let mut one = |of: usize| random.random_range(0..of);
     match kinds[one(kinds.len())] {
         0 => Wire::ClientGateway(one(options.gateways)),
         1 => Wire::GatewayPlanner(one(options.gateways), one(options.planners())),
         2 => Wire::ExecutorPlanner(one(options.executors), one(options.planners())),
         3 => Wire::ExecutorEngine(one(options.engines)),
-        _ => Wire::PlannerDatabase(one(options.planners())),
+        4 => Wire::PlannerDatabase(one(options.planners())),
+        _ => Wire::PlannerObjects(one(options.planners())),
     }
 }
 
@@ -248,6 +255,7 @@ impl Fault {
                 Wire::ExecutorPlanner(..) => "executor→planner",
                 Wire::ExecutorEngine(_) => "executor→engine",
                 Wire::PlannerDatabase(_) => "planner→PostgreSQL",
+                Wire::PlannerObjects(_) => "planner→S3",
             },
         }
     }
@@ -261,6 +269,7 @@ impl Seat {
             Self::Executor(_) => "executor",
             Self::Engine(_) => "engine",
             Self::Database => "PostgreSQL",
+            Self::Objects => "S3",
         }
     }
 }
@@ -289,7 +298,7 @@ impl fmt::Display for Seat {
             Self::Planner(number) | Self::Gateway(number) | Self::Executor(number) | Self::Engine(number) => {
                 write!(f, "{}-{number}", self.role())
             }
-            Self::Database => f.write_str(self.role()),
+            Self::Database | Self::Objects => f.write_str(self.role()),
         }
     }
 }
@@ -302,6 +311,7 @@ impl fmt::Display for Wire {
             Self::ExecutorPlanner(executor, planner) => write!(f, "executor-{executor}→planner-{planner}"),
             Self::ExecutorEngine(engine) => write!(f, "executor→engine-{engine}"),
             Self::PlannerDatabase(planner) => write!(f, "planner-{planner}→PostgreSQL"),
+            Self::PlannerObjects(planner) => write!(f, "planner-{planner}→S3"),
         }
     }
 }
@@ -334,11 +344,11 @@ mod tests {
 
     #[test]
     fn every_kind_comes_in_a_long_run() {
-        let faults = faults(&["", "--faults", "200", "--store", "postgres"]);
+        let faults = faults(&["", "--faults", "200", "--store", "postgres", "--objects", "s3"]);
         let kinds: BTreeSet<_> = faults.iter().map(Fault::kind).collect();
         assert_eq!(kinds.len(), 15, "{kinds:?}");
         let places: BTreeSet<_> = faults.iter().map(Fault::place).collect();
-        assert_eq!(places.len(), 10, "{places:?}");
+        assert_eq!(places.len(), 12, "{places:?}");
     }
 
     #[test]
@@ -347,7 +357,7 @@ mod tests {
         let options = Arguments::parse_from(["", "--faults", "200"]).options;
         for fault in schedule(&options, none) {
             assert!(!matches!(fault.kind(), "disk full" | "network gone" | "clock jump"), "{fault}");
-            assert!(fault.place() != "PostgreSQL", "{fault}");
+            assert!(!matches!(fault.place(), "PostgreSQL" | "S3"), "{fault}");
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{
     fault::{APART, Means, Seat},
     link::Target,
     namespace::{Disk, Network},
-    options::{Options, Store},
+    options::{Objects, Options, Store},
 };
 use crate::{Process, until};
 
@@ -31,6 +31,7 @@ pub(super) struct Ground {
     pub(super) network: Option<Network>,
     clock: Option<Clock>,
     database: Option<Instance>,
+    objects: Option<caravan_test_s3::Instance>,
     /// What cannot be done here, and why.
     pub(super) lacks: Vec<String>,
 }
@@ -47,15 +48,23 @@ impl Ground {
         std::fs::create_dir(&data)?;
         let mut lacks = Vec::new();
         let mut have = |what: &str, error: anyhow::Error| lacks.push(format!("{what}: {error:#}"));
+        let writes = options.objects == Objects::Directory || options.store == Store::Sqlite;
         let bytes = ROOM[0] + ROOM[1] * options.requests as u64;
-        let disk = Disk::new(&data, bytes).await.map_err(|error| have("disk full", error)).ok();
+        let disk = match writes {
+            true => Disk::new(&data, bytes).await.map_err(|error| have("disk full", error)).ok(),
+            false => {
+                have("disk full", anyhow::anyhow!("planners write to PostgreSQL and S3"));
+                None
+            }
+        };
         let network = Network::new().await.map_err(|error| have("network gone", error)).ok();
         let clock = Clock::find().map_err(|error| have("clock jump", error)).ok();
         let database = match options.store {
             Store::Postgres => Some(tokio::task::spawn_blocking(Instance::create).await??),
             Store::Sqlite => None,
         };
-        Ok(Self { disk, network, clock, database, lacks })
+        let objects = (options.objects == Objects::S3).then(caravan_test_s3::Instance::create).transpose()?;
+        Ok(Self { disk, network, clock, database, objects, lacks })
     }
 
     pub(super) fn means(&self) -> Means {
@@ -96,6 +105,22 @@ impl Ground {
         })
         .await??;
         Ok((process, Target::Unix(instance.socket())))
+    }
+
+    /// A life of the object store, and where it is reached.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub(super) async fn start_objects(&self, name: &str, logs: &Path) -> anyhow::Result<(Process, Target)> {
+        let instance = self.objects.as_ref().context("no object store")?;
+        let mut process = Process::spawn(instance.command(), name, logs)?.quiet();
+        until("S3 serves", async || match process.has_ended() {
+            Ok(None) if instance.serves() => Ok(Ok(())),
+            Ok(None) => Err(process.log()),
+            ended => Ok(Err(anyhow::anyhow!("S3 ended: {ended:?}: {}", process.log()))),
+        })
+        .await??;
+        Ok((process, Target::Tcp(instance.address())))
     }
 
     /// Leaves planners no byte for so long.

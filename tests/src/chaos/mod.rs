@@ -26,7 +26,7 @@ use anyhow::{Context as _, bail, ensure};
 use futures::{StreamExt as _, future::try_join_all, stream::FuturesUnordered};
 use tokio::time::{sleep, timeout};
 
-pub use options::{Options, Store};
+pub use options::{Objects, Options, Store};
 pub use report::{Report, table};
 
 use client::Client;

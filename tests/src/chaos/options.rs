@@ -12,6 +12,16 @@ pub enum Store {
     Postgres,
 }
 
+/// Where bytes are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Objects {
+    /// A directory of all planners.
+    #[default]
+    Directory,
+    /// A server of the run's own, which faults strike too.
+    S3,
+}
+
 /// What a run is like. The same options draw the same faults for the same work.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
@@ -21,6 +31,9 @@ pub struct Options {
     /// Where rows are kept.
     #[arg(long, value_enum, default_value_t)]
     pub store: Store,
+    /// Where bytes are kept.
+    #[arg(long, value_enum, default_value_t)]
+    pub objects: Objects,
     /// Planners on one database. Default: 2, on SQLite 1, which allows no more.
     #[arg(long)]
     pub planners: Option<usize>,
@@ -81,6 +94,13 @@ impl Options {
         match self.store {
             Store::Sqlite => "SQLite",
             Store::Postgres => "PostgreSQL",
+        }
+    }
+
+    pub(super) fn objects_name(&self) -> &'static str {
+        match self.objects {
+            Objects::Directory => "directory",
+            Objects::S3 => "S3",
         }
     }
 

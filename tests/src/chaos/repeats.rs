@@ -33,7 +33,7 @@ struct Given {
 /// Counts for each fault the answers that it had engines give again; gives what no fault explains. A request
 /// may be answered again if its executor was lost before the answer was acked, if an executor that was cut off
 /// goes on with what another one has got meanwhile, or if the answer was lost on its way from the engine.
-/// A planner, a gateway or a database that is lost has nothing answered again: results
+/// A planner, a gateway, a database or an object store that is lost has nothing answered again: results
 /// are kept until they are acked.
 pub(super) fn explain(options: &Options, struck: &mut [Struck], answers: &[Vec<Answered>]) -> Vec<String> {
     let mut given: HashMap<&str, Vec<Given>> = HashMap::new();
@@ -87,8 +87,8 @@ fn loses(options: &Options, fault: &Fault, engine: usize) -> bool {
 fn unacked_since(options: &Options, struck: &[Struck], time: i64, engine: usize) -> i64 {
     let mut since = time - UNACKED;
     let keeps = |fault: &Fault| match fault.what {
-        What::Process(Seat::Planner(_) | Seat::Database, _) | What::Disk => true,
-        What::Wire(Wire::PlannerDatabase(_), _) => true,
+        What::Process(Seat::Planner(_) | Seat::Database | Seat::Objects, _) | What::Disk => true,
+        What::Wire(Wire::PlannerDatabase(_) | Wire::PlannerObjects(_), _) => true,
         _ => loses(options, fault, engine),
     };
     // Faults are in the order in which they came.
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_dead_planner_or_database_explains_nothing() {
-        for seat in [Seat::Planner(0), Seat::Database, Seat::Gateway(0)] {
+        for seat in [Seat::Planner(0), Seat::Database, Seat::Objects, Seat::Gateway(0)] {
             assert_eq!(unexplained(What::Process(seat, Deed::Kill), &[(1, 99), (0, 105)]), 1);
         }
         assert_eq!(unexplained(What::Disk, &[(1, 99), (0, 105)]), 1);

@@ -27,7 +27,7 @@ pub struct Report {
 /// The runs as a table in Markdown.
 #[must_use]
 pub fn table(reports: &[Report]) -> String {
-    let head = "| store | seed | requests | faults | by kind | by place | lost, twice or torn | in error files \
+    let head = "| store, objects | seed | requests | faults | by kind | by place | lost, twice or torn | in error files \
                 | answered again, most by one fault | seconds |\n|---|---|---|---|---|---|---|---|---|---|\n";
     [head.to_owned()].into_iter().chain(reports.iter().map(Report::row)).collect()
 }
@@ -61,6 +61,7 @@ impl Report {
         json!({
             "seed": options.seed,
             "store": options.store_name(),
+            "objects": options.objects_name(),
             "planners": options.planners(),
             "gateways": options.gateways,
             "executors": options.executors,
@@ -93,8 +94,9 @@ impl Report {
         };
         let most = self.struck.iter().map(|struck| struck.repeats).max().unwrap_or_default();
         format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {}, {} | {:.0} |\n",
+            "| {}, {} | {} | {} | {} | {} | {} | {} | {} | {}, {} | {:.0} |\n",
             self.options.store_name(),
+            self.options.objects_name(),
             self.options.seed,
             self.options.requests,
             self.faults(),

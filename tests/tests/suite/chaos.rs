@@ -12,7 +12,7 @@ struct Arguments {
 
 #[tokio::test]
 async fn the_books_balance_after_twenty_faults_over_two_thousand_requests() -> anyhow::Result<()> {
-    let args = ["", "--store", "postgres", "--requests", "2000", "--faults", "24"];
+    let args = ["", "--store", "postgres", "--objects", "s3", "--requests", "2000", "--faults", "24"];
     let options = Arguments::parse_from(args).options;
     let report = chaos::run(&options).await?;
     println!("{}", report.to_json());
