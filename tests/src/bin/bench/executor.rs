@@ -146,7 +146,12 @@ impl Executor {
 
     async fn report(&mut self, lease: Lease) -> anyhow::Result<()> {
         let requests = lease.payload.context("no payload")?.requests;
-        let status = LeaseStatus { lease_id: lease.lease_id, epoch: lease.epoch, started: true };
+        let status = LeaseStatus {
+            lease_id: lease.lease_id,
+            epoch: lease.epoch,
+            started: true,
+            batch: lease.batch.clone(),
+        };
         let result = |(request, index): (caravan_proto::v1::PayloadRequest, i32)| RequestResult {
             lease_id: status.lease_id.clone(),
             batch: lease.batch.clone(),
