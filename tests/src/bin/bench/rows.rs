@@ -46,11 +46,11 @@ pub(crate) async fn run(requests: u32, lanes: u32) -> anyhow::Result<()> {
         let since = Instant::now();
         let mut batch = Running::queued(store, &plan).await?;
         let planned = database.bytes().await? - empty;
-        let (mut most, mut ticks) = (planned, 0);
+        let (mut most, mut ticks) = (planned, 0_usize);
         let mut lanes: Vec<Lane> = (0..lanes as usize).map(Lane::new).collect();
         while !batch.tick(&mut lanes).await? {
             ticks += 1;
-            if ticks % LOOK == 0 {
+            if ticks.is_multiple_of(LOOK) {
                 most = most.max(database.bytes().await? - empty);
             }
         }
@@ -159,7 +159,7 @@ impl Running {
         let segment = NewSegment { id: SegmentId::now(), bytes, pieces: pieces.collect() };
         let done = self.store.commit(self.id, &segment, self.now).await?.batch_done;
         self.heartbeat(lanes).await?;
-        if done || self.tick % LANES == 0 {
+        if done || self.tick.is_multiple_of(LANES) {
             self.compact().await?;
         }
         Ok(done)
@@ -239,7 +239,8 @@ impl Lane {
 
     /// The result of this tick, if one comes.
     fn answer(&mut self, tick: usize) -> Option<NewPiece> {
-        let (_, claim, index) = self.running.as_mut().filter(|_| (tick + self.number) % TICKS == 0)?;
+        let (_, claim, index) =
+            self.running.as_mut().filter(|_| (tick + self.number).is_multiple_of(TICKS))?;
         self.warm = Some(Warm { batch: claim.batch, group: claim.group, share: claim.share });
         let usage = v1::Usage { completion_tokens: ANSWER, ..Default::default() };
         let records = vec![Record { index: *index, succeeded: true, usage }];
