@@ -69,34 +69,40 @@ impl Lessor {
         }
     }
 
-    /// Memory: what is wanted for each open credit, and `AT_ONCE` payloads.
+    /// Leases go out while the next ones are claimed. Memory: what is wanted for each open credit, and `AT_ONCE`
+    /// payloads.
     async fn answer_credits(&self) -> Result<(), store::Error> {
         let digests = self.fleet.digests();
         let open = self.fleet.open_credits();
         let wanted: Vec<_> = open.iter().map(|open| wanted(open, digests.offers(&open.engine))).collect();
         let mut barren: HashSet<Qualification<'_>> = HashSet::new();
         let mut credits = open.iter().zip(&wanted).peekable();
+        let mut leases = Vec::new();
         while credits.peek().is_some() {
             let fertile = credits.by_ref().filter(|(_, wanted)| !barren.contains(&wanted.qualification()));
             let asking: Vec<_> = fertile.take(Self::AT_ONCE).collect();
             if asking.is_empty() {
                 break;
             }
-            let now = self.store.now().await?;
-            let timed =
-                |wanted: &Wanted| Wanted { now, deadline: self.options.deadline(now), ..wanted.clone() };
-            let timed: Vec<_> = asking.iter().map(|(_, wanted)| timed(wanted)).collect();
-            let claims = self.store.claim(&timed).await?;
-            let mut leases = Vec::new();
-            for ((open, wanted), claim) in asking.into_iter().zip(claims) {
+            let claiming = self.claim(asking.iter().map(|(_, wanted)| *wanted));
+            let (claims, sent) = tokio::join!(claiming, try_join_all(leases));
+            sent?;
+            leases = Vec::new();
+            for ((open, wanted), claim) in asking.into_iter().zip(claims?) {
                 match claim {
                     Some(claim) => leases.push(self.lease(open, wanted.lease, claim)),
                     None => drop(barren.insert(wanted.qualification())),
                 }
             }
-            try_join_all(leases).await?;
         }
+        try_join_all(leases).await?;
         Ok(())
+    }
+
+    async fn claim(&self, wanted: impl Iterator<Item = &Wanted>) -> Result<Vec<Option<Claim>>, store::Error> {
+        let now = self.store.now().await?;
+        let timed = |wanted: &Wanted| Wanted { now, deadline: self.options.deadline(now), ..wanted.clone() };
+        self.store.claim(&wanted.map(timed).collect::<Vec<_>>()).await
     }
 
     async fn lease(&self, open: &Open, id: LeaseId, claim: Claim) -> Result<(), store::Error> {

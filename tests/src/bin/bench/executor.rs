@@ -148,9 +148,9 @@ impl Executor {
         let requests = lease.payload.context("no payload")?.requests;
         let status = LeaseStatus {
             lease_id: lease.lease_id,
-            batch: lease.batch.clone(),
             epoch: lease.epoch,
             started: true,
+            batch: lease.batch.clone(),
         };
         let result = |(request, index): (caravan_proto::v1::PayloadRequest, i32)| RequestResult {
             lease_id: status.lease_id.clone(),

@@ -46,11 +46,11 @@ pub(crate) async fn run(requests: u32, lanes: u32) -> anyhow::Result<()> {
         let since = Instant::now();
         let mut batch = Running::queued(store, &plan).await?;
         let planned = database.bytes().await? - empty;
-        let (mut most, mut ticks) = (planned, 0);
+        let (mut most, mut ticks) = (planned, 0_usize);
         let mut lanes: Vec<Lane> = (0..lanes as usize).map(Lane::new).collect();
         while !batch.tick(&mut lanes).await? {
             ticks += 1;
-            if ticks % LOOK == 0 {
+            if ticks.is_multiple_of(LOOK) {
                 most = most.max(database.bytes().await? - empty);
             }
         }
