@@ -47,6 +47,14 @@ impl Fleet {
         Self::of(&["planner"], &["gateway"], rows, config).await
     }
 
+    /// As `start`, with rows in the data directory.
+    ///
+    /// # Errors
+    /// If they do not come up.
+    pub async fn on_sqlite(config: &str) -> anyhow::Result<Self> {
+        Self::of(&["planner"], &["gateway"], Rows::in_data_dir(), config).await
+    }
+
     /// Two planners on one PostgreSQL and one directory of objects, and two gateways. `config` is TOML of the
     /// planners, e.g. `[lease]`.
     ///

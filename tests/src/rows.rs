@@ -19,6 +19,12 @@ impl Rows {
         elsewhere.then(Database::create).transpose().map(Self)
     }
 
+    /// The data directory, whatever is said elsewhere.
+    #[must_use]
+    pub fn in_data_dir() -> Self {
+        Self(None)
+    }
+
     /// An empty place that several planners can share.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ pub struct Up {
     pub grpc: String,
     /// URL of the HTTP server.
     pub http: String,
-    directory: TempDir,
+    _directory: TempDir,
     _rows: Rows,
 }
 
@@ -53,7 +53,7 @@ impl Up {
         let mut process = Process::start("caravan", "up", directory.path(), args)?;
         let addresses = process.ready(&ready).await?;
         let url = |key: &str| addresses[key].as_str().map(str::to_owned).context("no address");
-        Ok(Self { process, grpc: url("grpc")?, http: url("http")?, directory, _rows: rows })
+        Ok(Self { process, grpc: url("grpc")?, http: url("http")?, _directory: directory, _rows: rows })
     }
 
     /// The client commands against it.
@@ -73,11 +73,5 @@ impl Up {
     /// The process.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
-    }
-
-    /// Where it keeps its state.
-    #[must_use]
-    pub fn data_dir(&self) -> std::path::PathBuf {
-        self.directory.path().join("data")
     }
 }

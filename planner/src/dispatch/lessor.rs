@@ -4,7 +4,7 @@ use caravan_proto::{
     name::LeaseId,
     v1::{self, connect_response::Message},
 };
-use futures::future::try_join_all;
+use futures::future::join_all;
 use prost::Message as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -85,7 +85,7 @@ impl Lessor {
                 break;
             }
             let claiming = self.claim(asking.iter().map(|(_, wanted)| *wanted));
-            let (claims, sent) = tokio::join!(claiming, try_join_all(leases));
+            let (claims, sent) = tokio::join!(claiming, all(leases));
             sent?;
             leases = Vec::new();
             for ((open, wanted), claim) in asking.into_iter().zip(claims?) {
@@ -95,8 +95,7 @@ impl Lessor {
                 }
             }
         }
-        try_join_all(leases).await?;
-        Ok(())
+        all(leases).await
     }
 
     async fn claim(&self, wanted: impl Iterator<Item = &Wanted>) -> Result<Vec<Option<Claim>>, store::Error> {
@@ -178,6 +177,11 @@ impl Lessor {
             }
         }
     }
+}
+
+/// Sends every lease, also if one before it cannot be sent; gives the first error.
+async fn all(leases: Vec<impl Future<Output = Result<(), store::Error>>>) -> Result<(), store::Error> {
+    join_all(leases).await.into_iter().collect()
 }
 
 /// What a lane wants, but for the time.

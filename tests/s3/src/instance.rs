@@ -64,10 +64,10 @@ impl Instance {
     /// Makes the bucket if there is none yet. False if the server does not take requests yet.
     #[must_use]
     pub fn serves(&self) -> bool {
-        // A directory of the filer's is a bucket.
+        // A directory of the filer's is a bucket. 409: it is there already.
         let bucket = || ask(&format!("POST /buckets/{BUCKET}/"), self.ports[4]);
         let s3 = ask(&format!("GET /{BUCKET}"), self.ports[6]);
-        s3.is_ok_and(|status| status != 0) && bucket().is_ok_and(|status| status == 201)
+        s3.is_ok_and(|status| status != 0) && bucket().is_ok_and(|status| matches!(status, 201 | 409))
     }
 
     pub(crate) fn directory(&self) -> &Path {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use caravan_simulated_engine::{Options, SimulatedEngine, text_of};
-use caravan_tests::{Caravan, Fleet, Input, LIMIT, Up, signal};
+use caravan_tests::{Caravan, Fleet, Input, LIMIT, Process, Up, signal};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
@@ -74,11 +74,18 @@ async fn every_end_has_its_exit_code() -> anyhow::Result<()> {
     let nobody = Caravan::new("http://127.0.0.1:9");
     assert_eq!(nobody.submit(&Input::chats(1, "s"), &[]).await?.code, 5);
 
-    let data = up.data_dir();
-    let data = data.to_str().context("a path that is no text")?;
-    let flags = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", data];
-    let taken = caravan.run(&[&["up"], &flags[..]].concat()).await?;
+    // Rows and objects in a directory are one process's.
+    let directory = tempfile::tempdir()?;
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (data, ready) = (path("data"), path("ready.json"));
+    let command = ["up", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", &data];
+    let first = [&command[..], &["--ready-file", &ready]].concat();
+    let mut first = Process::start("caravan", "first", directory.path(), first)?;
+    first.ready(ready.as_ref()).await?;
+    let taken = caravan.run(&command).await?;
     assert_eq!(taken.code, 64, "{}", taken.stderr);
+    first.signal("TERM").await?;
+    assert_eq!(first.ended().await?, Some(0));
     let config = tempfile::NamedTempFile::new()?;
     std::fs::write(config.path(), "enginez = []\n")?;
     let config = config.path().to_str().context("a path that is no text")?;

@@ -19,7 +19,7 @@ const CONFIG: &str = "[lease]\nttl_ms = 1500\n";
 #[tokio::test]
 async fn an_outage_of_the_database_loses_nobody_and_repeats_nothing() -> anyhow::Result<()> {
     let engine = SimulatedEngine::start(Options { slots: SLOTS, answer_ms: 8, ..Options::default() })?;
-    let fleet = Fleet::start(CONFIG).await?;
+    let fleet = Fleet::on_sqlite(CONFIG).await?;
     let executor = fleet.executor("first", &engine.url(), SLOTS).await?;
     let (api, input) = (fleet.api()?, Input::chats(REQUESTS, "s"));
     let policy =

@@ -48,43 +48,71 @@ struct Known {
 }
 
 pub(super) async fn claim(store: &Database, wanted: &[Wanted]) -> Result<Vec<Option<Claim>>, Error> {
-    let mut claims = Vec::with_capacity(wanted.len());
-    let mut barren = HashSet::new();
-    let (mut tx, mut known) = (store.begin().await?, Known::default());
-    for wanted in wanted {
-        let claim = match barren.contains(&wanted.qualification()) {
-            true => None,
-            false => one(store, &mut tx, &mut known, wanted).await?,
-        };
-        if claim.is_none() {
-            barren.insert(wanted.qualification());
+    let mut claims =
+        Claims { store, made: Vec::with_capacity(wanted.len()), kept: 0, known: Known::default() };
+    match claims.make(wanted).await {
+        Err(error) if claims.made[..claims.kept].iter().any(Option::is_some) => {
+            // These are leased already: they have to be sent.
+            tracing::warn!(error = &error as &dyn std::error::Error, "other lanes get nothing this time");
+            claims.made.truncate(claims.kept);
         }
-        claims.push(claim);
+        done => done?,
     }
-    tx.commit().await?;
-    Ok(claims)
+    claims.made.resize_with(wanted.len(), || None);
+    Ok(claims.made)
 }
 
-async fn one(
-    store: &Database,
-    tx: &mut Transaction<'static, Db>,
-    known: &mut Known,
-    wanted: &Wanted,
-) -> Result<Option<Claim>, Error> {
-    for _ in 0..TRIES {
-        match attempt(tx, known, wanted).await? {
-            Attempt::Claimed(claim) => return Ok(Some(claim)),
-            Attempt::Nothing => return Ok(None),
-            Attempt::Met(batch) => {
-                // Waiting holds nobody up only if nothing is held.
-                let held = std::mem::replace(tx, store.begin().await?);
-                held.commit().await?;
-                *known = Known::default();
-                hold(tx, Hold::Order(batch)).await?;
+/// Claims of one call: in one transaction, unless somebody has to be waited for.
+struct Claims<'s> {
+    store: &'s Database,
+    made: Vec<Option<Claim>>,
+    /// So many stand, whatever happens to the others.
+    kept: usize,
+    known: Known,
+}
+
+// === impl Claims ===
+
+impl Claims<'_> {
+    async fn make(&mut self, wanted: &[Wanted]) -> Result<(), Error> {
+        let mut barren = HashSet::new();
+        let mut tx = self.store.begin().await?;
+        for wanted in wanted {
+            let mut claim = None;
+            if !barren.contains(&wanted.qualification()) {
+                (tx, claim) = self.one(tx, wanted).await?;
+            }
+            if claim.is_none() {
+                barren.insert(wanted.qualification());
+            }
+            self.made.push(claim);
+        }
+        tx.commit().await?;
+        self.kept = self.made.len();
+        Ok(())
+    }
+
+    async fn one(
+        &mut self,
+        mut tx: Transaction<'static, Db>,
+        wanted: &Wanted,
+    ) -> Result<(Transaction<'static, Db>, Option<Claim>), Error> {
+        for _ in 0..TRIES {
+            match attempt(&mut tx, &mut self.known, wanted).await? {
+                Attempt::Claimed(claim) => return Ok((tx, Some(claim))),
+                Attempt::Nothing => return Ok((tx, None)),
+                Attempt::Met(batch) => {
+                    // Waiting holds nobody up only if nothing is held, no connection either.
+                    tx.commit().await?;
+                    self.kept = self.made.len();
+                    self.known = Known::default();
+                    tx = self.store.begin().await?;
+                    hold(&mut tx, Hold::Order(batch)).await?;
+                }
             }
         }
+        Ok((tx, None))
     }
-    Ok(None)
 }
 
 /// Waits for nobody.
