@@ -31,6 +31,11 @@ bash deploy/venv.sh tests/s3/requirements.txt
 cargo build --locked --workspace --all-targets
 cargo test --locked --workspace
 
+# Not what is held to a floor or a prediction, and not what says itself where it keeps its state.
+say "end-to-end tests with PostgreSQL and S3"
+CARAVAN_TEST_STORE_URL=postgres CARAVAN_TEST_OBJECT_URL=s3 cargo test --locked --workspace --test suite -- \
+    --skip prefixes:: --skip profiles:: --skip planned:: --skip chaos:: --skip outage:: --skip replicas::
+
 say "a client in Python, configuration examples"
 bash deploy/venv.sh tests/python/requirements.txt
 PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -p no:cacheprovider tests/python

@@ -67,10 +67,8 @@ impl Fleet {
 
     async fn of(planners: &[&str], gateways: &[&str], rows: Rows, config: &str) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
-        let store = rows.url().map(|url| format!("store_url = '{url}'\n"));
-        let objects = objects::fresh().map(|url| format!("object_url = '{url}'\n"));
-        let config =
-            [store.as_deref(), objects.as_deref(), Some(config)].into_iter().flatten().collect::<String>();
+        let store = rows.url().map(|url| format!("store_url = '{url}'\n")).unwrap_or_default();
+        let config = store + &objects::fresh("") + config;
         let mut started = Vec::new();
         for name in planners {
             started.push(Planner::start(&directory, name, "127.0.0.1:0", &config).await?);

@@ -42,9 +42,7 @@ impl Up {
         if let Some(url) = rows.url() {
             writeln!(text, "roles.planner.store_url = '{url}'")?;
         }
-        if let Some(url) = objects::fresh() {
-            writeln!(text, "roles.planner.object_url = '{url}'")?;
-        }
+        text += &objects::fresh("roles.planner.");
         writeln!(text, "engines = [{engines}]\n{config}")?;
         let (file, ready) = (directory.path().join("up.toml"), directory.path().join("ready.json"));
         std::fs::write(&file, text)?;

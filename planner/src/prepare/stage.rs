@@ -38,7 +38,8 @@ const NOTES: usize = 10;
 /// Chunk rows written in one transaction.
 const ROWS: usize = 200;
 /// Payloads written at once; each is at most `Limits::max_payload`, or one request if that is longer.
-const PAYLOADS: usize = 2;
+/// A bucket takes some 20 ms for each.
+const PAYLOADS: usize = 8;
 
 /// Prepares batches.
 pub struct Preparer {

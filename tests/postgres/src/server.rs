@@ -60,7 +60,9 @@ impl Server {
 
     fn given_or_started(disk: Disk) -> io::Result<Self> {
         let programs = programs()?;
-        let given = std::env::var("CARAVAN_TEST_STORE_URL").ok().filter(|url| url.starts_with("postgres"));
+        let given = std::env::var("CARAVAN_TEST_STORE_URL")
+            .ok()
+            .filter(|url| url.starts_with("postgres:") || url.starts_with("postgresql:"));
         match given {
             Some(url) => Ok(Self { url: url.parse().map_err(io::Error::other)?, programs, _until: None }),
             None => Self::start(programs, disk),

@@ -1,7 +1,7 @@
 //! An S3 server (SeaweedFS) that lives as long as the tests that started it.
 //!
 //! With `CARAVAN_TEST_OBJECT_URL` (`s3://BUCKET`, reached as the `AWS_` variables say) that one is taken
-//! instead. `caravan-test-s3 COMMAND…` runs a command with these variables, and a server for them.
+//! instead.
 
 mod instance;
 mod server;
@@ -25,9 +25,10 @@ pub struct Bucket {
 #[expect(clippy::panic, reason = "a test without its server cannot go on")]
 pub fn bucket() -> &'static Bucket {
     static SERVER: OnceLock<Bucket> = OnceLock::new();
-    SERVER.get_or_init(|| match std::env::var("CARAVAN_TEST_OBJECT_URL") {
-        Ok(url) => Bucket { url, server: None },
-        Err(_) => match Server::start() {
+    let given = std::env::var("CARAVAN_TEST_OBJECT_URL").ok().filter(|url| url.starts_with("s3://"));
+    SERVER.get_or_init(|| match given {
+        Some(url) => Bucket { url, server: None },
+        None => match Server::start() {
             Ok(server) => Bucket { url: format!("s3://{BUCKET}"), server: Some(server) },
             Err(why) => panic!("no S3 server for the tests: {why:#}"),
         },
@@ -57,21 +58,5 @@ impl Bucket {
     #[must_use]
     pub fn credentials(&self) -> Option<(&'static str, &'static str)> {
         self.server.as_ref().map(|_| CREDENTIALS)
-    }
-
-    /// What a process needs in its environment to reach it, beside what this one has.
-    #[must_use]
-    pub fn environment(&self) -> Vec<(&'static str, String)> {
-        let (Some(endpoint), Some((id, secret))) = (self.endpoint(), self.credentials()) else {
-            return Vec::new();
-        };
-        vec![
-            ("AWS_ENDPOINT_URL", endpoint),
-            ("AWS_ALLOW_HTTP", "true".to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_ACCESS_KEY_ID", id.to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", secret.to_owned()),
-            ("CARAVAN_TEST_OBJECT_URL", self.url.clone()),
-        ]
     }
 }
