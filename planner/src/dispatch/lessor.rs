@@ -6,7 +6,7 @@ use caravan_proto::{
 };
 use futures::future::join_all;
 use prost::Message as _;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -77,7 +77,7 @@ impl Lessor {
         let wanted: Vec<_> = open.iter().map(|open| wanted(open, digests.offers(&open.engine))).collect();
         let mut barren: HashSet<Qualification<'_>> = HashSet::new();
         let mut credits = open.iter().zip(&wanted).peekable();
-        let mut leases = Vec::new();
+        let (mut leases, mut failed) = (Vec::new(), Ok(()));
         while credits.peek().is_some() {
             let fertile = credits.by_ref().filter(|(_, wanted)| !barren.contains(&wanted.qualification()));
             let asking: Vec<_> = fertile.take(Self::AT_ONCE).collect();
@@ -86,7 +86,8 @@ impl Lessor {
             }
             let claiming = self.claim(asking.iter().map(|(_, wanted)| *wanted));
             let (claims, sent) = tokio::join!(claiming, all(leases));
-            sent?;
+            // What was claimed meanwhile is leased: it has to be sent whatever became of those before it.
+            failed = failed.and(sent);
             leases = Vec::new();
             for ((open, wanted), claim) in asking.into_iter().zip(claims?) {
                 match claim {
@@ -95,7 +96,7 @@ impl Lessor {
                 }
             }
         }
-        all(leases).await
+        failed.and(all(leases).await)
     }
 
     async fn claim(&self, wanted: impl Iterator<Item = &Wanted>) -> Result<Vec<Option<Claim>>, store::Error> {
@@ -112,7 +113,13 @@ impl Lessor {
         async {
             // Without its payload a chunk goes to nobody: its lease runs out by itself, and then it is
             // tried again. Queued at once, it would be every lane's next chunk for ever.
-            let Some(lease) = self.message(open, id, &claim).await? else { return Ok(()) };
+            // One that came late might be another's by then, and two lanes would run the chunk.
+            let message = timeout(self.options.ttl() / 2, self.message(open, id, &claim)).await;
+            let Ok(message) = message else {
+                tracing::warn!("the payload did not come in time");
+                return Ok(());
+            };
+            let Some(lease) = message? else { return Ok(()) };
             self.fleet.given(open.executor, id, claim.batch);
             if self.fleet.take(open) && open.outgoing.send(Message::Lease(lease)).await {
                 metrics::leased();

@@ -6,9 +6,9 @@ mod removal;
 #[cfg(test)]
 mod tests;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{error::Error as StdError, num::NonZeroU32, sync::Arc, time::Duration};
 
-use caravan_proto::name::FileId;
+use caravan_proto::name::{BatchId, FileId};
 pub use removal::remove_batch;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
@@ -115,7 +115,7 @@ impl Garbage {
                 () = stop.cancelled() => return,
             };
             if let Err(error) = done {
-                tracing::error!(error = &error as &dyn std::error::Error, "garbage stays for now");
+                tracing::error!(error = &error as &dyn StdError, "garbage stays for now");
             }
             tokio::select! {
                 () = sleep(LOOK) => {}
@@ -128,39 +128,58 @@ impl Garbage {
         let Some(_claim) = self.store.exclusive(TASK).await? else { return Ok(()) };
         let now = self.store.now().await?;
         self.remove_retired(now).await?;
-        self.remove_files(self.store.open_files(now - self.options.upload(), ROUND).await?, "upload").await?;
-        self.remove_files(self.store.lost_outputs(now - self.options.orphan(), ROUND).await?, "output")
-            .await?;
+        let (given_up, lost) = (now - self.options.upload(), now - self.options.orphan());
+        self.remove_files(self.store.open_files(given_up, ROUND).await?, "upload").await;
+        self.remove_files(self.store.lost_outputs(lost, ROUND).await?, "output").await;
         if Instant::now() >= *next_search {
-            let before = self.objects.clock().await? - self.options.orphan();
-            self.remove_orphans(before).await?;
+            // Whatever comes of it: a search lists all there is.
             *next_search = Instant::now() + self.options.search();
+            // A store that is full tells no time; then its clock is taken to be an hour behind at most.
+            let clock = self.objects.clock().await.unwrap_or(now - 60 * MINUTE);
+            self.remove_orphans(clock - self.options.orphan()).await?;
         }
         Ok(())
     }
 
-    /// Batches whose retention has ended.
+    /// Batches whose retention has ended. One that cannot be removed holds up no other.
     async fn remove_retired(&self, now: Micros) -> Result<(), Error> {
-        for batch in self.store.retired(now, ROUND).await? {
-            if let Some(batch) = self.store.batch(batch).await? {
-                removal::remove_with_input(&*self.store, &self.objects, &batch).await?;
-                metrics::removed("retention", 1);
-                tracing::info!(batch = %batch.id, "removed: its retention has ended");
+        for id in self.store.retired(now, ROUND).await? {
+            match self.remove_batch(id).await {
+                Ok(()) => tracing::info!(batch = %id, "removed: its retention has ended"),
+                Err(error) => {
+                    tracing::error!(batch = %id, error = &error as &dyn StdError, "it is not removed")
+                }
             }
+        }
+        Ok(())
+    }
+
+    async fn remove_batch(&self, id: BatchId) -> Result<(), Error> {
+        if let Some(batch) = self.store.batch(id).await? {
+            removal::remove_with_input(&*self.store, &self.objects, &batch).await?;
+            metrics::removed("retention", 1);
         }
         Ok(())
     }
 
     /// Uploads that were given up, or outputs that no batch has.
-    async fn remove_files(&self, files: Vec<FileId>, why: &'static str) -> Result<(), Error> {
+    async fn remove_files(&self, files: Vec<FileId>, why: &'static str) {
         for file in files {
-            // The input of a batch that is still being written for it stays.
-            if let FileDeletion::Deleted(_) = self.store.delete_file(file).await? {
-                self.objects.delete_file(file).await?;
-                metrics::removed(why, 1);
-                tracing::info!(%file, why, "a file is removed that nobody needs");
+            match self.remove_file(file).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    metrics::removed(why, 1);
+                    tracing::info!(%file, why, "a file is removed that nobody needs");
+                }
+                Err(error) => tracing::error!(%file, error = &error as &dyn StdError, "it is not removed"),
             }
         }
-        Ok(())
+    }
+
+    /// False if it stays: the input of a batch that is still being written for it, say.
+    async fn remove_file(&self, file: FileId) -> Result<bool, Error> {
+        let FileDeletion::Deleted(_) = self.store.delete_file(file).await? else { return Ok(false) };
+        self.objects.delete_file(file).await?;
+        Ok(true)
     }
 }

@@ -132,7 +132,7 @@ impl Fault {
         if of_kind(&[StorageFull, QuotaExceeded, FileTooLarge]) || says_full() {
             Self::Full(error)
         } else if of_kind(&[PermissionDenied, ReadOnlyFilesystem])
-            || matches!(error, Forbidden { .. } | Unauthenticated { .. })
+            || matches!(error, Forbidden { .. } | Unauthenticated { .. }) && !passes(&error)
         {
             Self::Denied(error)
         } else {
@@ -146,6 +146,12 @@ fn says_full(text: &str) -> bool {
     ["507 Insufficient Storage", "StorageFull", "QuotaExceeded", "InsufficientCapacity"]
         .iter()
         .any(|word| text.contains(word))
+}
+
+/// A refusal that is over when a clock is right again, or credentials are renewed.
+fn passes(error: &object_store::Error) -> bool {
+    let words = ["RequestTimeTooSkewed", "ExpiredToken"];
+    chain(error).any(|cause| words.iter().any(|word| cause.to_string().contains(word)))
 }
 
 fn chain<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {

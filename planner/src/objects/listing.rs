@@ -1,6 +1,7 @@
 //! What is there, and its removal.
 
 use bytes::Bytes;
+use caravan_proto::name::{BatchId, SegmentId};
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
 use object_store::{ObjectMeta, ObjectStore as _, ObjectStoreExt as _, path::Path as Key};
 
@@ -55,6 +56,12 @@ impl Objects {
         let meta = self.store.head(&key).await.map_err(failed)?;
         self.store.delete(&key).await.map_err(failed)?;
         Ok(meta.last_modified.timestamp_micros())
+    }
+
+    /// Removes a segment.
+    pub(crate) async fn delete_segment(&self, batch: BatchId, segment: SegmentId) -> Result<(), Error> {
+        self.delete(stream::iter([Ok(key::segment(batch, segment))]).boxed()).await?;
+        Ok(())
     }
 
     pub(super) async fn delete_below(&self, prefix: Key) -> Result<(), Error> {

@@ -68,6 +68,12 @@ impl Preparer {
         Self { options, lease, store, objects, vocabularies, slots }
     }
 
+    /// Whether a batch that comes now need not wait for others. Until then its step stays free for another replica.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.slots.available_permits() > 0
+    }
+
     /// Takes a batch from validating or planning to queued, or to failed.
     ///
     /// # Errors

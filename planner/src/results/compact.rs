@@ -3,7 +3,7 @@ use caravan_proto::name::{BatchId, SegmentId};
 
 use super::{Error, Record, SegmentReader, Source, encode};
 use crate::{
-    objects::Objects,
+    objects::{Fault, Objects},
     store::{Chunk, Compacted, Piece, Segment, Store},
 };
 
@@ -23,6 +23,11 @@ pub async fn compact(
         for piece in segment.pieces.iter().filter(|piece| piece.chunk == Some(chunk.number)) {
             read_piece(objects, batch, &segment, piece, &mut records).await?;
         }
+    }
+    if i64::try_from(records.len()) != Ok(i64::from(chunk.size)) {
+        let object = format!("segments of chunk {} of {batch}", chunk.number);
+        let what = format!("they hold {} of {} results", records.len(), chunk.size);
+        return Err(Error::Objects(Fault::Damaged { object, what }.into()));
     }
     records.sort_unstable_by_key(|record: &Record| record.line);
     let mut bytes = BytesMut::new();

@@ -18,7 +18,7 @@ pub(super) struct Merge {
 }
 
 /// Merges until at most `FAN_IN` sources are left, so that any number can be merged in
-/// bounded memory. Writes objects that no row names: garbage, once the batch has its outputs.
+/// bounded memory. Writes objects that no row names: garbage, once they are read.
 pub(super) async fn narrow(
     objects: &Objects,
     batch: BatchId,

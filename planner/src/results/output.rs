@@ -70,17 +70,36 @@ async fn write(
     batch: BatchId,
     sources: Vec<Source>,
 ) -> Result<Outputs, Error> {
-    let sources = merge::narrow(objects, batch, sources).await?;
-    let mut merge = merge::Merge::new(objects, &sources).await?;
+    let narrow = merge::narrow(objects, batch, sources.clone()).await?;
     let mut output = Lazy::new(format!("{batch}_output.jsonl"));
     let mut error = Lazy::new(format!("{batch}_error.jsonl"));
+    let written = fill(store, objects, &narrow, [&mut output, &mut error]).await;
+    for merged in narrow.iter().filter(|source| !sources.contains(source)) {
+        objects.delete_segment(batch, merged.segment).await?;
+    }
+    if let Err(why) = written {
+        // The next attempt begins anew, and may find as little room.
+        output.discard().await;
+        error.discard().await;
+        return Err(why);
+    }
+    Ok(Outputs { output: output.close().await?, error: error.close().await? })
+}
+
+async fn fill(
+    store: &Arc<dyn Store>,
+    objects: &Objects,
+    sources: &[Source],
+    [output, error]: [&mut Lazy; 2],
+) -> Result<(), Error> {
+    let mut merge = merge::Merge::new(objects, sources).await?;
     while let Some(record) = merge.next().await? {
-        let file = if record.succeeded { &mut output } else { &mut error };
+        let file = if record.succeeded { &mut *output } else { &mut *error };
         let writer = file.writer(store, objects).await?;
         writer.write(record.json.as_bytes()).await?;
         writer.write(b"\n").await?;
     }
-    Ok(Outputs { output: output.close().await?, error: error.close().await? })
+    Ok(())
 }
 
 /// A file that exists only if something is written to it.
@@ -112,6 +131,14 @@ impl Lazy {
         match &mut self.writer {
             Some((_, writer)) => Ok(writer),
             None => Err(crate::files::Error::Superseded.into()),
+        }
+    }
+
+    /// What cannot be removed is garbage.
+    async fn discard(self) {
+        let Some((id, writer)) = self.writer else { return };
+        if let Err(error) = writer.discard().await {
+            tracing::debug!(file = %id, error = &error as &dyn std::error::Error, "an unfinished output stays");
         }
     }
 

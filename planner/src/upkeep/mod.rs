@@ -88,6 +88,7 @@ impl Upkeep {
         self.steps.stop_leases(leases, &batches).await;
         for batch in batches {
             survived(match batch.state {
+                State::Validating | State::Planning if !self.steps.preparer.has_room() => Ok(()),
                 State::Validating | State::Planning | State::Finalizing | State::Cancelling => {
                     self.start(batch, stop).await
                 }

@@ -91,6 +91,14 @@ impl Tries<'_> {
         self.since = Instant::now();
     }
 
+    /// A stream that is opened is an answer, also if there is nothing to say: its batch waits for one of a higher
+    /// priority.
+    pub(super) fn opened<T>(&mut self, opened: &Result<T, Status>) {
+        if opened.is_ok() {
+            self.answered();
+        }
+    }
+
     /// Waits a moment and turns to the next gateway.
     ///
     /// # Errors

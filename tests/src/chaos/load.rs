@@ -117,7 +117,9 @@ impl Load<'_> {
         let (mut token, mut most) = (String::new(), 0);
         let mut tries = self.client.tries(self.number + 1);
         loop {
-            let status = match tries.api()?.watch(name, &token).await {
+            let opened = tries.api()?.watch(name, &token).await;
+            tries.opened(&opened);
+            let status = match opened {
                 Err(status) => status,
                 Ok(mut stream) => loop {
                     let message = match stream.message().await {
@@ -160,7 +162,9 @@ impl Load<'_> {
         loop {
             let (name, leaves_at) = (name.to_owned(), answers.len() + LEAVES_AFTER);
             let request = StreamResultsRequest { name, cursor: cursor.clone(), follow: true, order: 0 };
-            let status = match tries.api()?.results(request).await {
+            let opened = tries.api()?.results(request).await;
+            tries.opened(&opened);
+            let status = match opened {
                 Err(status) => status,
                 Ok(mut stream) => loop {
                     if answers.len() >= leaves_at {

@@ -21,6 +21,8 @@ pub(super) fn base(url: &PgConnectOptions) -> PgConnectOptions {
         ("tcp_keepalives_idle", "4"),
         ("tcp_keepalives_interval", "2"),
         ("tcp_keepalives_count", "3"),
+        // Nor one that vanished before it had taken an answer.
+        ("tcp_user_timeout", "10000"),
     ];
     url.clone().application_name("caravan-planner").options(settings)
 }

@@ -66,6 +66,8 @@ impl Postgres {
         let limits = [
             ("statement_timeout", format!("{}ms", options.statement_ms)),
             ("lock_timeout", format!("{}ms", options.lock_ms)),
+            // A planner that stands still in the middle of a transaction holds no row for ever.
+            ("idle_in_transaction_session_timeout", format!("{}ms", options.lock_ms)),
         ];
         let pool = |connections| {
             PgPoolOptions::new().max_connections(connections).acquire_timeout(options.acquire())
