@@ -135,7 +135,7 @@ impl Steps {
                 ),
             },
             (None, Some(message)) => ("NO_ENGINE_QUALIFIES", message),
-            (None, None) => ("WAITING_FOR_LANE", "every lane is at work on other batches".to_owned()),
+            (None, None) => ("WAITING_FOR_LANE", "no lane has asked for work of it yet".to_owned()),
         };
         self.store.explain(batch.id, &[State::Queued], reason, &message).await
     }
