@@ -73,7 +73,9 @@ impl Lessor {
     /// payloads.
     async fn answer_credits(&self) -> Result<(), store::Error> {
         let digests = self.fleet.digests();
-        let open = self.fleet.open_credits();
+        let mut open = self.fleet.open_credits();
+        // Lanes at a share first, as within a claim: others would take what they come for.
+        open.sort_by_key(|open| open.credit.warm_batch.is_empty());
         let wanted: Vec<_> = open.iter().map(|open| wanted(open, digests.offers(&open.engine))).collect();
         let mut barren: HashSet<Qualification<'_>> = HashSet::new();
         let mut credits = open.iter().zip(&wanted).peekable();

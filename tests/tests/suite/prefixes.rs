@@ -43,7 +43,7 @@ fn mixed(prefixes: usize, form: Form, seed: u64) -> Input {
 }
 
 async fn fleet() -> anyhow::Result<(Vec<Running>, Up)> {
-    let options = || Options { slots: SLOTS, answer_ms: 5, threads: 1, ..Options::default() };
+    let options = || Options { slots: SLOTS, answer_ms: 40, threads: 1, ..Options::default() };
     let engines = (0..ENGINES).map(|_| SimulatedEngine::start(options())).collect::<Result<Vec<_>, _>>()?;
     let urls: Vec<String> = engines.iter().map(Running::url).collect();
     let urls: Vec<&str> = urls.iter().map(String::as_str).collect();

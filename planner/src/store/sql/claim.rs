@@ -47,25 +47,37 @@ struct Known {
     highest: Option<(String, i64, i32)>,
 }
 
+/// How far a claim looks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// What comes next in the share that its lane is at.
+    Share,
+    /// Everything that suits.
+    All,
+}
+
 pub(super) async fn claim(store: &Database, wanted: &[Wanted]) -> Result<Vec<Option<Claim>>, Error> {
-    let mut claims =
-        Claims { store, made: Vec::with_capacity(wanted.len()), kept: 0, known: Known::default() };
+    let mut claims = Claims { store, made: Vec::new(), kept: 0, known: Known::default() };
     match claims.make(wanted).await {
-        Err(error) if claims.made[..claims.kept].iter().any(Option::is_some) => {
+        Err(error) if claims.kept > 0 => {
             // These are leased already: they have to be sent.
             tracing::warn!(error = &error as &dyn std::error::Error, "other lanes get nothing this time");
             claims.made.truncate(claims.kept);
         }
         done => done?,
     }
-    claims.made.resize_with(wanted.len(), || None);
-    Ok(claims.made)
+    let mut answers: Vec<_> = wanted.iter().map(|_| None).collect();
+    for (lane, claim) in claims.made {
+        answers[lane] = Some(claim);
+    }
+    Ok(answers)
 }
 
 /// Claims of one call: in one transaction, unless somebody has to be waited for.
 struct Claims<'s> {
     store: &'s Database,
-    made: Vec<Option<Claim>>,
+    /// With the place of what was wanted.
+    made: Vec<(usize, Claim)>,
     /// So many stand, whatever happens to the others.
     kept: usize,
     known: Known,
@@ -75,17 +87,26 @@ struct Claims<'s> {
 
 impl Claims<'_> {
     async fn make(&mut self, wanted: &[Wanted]) -> Result<(), Error> {
-        let mut barren = HashSet::new();
         let mut tx = self.store.begin().await?;
-        for wanted in wanted {
-            let mut claim = None;
-            if !barren.contains(&wanted.qualification()) {
-                (tx, claim) = self.one(tx, wanted).await?;
+        let mut served = HashSet::new();
+        // A lane that comes anew would read a prefix again for a chunk that the lane at its share asks for too.
+        for (lane, wanted) in wanted.iter().enumerate().filter(|(_, wanted)| wanted.warm.is_some()) {
+            let claim;
+            (tx, claim) = self.one(tx, wanted, Reach::Share).await?;
+            served.extend(claim.is_some().then_some(lane));
+            self.made.extend(claim.map(|claim| (lane, claim)));
+        }
+        let mut barren = HashSet::new();
+        for (lane, wanted) in wanted.iter().enumerate() {
+            if served.contains(&lane) || barren.contains(&wanted.qualification()) {
+                continue;
             }
+            let claim;
+            (tx, claim) = self.one(tx, wanted, Reach::All).await?;
             if claim.is_none() {
                 barren.insert(wanted.qualification());
             }
-            self.made.push(claim);
+            self.made.extend(claim.map(|claim| (lane, claim)));
         }
         tx.commit().await?;
         self.kept = self.made.len();
@@ -96,9 +117,10 @@ impl Claims<'_> {
         &mut self,
         mut tx: Transaction<'static, Db>,
         wanted: &Wanted,
+        reach: Reach,
     ) -> Result<(Transaction<'static, Db>, Option<Claim>), Error> {
         for _ in 0..TRIES {
-            match attempt(&mut tx, &mut self.known, wanted).await? {
+            match attempt(&mut tx, &mut self.known, wanted, reach).await? {
                 Attempt::Claimed(claim) => return Ok((tx, Some(claim))),
                 Attempt::Nothing => return Ok((tx, None)),
                 Attempt::Met(batch) => {
@@ -116,8 +138,13 @@ impl Claims<'_> {
 }
 
 /// Waits for nobody.
-async fn attempt(tx: &mut Connection, known: &mut Known, wanted: &Wanted) -> Result<Attempt, Error> {
-    let Some(place) = pick(tx, known, wanted).await? else { return Ok(Attempt::Nothing) };
+async fn attempt(
+    tx: &mut Connection,
+    known: &mut Known,
+    wanted: &Wanted,
+    reach: Reach,
+) -> Result<Attempt, Error> {
+    let Some(place) = pick(tx, known, wanted, reach).await? else { return Ok(Attempt::Nothing) };
     let offer = wanted.models.iter().find(|offer| offer.model == place.model);
     let digest = offer.map(|offer| offer.digest.clone()).unwrap_or_default();
     let joined = (place.batch, place.model.clone(), digest.clone());
@@ -166,22 +193,29 @@ async fn join(tx: &mut Connection, wanted: &Wanted, place: &Place, digest: &str)
     Ok(true)
 }
 
-async fn pick(tx: &mut Connection, known: &mut Known, wanted: &Wanted) -> Result<Option<Place>, Error> {
+async fn pick(
+    tx: &mut Connection,
+    known: &mut Known,
+    wanted: &Wanted,
+    reach: Reach,
+) -> Result<Option<Place>, Error> {
     let offer = |offer: &Offer| json!([offer.model, offer.context, offer.digest, offer.pins]);
     let models = serde_json::Value::from_iter(wanted.models.iter().map(offer)).to_string();
     if let Some((_, _, priority)) =
         known.highest.as_ref().filter(|(m, k, _)| (m, k) == (&models, &wanted.kind))
-        && let Some(place) = best(tx, wanted, &models, *priority).await?
     {
-        return Ok(Some(place));
+        let found = best(tx, wanted, &models, *priority, reach).await?;
+        if found.is_some() || reach == Reach::Share {
+            return Ok(found);
+        }
     }
     let highest = sqlx::query(HIGHEST_PRIORITY).bind(&models).bind(wanted.kind);
     let Some(highest) = highest.fetch_optional(&mut *tx).await? else { return Ok(None) };
     // A warm lane saves a prefix; that is no reason to let a higher priority wait. Where all that is left
     // of it is other lanes' own, a lower one is better than nothing.
     let priority: i32 = Cells::of("batches", &highest).get("priority")?;
-    let found = match best(tx, wanted, &models, priority).await? {
-        None => best(tx, wanted, &models, i32::MIN).await?,
+    let found = match best(tx, wanted, &models, priority, reach).await? {
+        None if reach == Reach::All => best(tx, wanted, &models, i32::MIN, reach).await?,
         found => found,
     };
     known.highest = Some((models, wanted.kind, priority));
@@ -194,6 +228,7 @@ async fn best(
     wanted: &Wanted,
     models: &str,
     priority: i32,
+    reach: Reach,
 ) -> Result<Option<Place>, Error> {
     if let Some(warm) = wanted.warm {
         let next = sqlx::query(NEXT_OF_SHARE)
@@ -206,6 +241,9 @@ async fn best(
         if let Some(row) = next.fetch_optional(&mut *tx).await? {
             return place(&row).map(Some);
         }
+    }
+    if reach == Reach::Share {
+        return Ok(None);
     }
     for query in [HEAD_OF_SHARE, LAST_OF_ANY] {
         let found = sqlx::query(query).bind(models).bind(wanted.kind).bind(priority);

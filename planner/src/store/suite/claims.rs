@@ -248,7 +248,8 @@ pub(in crate::store) async fn lanes_are_answered_together(db: &impl Backend) {
     let lanes = [warm(id, 1), of_x(), wanted(ExecutorId::now()), of_x(), warm(id, 1), warm(id, 0)];
     let claims = store.claim(&lanes).await.unwrap();
     let chunks: Vec<_> = claims.iter().map(|claim| claim.as_ref().map(|claim| claim.chunk)).collect();
-    assert_eq!(chunks, [Some(4), Some(8), Some(0), None, Some(5), Some(1)]);
+    // The third lane asked before the last one, which is at the share whose head it could have had.
+    assert_eq!(chunks, [Some(4), Some(8), Some(7), None, Some(5), Some(0)]);
     let mut leases: Vec<_> = store.leases(Some(id)).await.unwrap().iter().map(|lease| lease.id).collect();
     let mut expected: Vec<_> = [0, 1, 2, 4, 5].map(|lane: usize| lanes[lane].lease).into();
     leases.sort_unstable();
