@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use caravan_proto::name::BatchId;
 
@@ -12,6 +12,8 @@ use crate::{
 const PAGE_RECORDS: usize = 256;
 /// A page ends once it holds this many bytes; it may pass them by one record.
 const PAGE_BYTES: usize = 1 << 20;
+/// Segments looked up at once: many may share a row, which is read whole for each look.
+const SEGMENTS_AHEAD: i64 = 16;
 
 /// Some results, and where to go on behind them.
 pub struct Page {
@@ -21,7 +23,8 @@ pub struct Page {
     pub cursor: Cursor,
 }
 
-/// Reads a batch's results page by page. Holds one page and the windows of its readers.
+/// Reads a batch's results page by page. Holds one page, the windows of its readers, and where the pieces of
+/// `SEGMENTS_AHEAD` segments are.
 pub struct Pages {
     store: Arc<dyn Store>,
     objects: Objects,
@@ -30,8 +33,16 @@ pub struct Pages {
 }
 
 enum Place {
-    Committed { segment: i64, records: i64, open: Option<Box<OpenSegment>> },
+    Committed(Box<Committed>),
     Input { line: i64, merge: Option<merge::Merge> },
+}
+
+/// Segments in the order in which they were committed.
+struct Committed {
+    segment: i64,
+    records: i64,
+    open: Option<OpenSegment>,
+    ahead: VecDeque<Segment>,
 }
 
 /// A segment that is being read, piece after piece.
@@ -51,7 +62,10 @@ impl Pages {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, objects: Objects, cursor: Cursor) -> Self {
         let place = match cursor {
-            Cursor::Committed { segment, records, .. } => Place::Committed { segment, records, open: None },
+            Cursor::Committed { segment, records, .. } => {
+                let ahead = VecDeque::new();
+                Place::Committed(Box::new(Committed { segment, records, open: None, ahead }))
+            }
             Cursor::Input { line, .. } => Place::Input { line, merge: None },
         };
         Self { store, objects, batch: cursor.batch(), place }
@@ -72,9 +86,7 @@ impl Pages {
         }
         let batch = self.batch;
         let cursor = match &self.place {
-            Place::Committed { segment, records, .. } => {
-                Cursor::Committed { batch, segment: *segment, records: *records }
-            }
+            Place::Committed(at) => Cursor::Committed { batch, segment: at.segment, records: at.records },
             Place::Input { line, .. } => Cursor::Input { batch, line: *line },
         };
         Ok(Page { records, cursor })
@@ -83,9 +95,7 @@ impl Pages {
     async fn record(&mut self) -> Result<Option<Record>, Error> {
         let Self { store, objects, batch, place } = self;
         match place {
-            Place::Committed { segment, records, open } => {
-                committed(&**store, objects, *batch, (segment, records), open).await
-            }
+            Place::Committed(committed) => committed.next(&**store, objects, *batch).await,
             Place::Input { line, merge } => {
                 if merge.is_none() {
                     let sources = output::sources(&**store, *batch).await?;
@@ -105,28 +115,31 @@ impl Pages {
     }
 }
 
-async fn committed(
-    store: &dyn Store,
-    objects: &Objects,
-    batch: BatchId,
-    (segment, records): (&mut i64, &mut i64),
-    open: &mut Option<Box<OpenSegment>>,
-) -> Result<Option<Record>, Error> {
-    loop {
-        if let Some(current) = open {
-            while let Some(record) = current.next(objects, batch).await? {
-                if current.seen > *records {
-                    *records = current.seen;
-                    return Ok(Some(record));
+// === impl Committed ===
+
+impl Committed {
+    async fn next(
+        &mut self,
+        store: &dyn Store,
+        objects: &Objects,
+        batch: BatchId,
+    ) -> Result<Option<Record>, Error> {
+        loop {
+            if let Some(current) = &mut self.open {
+                while let Some(record) = current.next(objects, batch).await? {
+                    if current.seen > self.records {
+                        self.records = current.seen;
+                        return Ok(Some(record));
+                    }
                 }
+                (self.segment, self.records, self.open) = (self.segment + 1, 0, None);
             }
-            (*segment, *records, *open) = (*segment + 1, 0, None);
+            if self.ahead.is_empty() {
+                self.ahead.extend(store.segments(batch, self.segment, SEGMENTS_AHEAD).await?);
+            }
+            let Some(segment) = self.ahead.pop_front() else { return Ok(None) };
+            self.open = Some(OpenSegment { segment, piece: 0, reader: None, position: 0, seen: 0 });
         }
-        let Some(found) = store.segments(batch, *segment, 1).await?.into_iter().next() else {
-            return Ok(None);
-        };
-        let fresh = OpenSegment { segment: found, piece: 0, reader: None, position: 0, seen: 0 };
-        *open = Some(Box::new(fresh));
     }
 }
 

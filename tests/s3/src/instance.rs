@@ -50,7 +50,7 @@ impl Instance {
         server.args(["-filer", "-s3", "-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
         server.args(["-s3.autoCreateBucket=false", "-master.telemetry=false"]);
         // As many volumes as there is space for, and none of 30 GB.
-        server.args(["-master.volumeSizeLimitMB=64", "-volume.max=0"]);
+        server.args(["-master.volumeSizeLimitMB=64", "-volume.max=0", "-volume.preStopSeconds=0"]);
         server.env("AWS_ACCESS_KEY_ID", CREDENTIALS.0).env("AWS_SECRET_ACCESS_KEY", CREDENTIALS.1);
         server
     }

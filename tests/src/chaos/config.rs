@@ -95,7 +95,8 @@ pub(super) fn role(
                     text,
                     "allow_http = true\naccess_key_id = '{id}'\nsecret_access_key = '{secret}'"
                 );
-                let _ = writeln!(text, "request_ms = 5000");
+                // An S3 server that is asked to end takes a minute until it serves again, and may be asked twice.
+                let _ = writeln!(text, "request_ms = 5000\nstart_ms = 180000");
             }
             let _ = writeln!(text, "[lease]\nttl_ms = {}\n[serve]\n{KEEPALIVE}", options.ttl_ms);
         }

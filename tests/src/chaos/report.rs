@@ -102,7 +102,7 @@ impl Report {
             self.faults(),
             list(self.count(Fault::kind)),
             list(self.count(Fault::place)),
-            self.broken.as_deref().unwrap_or("0"),
+            self.broken.as_deref().and_then(|broken| broken.lines().next()).unwrap_or("0"),
             self.failed,
             self.repeated(),
             most,
