@@ -34,7 +34,8 @@ struct Given {
 /// may be answered again if its executor was lost before the answer was acked, if an executor that was cut off
 /// goes on with what another one has got meanwhile, or if the answer was lost on its way from the engine.
 /// A planner, a gateway, a database or an object store that is lost has nothing answered again: results
-/// are kept until they are acked.
+/// are kept until they are acked. But a planner that alone is cut off from its database for half of a lease's life
+/// renews none of its executors' leases, and one that reaches it expires them.
 pub(super) fn explain(options: &Options, struck: &mut [Struck], answers: &[Vec<Answered>]) -> Vec<String> {
     let mut given: HashMap<&str, Vec<Given>> = HashMap::new();
     for (engine, answers) in answers.iter().enumerate() {
@@ -59,7 +60,10 @@ pub(super) fn explain(options: &Options, struck: &mut [Struck], answers: &[Vec<A
 
 fn may_repeat(options: &Options, struck: &[Struck], index: usize, one: Given) -> bool {
     let Struck { fault, from, to, .. } = struck[index];
-    if !loses(options, &fault, one.engine) {
+    let unrenewed = matches!(fault.what, What::Wire(Wire::PlannerDatabase(_), _))
+        && options.planners() > 1
+        && to - from > micros(options.ttl()) / 2;
+    if !unrenewed && !loses(options, &fault, one.engine) {
         return false;
     }
     let late = to + SETTLED + micros(options.ttl());
@@ -108,7 +112,7 @@ fn micros(time: Duration) -> i64 {
 mod tests {
     use clap::Parser as _;
 
-    use super::*;
+    use super::{super::link::Weather, *};
 
     #[derive(clap::Parser)]
     struct Arguments {
@@ -151,6 +155,20 @@ mod tests {
         assert_eq!(unexplained(What::Disk, &[(1, 99), (0, 105)]), 1);
         let jump = What::Process(Seat::Executor(1), Deed::Jump(45));
         assert_eq!(unexplained(jump, &[(1, 99), (0, 105)]), 1);
+    }
+
+    #[test]
+    fn a_planner_without_its_database_explains_what_it_did_not_renew() {
+        let cut = |seconds: i64| {
+            let what = What::Wire(Wire::PlannerDatabase(0), Weather::Cut);
+            let fault = Fault { what, time: Duration::ZERO };
+            [Struck { fault, from: FROM, to: FROM + seconds * 1_000_000, repeats: 0 }]
+        };
+        let one = Given { engine: 1, at: FROM + 1_000_000 };
+        let options = |store| Arguments::parse_from(["", "--store", store]).options;
+        assert!(may_repeat(&options("postgres"), &cut(3), 0, one));
+        assert!(!may_repeat(&options("postgres"), &cut(1), 0, one), "the next sign of life renews them");
+        assert!(!may_repeat(&options("sqlite"), &cut(3), 0, one), "nobody else expires them");
     }
 
     #[test]
