@@ -43,14 +43,18 @@ impl Expiry {
     }
 
     pub(super) async fn run(mut self, store: &dyn Store, signals: &Signals, stop: &CancellationToken) {
-        let pause = LOOK.min(self.ttl / 4);
         while !stop.is_cancelled() {
             self.round(store, signals).await;
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(self.step()) => {}
                 () = stop.cancelled() => {}
             }
         }
+    }
+
+    /// Time between two looks. A database that lets one wait for longer has not served meanwhile.
+    fn step(&self) -> Duration {
+        LOOK.min(self.ttl / 4)
     }
 
     async fn round(&mut self, store: &dyn Store, signals: &Signals) {
@@ -58,7 +62,7 @@ impl Expiry {
         // A round that comes late means that the process was stopped, or starved.
         let late = now - self.last_round > 3 * LOOK;
         self.last_round = now;
-        let answered = self.probe(store).await;
+        let answered = self.probe(store).await && now.elapsed() <= self.step();
         let time = timeout(PATIENCE, store.now()).await.ok().and_then(Result::ok);
         let time = time.map(|time| (Instant::now(), time));
         let jumped = self.last_time.zip(time).is_some_and(|(before, now)| has_jumped(before, now));
