@@ -43,8 +43,8 @@ enum Attempt {
 struct Known {
     /// Batches that stay as they are until the transaction ends, with a model of theirs and its digest.
     joined: HashSet<(BatchId, String, String)>,
-    /// The highest priority that had anything for these models and this kind.
-    highest: Option<(String, i64, i32)>,
+    /// The highest priority that had anything for these models and this kind, if any had.
+    highest: Option<(String, i64, Option<i32>)>,
 }
 
 /// How far a claim looks.
@@ -204,13 +204,19 @@ async fn pick(
     if let Some((_, _, priority)) =
         known.highest.as_ref().filter(|(m, k, _)| (m, k) == (&models, &wanted.kind))
     {
-        let found = best(tx, wanted, &models, *priority, reach).await?;
+        let found = match priority {
+            Some(priority) => best(tx, wanted, &models, *priority, reach).await?,
+            None => None,
+        };
         if found.is_some() || reach == Reach::Share {
             return Ok(found);
         }
     }
     let highest = sqlx::query(HIGHEST_PRIORITY).bind(&models).bind(wanted.kind);
-    let Some(highest) = highest.fetch_optional(&mut *tx).await? else { return Ok(None) };
+    let Some(highest) = highest.fetch_optional(&mut *tx).await? else {
+        known.highest = Some((models, wanted.kind, None));
+        return Ok(None);
+    };
     // A warm lane saves a prefix; that is no reason to let a higher priority wait. Where all that is left
     // of it is other lanes' own, a lower one is better than nothing.
     let priority: i32 = Cells::of("batches", &highest).get("priority")?;
@@ -218,7 +224,7 @@ async fn pick(
         None if reach == Reach::All => best(tx, wanted, &models, i32::MIN, reach).await?,
         found => found,
     };
-    known.highest = Some((models, wanted.kind, priority));
+    known.highest = Some((models, wanted.kind, Some(priority)));
     Ok(found)
 }
 
