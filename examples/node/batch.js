@@ -81,18 +81,21 @@ function upload(data) {
  * Messages up to the final one. `open` opens the rest of the stream, as often as it breaks; this example breaks
  * it itself after the first message.
  */
-async function* resumed(open, broken) {
-  let failures = 0;
-  for (let calls = 1; failures < TRIES; calls++) {
+async function* resumed(what, open) {
+  let [failures, whole] = [0, true];
+  while (failures < TRIES) {
     const call = open();
     try {
       for await (const message of call) {
         failures = 0;
         yield message;
         if (message.final) return;
-        if (calls === 1) break;
+        if (whole) {
+          whole = false;
+          console.log(`${what}: broken off, resumed`);
+          break;
+        }
       }
-      if (calls === 1) broken();
     } catch (error) {
       failures++;
       await waitAfter(error);
@@ -107,7 +110,7 @@ async function* resumed(open, broken) {
 async function watch(name) {
   let resumeToken = "";
   const open = () => batches.watchBatch({ name, resumeToken });
-  for await (const message of resumed(open, () => console.log("watch: broken off, resumed"))) {
+  for await (const message of resumed("watch", open)) {
     resumeToken = message.resumeToken;
     const { requests } = message.snapshot ?? message.delta?.batch ?? {};
     if (requests) console.log(`watch: ${requests.succeeded + requests.failed} of ${requests.total} are final`);
@@ -118,7 +121,7 @@ async function watch(name) {
 async function* results(name) {
   let cursor = "";
   const open = () => batches.streamResults({ name, cursor, follow: true });
-  for await (const page of resumed(open, () => console.log("results: broken off, resumed"))) {
+  for await (const page of resumed("results", open)) {
     yield* page.results;
     cursor = page.cursor;
   }

@@ -83,20 +83,21 @@ def upload(files, data: bytes):
     return patiently(rest)
 
 
-def resumed(open_stream, broken=lambda: None):
+def resumed(what: str, open_stream):
     """Messages up to the final one. `open_stream` opens the rest of the stream, as often as it breaks; this
     example breaks it itself after the first message."""
-    failures, calls = 0, 0
+    failures, whole = 0, True
     while failures < TRIES:
-        call, calls = open_stream(), calls + 1
+        call = open_stream()
         try:
             for message in call:
                 failures = 0
                 yield message
                 if message.final:
                     return
-                if calls == 1:
-                    broken()
+                if whole:
+                    whole = False
+                    print(f"{what}: broken off, resumed")
                     call.cancel()
                     break
         except grpc.RpcError as error:
@@ -108,7 +109,7 @@ def resumed(open_stream, broken=lambda: None):
 def watch(batches, name: str):
     """Prints how a batch gets on, to its end."""
     request = v1.WatchBatchRequest(name=name)
-    for message in resumed(lambda: batches.WatchBatch(request), lambda: print("watch: broken off, resumed")):
+    for message in resumed("watch", lambda: batches.WatchBatch(request)):
         request.resume_token = message.resume_token
         event = message.WhichOneof("event")
         batch = message.snapshot if event == "snapshot" else message.delta.batch
@@ -119,7 +120,7 @@ def watch(batches, name: str):
 def results(batches, name: str):
     """Every result of a batch, once."""
     request = v1.StreamResultsRequest(name=name, follow=True)
-    for page in resumed(lambda: batches.StreamResults(request), lambda: print("results: broken off, resumed")):
+    for page in resumed("results", lambda: batches.StreamResults(request)):
         yield from page.results
         request.cursor = page.cursor
 
