@@ -4,6 +4,7 @@
 mod body;
 mod call;
 mod deadline;
+mod help;
 mod inbound;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,9 @@ pub struct Options {
     pub keepalive_seconds: u64,
     /// A probe unanswered for so many seconds ends the connection.
     pub keepalive_timeout_seconds: u64,
+    /// What links to the pages on errors begin with, e.g. `https://wiki.example/caravan/errors/`. Default: their
+    /// folder in the repository.
+    pub error_help_url: String,
 }
 
 /// Why a server ended early.
@@ -96,6 +100,7 @@ pub async fn serve(
         .max_concurrent_streams(options.max_concurrent_streams)
         .http2_keepalive_interval(Some(keepalive))
         .http2_keepalive_timeout(Some(Duration::from_secs(options.keepalive_timeout_seconds)))
+        .layer(help::layer(&options.error_help_url))
         .layer(call::layer(cut.clone()))
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(incoming(bound, keepalive), stopping);
@@ -151,7 +156,12 @@ fn incoming(bound: Bound, keepalive: Duration) -> tonic::transport::server::TcpI
 impl Default for Options {
     fn default() -> Self {
         // 20 s of silence is under the idle limits of the usual load balancers (60 s and up).
-        Self { max_concurrent_streams: 16_384, keepalive_seconds: 20, keepalive_timeout_seconds: 20 }
+        Self {
+            max_concurrent_streams: 16_384,
+            keepalive_seconds: 20,
+            keepalive_timeout_seconds: 20,
+            error_help_url: caravan_proto::error::HELP.to_owned(),
+        }
     }
 }
 
