@@ -18,8 +18,9 @@ use caravan_service::{
 };
 
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
-use crate::{forward::Forward, rest, upstream::Upstream};
+use crate::{forward::Forward, rest, upstream::Upstream, watches::Watches};
 
 /// A gateway that holds its ports and serves once [`run`](Self::run).
 #[derive(Debug)]
@@ -66,7 +67,9 @@ impl Service {
     /// If one of the servers fails.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
         let upstream = self.planner;
-        let forward = Forward::new(upstream.clone(), self.resume, &shutdown);
+        let tasks = TaskTracker::new();
+        let watches = Watches::new(upstream.clone(), self.resume, tasks.clone(), shutdown.token());
+        let forward = Forward::new(upstream.clone(), watches, self.resume, &shutdown);
         let (reaches, reaching) = watch::channel(true);
         let services = Services::new()
             .serving_while(reaching)
@@ -93,6 +96,9 @@ impl Service {
             ended = async { tokio::try_join!(grpc, http) } => drop(ended?),
             () = watching => {}
         }
+        // Whoever watched is gone, and with them what was watched for them.
+        tasks.close();
+        tasks.wait().await;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use caravan_proto::{
     delta,
     error::Reason,
     name::BatchId,
+    resume::ResumeToken,
     v1::{self, batch::State, watch_batch_response::Event},
 };
 use tokio::{
@@ -31,16 +32,17 @@ pub(super) struct Watch {
     pub(super) stop: CancellationToken,
 }
 
-/// The revision in a resume token of this batch.
-pub(super) fn revision(token: &str, id: BatchId) -> Result<Option<i64>, Status> {
+/// The revision in a resume token of this batch, which has come as far as `latest`.
+pub(super) fn revision(token: &str, id: BatchId, latest: i64) -> Result<Option<i64>, Status> {
     if token.is_empty() {
         return Ok(None);
     }
-    let revision =
-        token.strip_prefix(&id.uuid().simple().to_string()).and_then(|rest| rest.strip_prefix('.'));
-    let revision = revision.and_then(|text| text.parse().ok());
+    let token =
+        token.parse().ok().filter(|token: &ResumeToken| token.batch == id && token.revision <= latest);
     let wrong = "resume_token must be the last one that a watch of this batch sent";
-    revision.map(Some).ok_or_else(|| Reason::InvalidResumeToken.field("resume_token", wrong))
+    token
+        .map(|token| Some(token.revision))
+        .ok_or_else(|| Reason::InvalidResumeToken.field("resume_token", wrong))
 }
 
 /// What a client has that resumes at this very revision. Lanes and speed change without a new
@@ -48,10 +50,6 @@ pub(super) fn revision(token: &str, id: BatchId) -> Result<Option<i64>, Status> 
 fn unknown(now: v1::Batch) -> v1::Batch {
     let never = v1::Progress { requests_per_second: -1.0, ..v1::Progress::default() };
     v1::Batch { chunks: None, progress: Some(never), ..now }
-}
-
-fn token(id: BatchId, revision: i64) -> String {
-    format!("{}.{revision}", id.uuid().simple())
 }
 
 // === impl Watch ===
@@ -81,7 +79,7 @@ impl Watch {
             if due {
                 let event = self.event(last.as_ref(), &now, resumed_at, published.elapsed() >= HEARTBEAT);
                 if let Some(event) = event.or_else(|| ended.then_some(Event::Heartbeat(v1::Heartbeat {}))) {
-                    let resume_token = token(self.id, now.revision);
+                    let resume_token = ResumeToken { batch: self.id, revision: now.revision }.to_string();
                     let response =
                         v1::WatchBatchResponse { resume_token, event: Some(event), r#final: ended };
                     tokio::select! {
