@@ -1,110 +1,14 @@
-//! Many subscribers of one batch, and a planner that plays a script.
-#![expect(clippy::expect_used, reason = "what fails here fails the test")]
-
-mod planner;
-
 use std::time::Duration;
 
-use caravan_gateway::Options;
 use caravan_proto::{
     error::reason,
     name::BatchId,
-    v1::{
-        Batch, BatchDelta, ChunkCounts, RequestCounts, WatchBatchRequest, WatchBatchResponse, batch::State,
-        batch_service_client::BatchServiceClient, watch_batch_response::Event,
-    },
+    v1::{WatchBatchRequest, WatchBatchResponse, watch_batch_response::Event},
 };
-use caravan_service::{Shutdown, client};
-use planner::Planner;
-use prost_types::FieldMask;
-use tokio::{task::JoinSet, time::timeout};
-use tonic::{Request, Status, Streaming, transport::Channel};
-use url::Url;
+use tokio::time::timeout;
+use tonic::{Request, Streaming};
 
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A gateway in front of a planner that has one batch, at revision 3.
-struct Edge {
-    planner: Planner,
-    client: BatchServiceClient<Channel>,
-    gateway: Url,
-    _tasks: JoinSet<()>,
-}
-
-// === impl Edge ===
-
-impl Edge {
-    async fn start() -> Self {
-        let batch = Batch {
-            name: BatchId::now().name(),
-            state: State::Running.into(),
-            requests: Some(RequestCounts { total: 10, succeeded: 4, failed: 1 }),
-            chunks: Some(ChunkCounts { total: 3, done: 1, running: 1 }),
-            revision: 3,
-            ..Batch::default()
-        };
-        let planner = Planner::new(batch);
-        let mut tasks = JoinSet::new();
-        let (url, _) = planner.serve(&mut tasks).await;
-        let gateway = gateway(&url, &mut tasks).await;
-        Self { planner, client: dial(&gateway), gateway, _tasks: tasks }
-    }
-
-    fn request(&self, resume_token: &str) -> WatchBatchRequest {
-        WatchBatchRequest { name: self.planner.batch.name.clone(), resume_token: resume_token.to_owned() }
-    }
-
-    async fn watch(&self, token: &str) -> Result<Streaming<WatchBatchResponse>, Status> {
-        self.client.clone().watch_batch(self.request(token)).await.map(tonic::Response::into_inner)
-    }
-
-    /// Waits until so many watches are open at the planner, for a while at least.
-    async fn watches(&self, count: usize) {
-        let reached = async {
-            while self.planner.watches() != count {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(PATIENCE, reached).await.expect("as many watches");
-    }
-
-    /// The planner says that so many requests succeeded, at this revision.
-    fn says(&self, revision: i64, succeeded: i64, last: bool) {
-        self.says_at_length(revision, succeeded, last, String::new());
-    }
-
-    fn says_at_length(&self, revision: i64, succeeded: i64, last: bool, state_message: String) {
-        let requests = Some(RequestCounts { total: 10, succeeded, failed: 1 });
-        let batch = Batch { requests, revision, state_message, ..Batch::default() };
-        let paths = ["requests", "revision", "state_message"].map(str::to_owned).to_vec();
-        let delta = BatchDelta { batch: Some(batch), update_mask: Some(FieldMask { paths }) };
-        let said = WatchBatchResponse {
-            resume_token: self.planner.token(revision),
-            event: Some(Event::Delta(delta)),
-            r#final: last,
-        };
-        self.planner.says.send(Ok(said)).expect("somebody watches");
-    }
-}
-
-async fn gateway(planner: &str, tasks: &mut JoinSet<()>) -> Url {
-    let options = Options {
-        listen: "127.0.0.1:0".into(),
-        http_listen: "127.0.0.1:0".into(),
-        planner: vec![planner.parse().expect("a URL")],
-        ..Options::default()
-    };
-    let service = options.build().await.expect("a gateway");
-    let url: Url = service.addresses().grpc.clone().expect("it serves gRPC").parse().expect("a URL");
-    tasks.spawn(async move { service.run(Shutdown::new(PATIENCE)).await.expect("the gateway serves") });
-    url
-}
-
-/// A connection of its own.
-fn dial(gateway: &Url) -> BatchServiceClient<Channel> {
-    let channel = client::channel(std::slice::from_ref(gateway), &client::Options::default());
-    BatchServiceClient::new(channel.expect("a channel"))
-}
+use crate::edge::{Edge, PATIENCE, dial, gateway};
 
 async fn next(watch: &mut Streaming<WatchBatchResponse>) -> WatchBatchResponse {
     let message = timeout(PATIENCE, watch.message()).await.expect("in time");
@@ -131,7 +35,7 @@ async fn subscribers_share_one_watch_and_get_every_change_once() {
     for watch in &mut watches {
         assert!(matches!(next(watch).await.event, Some(Event::Snapshot(_))));
     }
-    edge.watches(1).await;
+    edge.begun(21).await;
     for (revision, count) in [(4, 5), (5, 6)] {
         edge.says(revision, count, false);
         for watch in &mut watches {
@@ -147,7 +51,7 @@ async fn subscribers_share_one_watch_and_get_every_change_once() {
         assert_eq!((succeeded(&message), message.r#final), (Some(9), true));
         assert_eq!(watch.message().await.expect("a good end"), None);
     }
-    edge.watches(0).await;
+    edge.left().await;
 }
 
 #[tokio::test]
@@ -156,15 +60,15 @@ async fn the_watch_ends_with_its_last_subscriber_and_begins_anew_with_the_next()
     let mut one = edge.watch("").await.expect("a stream");
     let other = edge.watch("").await.expect("a stream");
     next(&mut one).await;
-    edge.watches(1).await;
+    edge.begun(3).await;
     drop(other);
     edge.says(4, 5, false);
     assert_eq!(succeeded(&next(&mut one).await), Some(5), "the other one stays");
     drop(one);
-    edge.watches(0).await;
+    edge.left().await;
     let mut anew = edge.watch("").await.expect("a stream");
     assert_eq!(succeeded(&next(&mut anew).await), Some(4), "what the planner says first");
-    edge.watches(1).await;
+    edge.begun(5).await;
 }
 
 #[tokio::test]
@@ -175,7 +79,7 @@ async fn a_slow_reader_gets_the_latest_state_as_a_whole() {
     let mut slow = dial(&edge.gateway).watch_batch(request).await.expect("a stream").into_inner();
     next(&mut quick).await;
     next(&mut slow).await;
-    edge.watches(1).await;
+    edge.begun(3).await;
     // The window of a stream has 2 MiB at these clients: what does not fit while nobody reads is left out.
     let changes = 100;
     for revision in 4..changes {
@@ -223,8 +127,8 @@ async fn a_token_holds_at_another_gateway() {
     let mut watch = edge.watch("").await.expect("a stream");
     let token = next(&mut watch).await.resume_token;
     drop(watch);
-    let (other, _) = edge.planner.serve(&mut edge._tasks).await;
-    edge.client = dial(&gateway(&other, &mut edge._tasks).await);
+    let (other, _) = edge.planner.serve(&mut edge.tasks).await;
+    edge.client = dial(&gateway(&other, &mut edge.tasks).await.0);
     let mut resumed = edge.watch(&token).await.expect("a stream");
     let message = next(&mut resumed).await;
     assert!(matches!(message.event, Some(Event::Heartbeat(_))), "{message:?}");
@@ -251,7 +155,7 @@ async fn the_shared_watch_outlives_the_call_that_opened_it() {
     let mut other = edge.watch("").await.expect("a stream");
     next(&mut other).await;
     while timeout(PATIENCE, first.message()).await.expect("the deadline").is_ok() {}
-    edge.watches(1).await;
+    edge.begun(3).await;
     edge.says(4, 5, false);
     assert_eq!(succeeded(&next(&mut other).await), Some(5));
 }
