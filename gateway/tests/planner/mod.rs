@@ -50,7 +50,7 @@ pub(crate) struct Planner {
     pub(crate) metadata: watch::Sender<MetadataMap>,
     /// Tokens of the watches that began.
     pub(crate) tokens: watch::Sender<Vec<String>>,
-    /// What watches say after their snapshot.
+    /// What watches say after their snapshot; each that is open listens.
     pub(crate) says: broadcast::Sender<Result<WatchBatchResponse, Status>>,
 }
 
@@ -70,11 +70,6 @@ impl Planner {
     pub(crate) fn token(&self, revision: i64) -> String {
         let batch = self.batch.name.parse().expect("a name");
         ResumeToken { batch, revision }.to_string()
-    }
-
-    /// Watches that are open.
-    pub(crate) fn watches(&self) -> usize {
-        self.says.receiver_count()
     }
 
     /// Serves it on a port of its own; gives its URL.

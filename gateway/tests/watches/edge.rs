@@ -66,7 +66,7 @@ impl Edge {
     /// Waits until no watch is open at the planner.
     pub(crate) async fn left(&self) {
         let left = async {
-            while self.planner.watches() > 0 {
+            while self.planner.says.receiver_count() > 0 {
                 tokio::task::yield_now().await;
             }
         };
