@@ -24,7 +24,7 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(500);
 /// What other replicas commit gives no hint here: revisions are looked at this often, those of all batches that
 /// are watched in one statement.
-const LOOK_OUT: Duration = Duration::from_millis(100);
+const LOOK_OUT: Duration = Duration::from_millis(50);
 /// Between two looks at a batch at least: hints come with every commit of any batch.
 const PAUSE: Duration = Duration::from_millis(50);
 

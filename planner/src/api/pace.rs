@@ -4,22 +4,31 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// State is published at most twice in this time, but for a change of `state`.
-pub(super) const PACE: Duration = Duration::from_secs(1);
+/// Twice a second, on the average, is as often as a state is published, but for a change of `state`.
+const EACH: Duration = Duration::from_millis(500);
+/// A planner hears of commits more or less late: one that is heard of sooner than the one before need not wait.
+const EARLY: Duration = Duration::from_millis(250);
+/// What changes without a new revision (the speed, above all) is published only if none came for so long: as it is
+/// seldom of use, it must not keep anybody from hearing of a commit. Twice the default tick of commits.
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
-/// When states are published. A new revision is at once, unless two publications came just before it: so that
-/// there is a place for it, what changes without one (the speed, above all) comes only where a revision does not.
+/// When states are published: a new revision at once, unless there are too many.
 #[derive(Default)]
 pub(super) struct Pace {
     last: Option<Instant>,
-    before: Option<Instant>,
+    /// When the next revision is due if none comes early.
+    next: Option<Instant>,
 }
 
 // === impl Pace ===
 
 impl Pace {
-    pub(super) fn published(&mut self) {
-        self.before = self.last.replace(Instant::now());
+    pub(super) fn published(&mut self, is_new: bool) {
+        let now = Instant::now();
+        self.last = Some(now);
+        if is_new {
+            self.next = Some(self.next.map_or(now, |next| next.max(now)) + EACH);
+        }
     }
 
     /// Since the last publication.
@@ -29,8 +38,9 @@ impl Pace {
 
     /// How long a state is still held back.
     pub(super) fn wait(&self, is_new: bool) -> Duration {
-        let since = if is_new { self.before } else { self.last };
-        since.map_or(Duration::ZERO, |since| PACE.saturating_sub(since.elapsed()))
+        let due =
+            if is_new { self.next.map(|next| next - EARLY) } else { self.last.map(|last| last + SILENCE) };
+        due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()))
     }
 }
 
@@ -43,23 +53,33 @@ mod tests {
     const STEP: Duration = Duration::from_millis(100);
 
     #[tokio::test(start_paused = true)]
-    async fn a_revision_is_published_at_once_and_so_is_the_next_but_not_a_third() {
+    async fn revisions_are_published_at_once_twice_a_second_and_the_rest_waits() {
         let mut pace = Pace::default();
-        for _ in 0..2 {
+        // One is heard of late, and the next one early.
+        for until_the_next in [EARLY, EACH * 2 - EARLY, EARLY, EACH * 2 - EARLY] {
             assert_eq!(pace.wait(true), Duration::ZERO);
-            pace.published();
-            advance(STEP).await;
+            pace.published(true);
+            advance(until_the_next).await;
         }
-        assert_eq!(pace.wait(true), PACE - STEP * 2);
+        pace.published(true);
+        assert_eq!(pace.wait(true), EACH - EARLY);
+        let begun = Instant::now();
+        for _ in 0..10 {
+            advance(pace.wait(true)).await;
+            pace.published(true);
+        }
+        assert!(begun.elapsed() >= EACH * 9, "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_speed_alone_leaves_a_place_for_a_revision() {
+    async fn the_speed_alone_is_published_in_silence_and_holds_back_no_revision() {
         let mut pace = Pace::default();
+        pace.published(true);
+        assert_eq!(pace.wait(false), SILENCE);
+        advance(SILENCE).await;
         assert_eq!(pace.wait(false), Duration::ZERO);
-        pace.published();
+        pace.published(false);
         advance(STEP).await;
-        assert_eq!(pace.wait(false), PACE - STEP);
-        assert_eq!(pace.wait(true), Duration::ZERO);
+        assert_eq!((pace.wait(false), pace.wait(true)), (SILENCE - STEP, Duration::ZERO));
     }
 }

@@ -16,7 +16,7 @@ use tonic::Status;
 
 use super::{
     latest::Look,
-    pace::{PACE, Pace},
+    pace::{Pace, SILENCE},
     view,
 };
 use crate::{clock, store::Micros};
@@ -90,7 +90,7 @@ impl Watch {
                         sent = self.sender.send(Ok(response)) => if sent.is_err() { return Ok(()) },
                         () = self.stop.cancelled() => return Err(leaving()),
                     }
-                    pace.published();
+                    pace.published(is_new);
                     let resumed = last.is_none() && resumed_at == Some(now.revision);
                     last = Some(if resumed { unknown(now) } else { now });
                 }
@@ -99,7 +99,7 @@ impl Watch {
                 return Ok(());
             }
             // What is not new yet may be so at any time; what is waits for its turn.
-            let limit = Some(pace.wait(is_new && !due)).filter(|limit| !limit.is_zero()).unwrap_or(PACE);
+            let limit = Some(pace.wait(is_new && !due)).filter(|limit| !limit.is_zero()).unwrap_or(SILENCE);
             if !self.wait(limit).await? {
                 return Ok(());
             }
