@@ -1,7 +1,9 @@
 //! The HTTP port: the OpenAI-compatible facade, liveness and readiness.
 
 mod batch;
+pub(crate) mod cors;
 mod error;
+mod events;
 
 use std::{io, time::Duration};
 
@@ -19,25 +21,38 @@ use tonic::{Request, Status};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
+use url::Url;
 
-use crate::upstream::{Upstream, failure};
+use crate::{
+    upstream::{Upstream, failure},
+    watches::Watches,
+};
 
 #[derive(Clone)]
 struct Rest {
     planner: Upstream,
+    watches: Watches,
     timeout: Duration,
     shutdown: Shutdown,
 }
 
-/// The routes.
-pub(crate) fn router(planner: Upstream, timeout: Duration, shutdown: Shutdown) -> Router {
+/// The routes; pages of `origins` may call them.
+pub(crate) fn router(
+    planner: Upstream,
+    watches: Watches,
+    origins: &[Url],
+    timeout: Duration,
+    shutdown: Shutdown,
+) -> Router {
     Router::new()
         .route("/v1/batches/{id}", get(get_batch))
+        .route("/v1/batches/{id}/events", get(events::get))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .fallback(|| async { error::Error::no_such_path() })
         .method_not_allowed_fallback(|| async { error::Error::method_not_allowed() })
-        .with_state(Rest { planner, timeout, shutdown })
+        .layer(cors::layer(origins))
+        .with_state(Rest { planner, watches, timeout, shutdown })
 }
 
 /// Serves until `shutdown`, and then no longer than its drain limit.

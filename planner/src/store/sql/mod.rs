@@ -110,6 +110,10 @@ impl Store for Database {
         batches::list(self, states, before, limit).await
     }
 
+    async fn revisions(&self, ids: &[BatchId]) -> Result<Vec<(BatchId, i64)>, Error> {
+        batches::revisions(self, ids).await
+    }
+
     async fn open_batches(&self) -> Result<Vec<OpenBatch>, Error> {
         batches::open(self).await
     }
