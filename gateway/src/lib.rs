@@ -11,4 +11,5 @@ mod service;
 mod upstream;
 
 pub use options::Options;
+pub use rest::multipart;
 pub use service::{Error, Service};

@@ -3,13 +3,28 @@
 mod batch;
 mod batches;
 mod caller;
+mod content;
+mod create;
 mod error;
+mod file;
+mod files;
 mod health;
+mod json;
+mod models;
+pub mod multipart;
+mod openapi;
+mod query;
+mod range;
 mod route;
+mod segment;
+mod upload;
 
 use std::{io, time::Duration};
 
-use axum::Router;
+use axum::{
+    Router,
+    http::{Method, Uri},
+};
 use caravan_service::Shutdown;
 use tokio::net::TcpListener;
 use tonic::Request;
@@ -20,16 +35,19 @@ use crate::upstream::Upstream;
 #[derive(Clone)]
 struct Rest {
     planner: Upstream,
+    /// Longest time of a call, and of a client's silence.
     timeout: Duration,
+    /// How long a planner is looked for with which a download can go on.
+    resume: Duration,
     shutdown: Shutdown,
 }
 
 /// The routes.
-pub(crate) fn router(planner: Upstream, timeout: Duration, shutdown: Shutdown) -> Router {
+pub(crate) fn router(planner: Upstream, timeout: Duration, resume: Duration, shutdown: Shutdown) -> Router {
     route::router()
-        .fallback(|| async { error::Error::no_such_path() })
+        .fallback(|method: Method, uri: Uri| async move { error::Error::no_such_path(&method, &uri) })
         .method_not_allowed_fallback(|| async { error::Error::method_not_allowed() })
-        .with_state(Rest { planner, timeout, shutdown })
+        .with_state(Rest { planner, timeout, resume, shutdown })
 }
 
 /// Serves until `shutdown`, and then no longer than its drain limit.

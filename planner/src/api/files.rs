@@ -286,8 +286,9 @@ fn check_upload_id(field: &'static str, upload_id: &str) -> Result<(), Status> {
 fn check_start(start: &v1::UploadStart) -> Result<(), Status> {
     let wrong = |field, message: &str| Err(Reason::InvalidArgument.field(field, message));
     check_upload_id("start.upload_id", &start.upload_id)?;
-    if start.filename.len() > 255 || start.filename.chars().any(char::is_control) {
-        return wrong("start.filename", "filename must have at most 255 bytes, none a control character");
+    if !is_label(&start.filename) {
+        let message = "filename must have at most 255 bytes and be no path; no control characters, visible or not";
+        return wrong("start.filename", message);
     }
     match start.purpose() {
         Purpose::Unspecified | Purpose::Batch | Purpose::Model => Ok(()),
@@ -295,6 +296,13 @@ fn check_start(start: &v1::UploadStart) -> Result<(), Status> {
             wrong("start.purpose", "only files of purpose batch or model may be uploaded")
         }
     }
+}
+
+/// Whether a file may be called so: it names nothing here, but somebody may save the file under it, or read it in a
+/// list. (Cf: marks that turn the text around them.)
+fn is_label(name: &str) -> bool {
+    let bad = |c: char| matches!(c, '/' | '\\') || c.is_control() || get_general_category(c) == Format;
+    name.len() <= 255 && !matches!(name, "." | "..") && !name.contains(bad)
 }
 
 /// A block of the store in messages of bounded size.
