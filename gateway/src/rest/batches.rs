@@ -23,7 +23,8 @@ pub(super) async fn create(
 ) -> Result<Json<Value>, Error> {
     let request_id = create::request_id(&headers)?;
     let wanted = CreateBatchRequest { batch: Some(create::batch(body)?), request_id, validate_only: false };
-    let created = rest.planner.batches().create_batch(rest.request(&caller, wanted)).await.map_err(failure)?;
+    let created =
+        rest.planner.batches().create_batch(rest.request(&caller, wanted)).await.map_err(failure)?;
     Ok(Json(batch::object(created.get_ref())))
 }
 
@@ -31,13 +32,14 @@ pub(super) async fn create(
 pub(super) async fn list(State(rest): State<Rest>, caller: Caller, uri: Uri) -> Result<Json<Value>, Error> {
     // OpenAI's bounds.
     let query = Query::of(&uri, &["after", "limit"], 20, 100)?;
-    let rows = query.rows(async |page_size, page_token| {
+    let mut rows = query.rows();
+    while let Some((page_size, page_token)) = rows.wanted() {
         let request = ListBatchesRequest { page_size, page_token, states: Vec::new() };
         let request = rest.request(&caller, request);
         let page = rest.planner.batches().list_batches(request).await.map_err(failure)?.into_inner();
-        Ok((page.batches, page.next_page_token))
-    });
-    Ok(Json(rows.await?.list(batch::object)))
+        rows.add(page.batches, page.next_page_token);
+    }
+    Ok(Json(rows.list(batch::object)))
 }
 
 /// `GET /v1/batches/{id}`

@@ -42,9 +42,8 @@ pub(super) async fn get(
     };
     let mut response = (status, body).into_response();
     let head = response.headers_mut();
-    let mut set = |name, value: String| {
-        HeaderValue::try_from(value).map(|value| head.insert(name, value)).is_ok()
-    };
+    let mut set =
+        |name, value: String| HeaderValue::try_from(value).map(|value| head.insert(name, value)).is_ok();
     set(header::ETAG, etag);
     set(header::ACCEPT_RANGES, "bytes".to_owned());
     if status == StatusCode::NOT_MODIFIED {

@@ -13,16 +13,8 @@ use super::error::Error;
 
 /// What clients set of a batch beside OpenAI's fields: as in the contract, with times in seconds and names of
 /// enums in lower case; `defaults` is an object.
-const OWN: [&str; 8] = [
-    "strategy",
-    "on_invalid",
-    "priority",
-    "model",
-    "chunk_limits",
-    "stated_tokens",
-    "defaults",
-    "retention",
-];
+const OWN: [&str; 8] =
+    ["strategy", "on_invalid", "priority", "model", "chunk_limits", "stated_tokens", "defaults", "retention"];
 /// The header that makes a repeated request the same one.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -53,7 +45,9 @@ pub(super) fn request_id(headers: &HeaderMap) -> Result<String, Error> {
         (Some(_), Some(_)) => None,
     };
     let good = key.filter(|key| (1..=128).contains(&key.len()));
-    let wrong = || Error::invalid("Idempotency-Key", "Idempotency-Key must be one value of 1 to 128 ASCII characters");
+    let wrong = || {
+        Error::invalid("Idempotency-Key", "Idempotency-Key must be one value of 1 to 128 ASCII characters")
+    };
     good.map(str::to_owned).ok_or_else(wrong)
 }
 
@@ -132,7 +126,8 @@ mod tests {
     fn windows_are_numbers_of_one_unit() {
         let seconds = |text| window(text).map(|window| window.seconds).ok();
         assert_eq!(["24h", "90s", "7d", "5m"].map(seconds), [86_400, 90, 604_800, 300].map(Some));
-        for bad in ["", "h", "24", "+24h", "-1h", "24 h", "٢٤h", "9223372036854775807d", "24hours", "1.5h"] {
+        for bad in ["", "h", "24", "+24h", "-1h", "24 h", "٢٤h", "9223372036854775807d", "24hours", "1.5h"]
+        {
             assert_eq!(seconds(bad), None, "{bad}");
         }
     }
@@ -149,6 +144,9 @@ mod tests {
         let Value::Object(body) = body else { unreachable!("an object") };
         let batch = batch(body).expect("a batch");
         assert_eq!((batch.priority, batch.strategy, batch.on_invalid), (7, 2, 2));
-        assert_eq!((batch.defaults.as_str(), batch.retention.map(|r| r.seconds)), (r#"{"model":"m"}"#, Some(90)));
+        assert_eq!(
+            (batch.defaults.as_str(), batch.retention.map(|r| r.seconds)),
+            (r#"{"model":"m"}"#, Some(90))
+        );
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Error {
     /// A word of OpenAI's, or Caravan's reason in lower case, e.g. `batch_not_found`.
     code: String,
     /// What else the answer's head says.
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 // === impl Error ===
@@ -97,7 +97,7 @@ impl Error {
         let message = format!("Range must be one of bytes, `bytes=FIRST-LAST`, within the file's {size}");
         let error = Self::plain(StatusCode::RANGE_NOT_SATISFIABLE, "invalid_range", message);
         let whole = HeaderValue::try_from(format!("bytes */{size}")).ok();
-        let header = whole.map(|whole| (header::CONTENT_RANGE, whole));
+        let header = whole.map(|whole| Box::new((header::CONTENT_RANGE, whole)));
         Self { param: Some("Range".to_owned()), header, ..error }
     }
 
@@ -137,7 +137,7 @@ impl From<Status> for Error {
             message: message.to_owned(),
             param: field.map(|violation| param(&violation.field)),
             code,
-            header: retry.map(|seconds| (header::RETRY_AFTER, seconds.into())),
+            header: retry.map(|seconds| Box::new((header::RETRY_AFTER, seconds.into()))),
         }
     }
 }
@@ -151,7 +151,7 @@ impl IntoResponse for Error {
             "code": self.code,
         });
         let mut response = (self.http, Json(json!({ "error": error }))).into_response();
-        if let Some((name, value)) = self.header {
+        if let Some((name, value)) = self.header.map(|header| *header) {
             response.headers_mut().insert(name, value);
         }
         response

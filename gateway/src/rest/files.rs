@@ -36,7 +36,8 @@ pub(super) async fn list(State(rest): State<Rest>, caller: Caller, uri: Uri) -> 
     let query = Query::of(&uri, &["after", "limit", "order", "purpose"], 10_000, 10_000)?;
     let order = if query.oldest_first { Order::OldestFirst } else { Order::NewestFirst };
     let purpose = query.purpose.as_deref().map(purpose).transpose()?.unwrap_or(Purpose::Unspecified);
-    let rows = query.rows(async |page_size, page_token| {
+    let mut rows = query.rows();
+    while let Some((page_size, page_token)) = rows.wanted() {
         let wanted = ListFilesRequest {
             page_size,
             page_token,
@@ -46,9 +47,9 @@ pub(super) async fn list(State(rest): State<Rest>, caller: Caller, uri: Uri) -> 
         };
         let request = rest.request(&caller, wanted);
         let page = rest.planner.files().list_files(request).await.map_err(failure)?.into_inner();
-        Ok((page.files, page.next_page_token))
-    });
-    Ok(Json(rows.await?.list(file::object)))
+        rows.add(page.files, page.next_page_token);
+    }
+    Ok(Json(rows.list(file::object)))
 }
 
 /// `GET /v1/files/{id}`

@@ -28,7 +28,8 @@ impl FromRequest<Rest> for Object {
 
     async fn from_request(request: Request, rest: &Rest) -> Result<Self, Error> {
         let (parts, body) = request.into_parts();
-        let kind = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()?.parse::<Mime>().ok());
+        let kind =
+            parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()?.parse::<Mime>().ok());
         if kind.is_none_or(|kind| kind.essence_str() != mime::APPLICATION_JSON.essence_str()) {
             return Err(Error::content_type("application/json"));
         }

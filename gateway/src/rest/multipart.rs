@@ -82,7 +82,8 @@ impl Parser {
     /// # Errors
     /// If no boundary is such.
     pub fn new(boundary: &str) -> Result<Self, Error> {
-        let good = (1..=BOUNDARY).contains(&boundary.len()) && boundary.bytes().all(|b| (b' '..=b'~').contains(&b));
+        let good =
+            (1..=BOUNDARY).contains(&boundary.len()) && boundary.bytes().all(|b| (b' '..=b'~').contains(&b));
         if !good {
             return Err(Error::Boundary);
         }
@@ -99,14 +100,18 @@ impl Parser {
     ///
     /// # Errors
     /// If this is no form.
-    pub fn next(&mut self) -> Result<Option<Event>, Error> {
+    pub fn event(&mut self) -> Result<Option<Event>, Error> {
         loop {
             match self.place {
                 Place::Start => {
                     // The first boundary has no line before it.
                     let first = &self.delimiter.needle()[2..];
                     let Some(begin) = self.buffer.get(..first.len()) else {
-                        return if first.starts_with(&self.buffer) { Ok(None) } else { Err(Error::NoBoundary) };
+                        return if first.starts_with(&self.buffer) {
+                            Ok(None)
+                        } else {
+                            Err(Error::NoBoundary)
+                        };
                     };
                     if begin != first {
                         return Err(Error::NoBoundary);
@@ -188,7 +193,7 @@ mod tests {
         let (mut parser, mut parts) = (Parser::new("b")?, Vec::new());
         for bytes in form.chunks(piece) {
             parser.push(bytes);
-            while let Some(event) = parser.next()? {
+            while let Some(event) = parser.event()? {
                 match event {
                     Event::Part(head) => parts.push((head.name, Vec::new())),
                     Event::Data(bytes) => parts.last_mut().expect("a part").1.extend_from_slice(&bytes),

@@ -27,7 +27,8 @@ mod tests {
     };
 
     fn word(method: MethodFilter) -> &'static str {
-        let known = [(MethodFilter::GET, "get"), (MethodFilter::POST, "post"), (MethodFilter::DELETE, "delete")];
+        let known =
+            [(MethodFilter::GET, "get"), (MethodFilter::POST, "post"), (MethodFilter::DELETE, "delete")];
         known.into_iter().find(|(filter, _)| *filter == method).expect("a method of the list").1
     }
 
@@ -56,7 +57,7 @@ mod tests {
                 })
             })
             .collect();
-        let served = routes().iter().map(|route| {
+        let served = routes().into_iter().map(|route| {
             (route.path.replace("{*", "{"), word(route.method).to_owned(), role(route.role).to_owned())
         });
         assert_eq!(described, served.collect());

@@ -49,24 +49,9 @@ impl Query {
         Ok(query)
     }
 
-    /// Pages of `ask(size, token)` until there is one row more than the limit, or no more.
-    pub(super) async fn rows<T>(
-        &self,
-        ask: impl AsyncFn(i32, String) -> Result<(Vec<T>, String), Error>,
-    ) -> Result<Rows<T>, Error> {
-        let (mut rows, mut token) = (Vec::new(), self.after.clone());
-        loop {
-            let missing = self.limit + 1 - i64::try_from(rows.len()).unwrap_or(i64::MAX);
-            let size = i32::try_from(missing.min(PAGE)).unwrap_or(i32::MAX);
-            let (page, next) = ask(size, token).await?;
-            rows.extend(page);
-            let enough = i64::try_from(rows.len()).is_ok_and(|rows| rows > self.limit);
-            if enough || next.is_empty() {
-                rows.truncate(usize::try_from(self.limit).unwrap_or(usize::MAX));
-                return Ok(Rows { rows, has_more: enough });
-            }
-            token = next;
-        }
+    /// The rows that it asks for, none yet.
+    pub(super) fn rows<T>(&self) -> Rows<T> {
+        Rows { limit: self.limit, next: Some(self.after.clone()), rows: Vec::new() }
     }
 }
 
@@ -78,25 +63,94 @@ fn order(word: &str) -> Result<bool, Error> {
     }
 }
 
-/// Rows of a list, and whether there are more behind them.
+/// Rows of a list, page by page.
 pub(super) struct Rows<T> {
+    limit: i64,
+    /// What the next page begins behind; none at the end.
+    next: Option<String>,
     rows: Vec<T>,
-    has_more: bool,
 }
 
 // === impl Rows ===
 
 impl<T> Rows<T> {
+    /// Size and token of the next page, until there is one row more than the limit, which is not shown, or no more.
+    pub(super) fn wanted(&self) -> Option<(i32, String)> {
+        let missing = self.limit + 1 - self.count();
+        let size = i32::try_from(missing.min(PAGE)).ok().filter(|size| *size > 0)?;
+        self.next.clone().map(|token| (size, token))
+    }
+
+    /// A page, and the token of the one behind it.
+    pub(super) fn add(&mut self, page: Vec<T>, next: String) {
+        self.rows.extend(page);
+        self.next = Some(next).filter(|next| !next.is_empty());
+    }
+
     /// OpenAI's list of them.
     pub(super) fn list(&self, object: impl Fn(&T) -> Value) -> Value {
-        let data: Vec<Value> = self.rows.iter().map(object).collect();
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let data: Vec<Value> = self.rows.iter().take(limit).map(object).collect();
         let id = |row: Option<&Value>| row.map_or(Value::Null, |row| row["id"].clone());
         json!({
             "object": "list",
             "first_id": id(data.first()),
             "last_id": id(data.last()),
-            "has_more": self.has_more,
+            "has_more": self.count() > self.limit,
             "data": data,
         })
+    }
+
+    fn count(&self) -> i64 {
+        i64::try_from(self.rows.len()).unwrap_or(i64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_knows_whether_there_is_more() {
+        let query = Query { limit: 1500, after: "a".into(), oldest_first: false, purpose: None };
+        let mut rows = query.rows::<i64>();
+        assert_eq!(rows.wanted(), Some((1000, "a".into())));
+        rows.add((0..1000).collect(), "b".into());
+        assert_eq!(rows.wanted(), Some((501, "b".into())));
+        rows.add((1000..1501).collect(), "c".into());
+        assert_eq!(rows.wanted(), None);
+        let list = rows.list(|number| json!({ "id": number }));
+        assert_eq!(
+            (&list["has_more"], &list["first_id"], &list["last_id"]),
+            (&json!(true), &json!(0), &json!(1499))
+        );
+
+        let mut few = query.rows::<i64>();
+        few.add(Vec::new(), String::new());
+        assert_eq!(few.wanted(), None);
+        let list = few.list(|number| json!({ "id": number }));
+        assert_eq!((&list["has_more"], &list["first_id"]), (&json!(false), &Value::Null));
+    }
+
+    #[test]
+    fn queries_are_read_or_refused() {
+        let query = |text: &str| {
+            let uri = format!("/v1/files?{text}").parse().expect("a path");
+            Query::of(&uri, &["after", "limit", "order"], 20, 100).map(|query| (query.limit, query.after))
+        };
+        assert_eq!(query("").ok(), Some((20, String::new())));
+        assert_eq!(query("limit=100&after=a%20b&order=asc").ok(), Some((100, "a b".into())));
+        for bad in [
+            "limit=0",
+            "limit=101",
+            "limit=x",
+            "limit=",
+            "order=up",
+            "limit=1&limit=2",
+            "page=2",
+            "purpose=batch",
+        ] {
+            assert!(query(bad).is_err(), "{bad}");
+        }
     }
 }

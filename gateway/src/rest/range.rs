@@ -22,7 +22,11 @@ pub(super) enum Wanted {
 impl Wanted {
     /// What `headers` want of a file of `size` bytes with this entity tag.
     pub(super) fn of(headers: &HeaderMap, size: u64, etag: &str) -> Self {
-        if headers.get_all(header::IF_NONE_MATCH).iter().any(|tags| tags.to_str().is_ok_and(|t| matches(t, etag))) {
+        if headers
+            .get_all(header::IF_NONE_MATCH)
+            .iter()
+            .any(|tags| tags.to_str().is_ok_and(|t| matches(t, etag)))
+        {
             return Self::NotModified;
         }
         // A date is never that of this version: files have none.

@@ -85,7 +85,7 @@ impl Upload {
         let mut body = body.into_data_stream();
         while let Some(bytes) = self.bytes(rest, &mut body).await? {
             self.parser.push(&bytes);
-            while let Some(event) = self.parser.next().map_err(wrong)? {
+            while let Some(event) = self.parser.event().map_err(wrong)? {
                 self.take(event, &sender).await?;
             }
         }
@@ -116,7 +116,9 @@ impl Upload {
             }
             Event::Data(bytes) => {
                 let purpose = self.purpose.get_or_insert_default();
-                purpose.extend_from_slice(&bytes[..bytes.len().min(FIELD_BYTES + 1 - purpose.len().min(FIELD_BYTES))]);
+                purpose.extend_from_slice(
+                    &bytes[..bytes.len().min(FIELD_BYTES + 1 - purpose.len().min(FIELD_BYTES))],
+                );
                 Ok(())
             }
             Event::PartEnd if self.part == Field::Purpose => self.check_purpose(),

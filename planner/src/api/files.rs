@@ -16,6 +16,7 @@ use futures::{Stream, StreamExt as _, stream, stream::BoxStream};
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
+use unicode_general_category::{GeneralCategory::Format, get_general_category};
 
 use super::{page, status, view};
 use crate::{
@@ -287,7 +288,8 @@ fn check_start(start: &v1::UploadStart) -> Result<(), Status> {
     let wrong = |field, message: &str| Err(Reason::InvalidArgument.field(field, message));
     check_upload_id("start.upload_id", &start.upload_id)?;
     if !is_label(&start.filename) {
-        let message = "filename must have at most 255 bytes and be no path; no control characters, visible or not";
+        let message =
+            "filename must have at most 255 bytes and be no path; no control characters, visible or not";
         return wrong("start.filename", message);
     }
     match start.purpose() {

@@ -18,9 +18,8 @@ impl Head {
     /// Reads header lines with the empty one that ends them; none if they are no part of a form.
     pub(super) fn parse(lines: &[u8]) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; HEADERS];
-        let (_, headers) = httparse::parse_headers(lines, &mut headers).ok()?.is_complete().then_some(())
-            .and_then(|()| httparse::parse_headers(lines, &mut headers).ok())
-            .map(httparse::Status::unwrap)?;
+        let read = httparse::parse_headers(lines, &mut headers).ok()?;
+        let httparse::Status::Complete((_, headers)) = read else { return None };
         let is_it = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("content-disposition");
         let disposition = headers.iter().find(is_it)?;
         let disposition = str::from_utf8(disposition.value).ok()?;
@@ -67,7 +66,9 @@ fn unquote(text: &str) -> Option<(String, &str)> {
     loop {
         match chars.next()? {
             (at, '"') => return Some((value.replace("%22", "\""), &text[at + 1..])),
-            (at, '\\') if text[at + 1..].starts_with(['"', '\\']) => value.extend(chars.next().map(|(_, c)| c)),
+            (at, '\\') if text[at + 1..].starts_with(['"', '\\']) => {
+                value.extend(chars.next().map(|(_, c)| c))
+            }
             (_, other) => value.push(other),
         }
     }
