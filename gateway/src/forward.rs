@@ -5,11 +5,11 @@ use caravan_proto::v1::{
     Batch, CancelBatchRequest, CreateBatchRequest, CreateProfileRequest, DeleteBatchRequest,
     DeleteFileRequest, DownloadFileRequest, DownloadFileResponse, EnsureModelRequest, EnsureModelResponse,
     File, GetBatchRequest, GetFileRequest, ListBatchesRequest, ListBatchesResponse, ListExecutorsRequest,
-    ListExecutorsResponse, ListFilesRequest, ListFilesResponse, ListProfilesRequest, ListProfilesResponse,
-    PauseBatchRequest, Profile, QueryUploadRequest, QueryUploadResponse, ResumeBatchRequest,
-    RetryBatchRequest, StreamResultsRequest, StreamResultsResponse, UploadFileRequest, WatchBatchRequest,
-    WatchFleetRequest, WatchFleetResponse, batch_service_server::BatchService,
-    file_service_server::FileService, fleet_service_server::FleetService,
+    ListExecutorsResponse, ListFilesRequest, ListFilesResponse, ListModelsRequest, ListModelsResponse,
+    ListProfilesRequest, ListProfilesResponse, PauseBatchRequest, Profile, QueryUploadRequest,
+    QueryUploadResponse, ResumeBatchRequest, RetryBatchRequest, StreamResultsRequest, StreamResultsResponse,
+    UploadFileRequest, WatchBatchRequest, WatchFleetRequest, WatchFleetResponse,
+    batch_service_server::BatchService, file_service_server::FileService, fleet_service_server::FleetService,
 };
 use std::time::Duration;
 
@@ -127,6 +127,7 @@ forward! {
 forward! {
     FleetService, fleet {
         unary list_executors(ListExecutorsRequest) -> ListExecutorsResponse;
+        unary list_models(ListModelsRequest) -> ListModelsResponse;
         unary list_profiles(ListProfilesRequest) -> ListProfilesResponse;
         unary create_profile(CreateProfileRequest) -> Profile;
         resumed watch_fleet(WatchFleetRequest) -> WatchFleetResponse as WatchFleetStream;

@@ -12,4 +12,5 @@ mod upstream;
 mod watches;
 
 pub use options::Options;
+pub use rest::multipart;
 pub use service::{Error, Service};

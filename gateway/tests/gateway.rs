@@ -11,7 +11,7 @@ use caravan_proto::{
     error::{reason, retry_delay},
     name::{BatchId, FileId},
     v1::{
-        Batch, CancelBatchRequest, ChunkCounts, CreateBatchRequest, GetBatchRequest, RequestCounts,
+        Batch, CancelBatchRequest, ChunkCounts, CreateBatchRequest, GetBatchRequest, Progress, RequestCounts,
         StreamResultsRequest, UploadChunk, UploadFileRequest, WatchBatchRequest, batch::State,
         batch_service_client::BatchServiceClient, file_service_client::FileServiceClient,
         upload_file_request::Part,
@@ -85,6 +85,11 @@ fn batch() -> Batch {
         create_time: Some(prost_types::Timestamp { seconds: 1000, nanos: 5 }),
         expire_time: Some(prost_types::Timestamp { seconds: 87_400, nanos: 5 }),
         metadata: [("team".to_owned(), "search".to_owned())].into(),
+        progress: Some(Progress {
+            requests_per_second: 2.0,
+            tokens_per_second: 90.5,
+            remaining: Some(prost_types::Duration { seconds: 42, nanos: 0 }),
+        }),
         ..Batch::default()
     }
 }
@@ -299,9 +304,16 @@ async fn a_batch_reads_as_openais() {
         "completed_at": null, "failed_at": null, "expired_at": null, "cancelling_at": null, "cancelled_at": null,
         "request_counts": { "total": 10, "completed": 4, "failed": 1 },
         "metadata": { "team": "search" },
+        "model": null, "usage": null,
         "x_caravan": {
             "state": "running", "state_reason": null, "state_message": null,
-            "chunks": { "total": 3, "done": 1 }, "usage": null,
+            "strategy": "unspecified", "on_invalid": "unspecified", "priority": 0,
+            "progress": {
+                "chunk": 2, "chunks": 3, "chunks_done": 1, "chunks_running": 1,
+                "eta_seconds": 42, "requests_per_second": 2.0, "tokens_per_second": 90.5,
+            },
+            "cache_share": null, "plan": null, "line_error_count": 0, "pinned_models": [],
+            "retention_seconds": null, "purged_at": null, "retried_from": null,
         },
     });
     assert_eq!(body, expected);

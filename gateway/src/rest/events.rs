@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tonic::{Request, Status};
 
-use super::{Rest, error::Error};
+use super::{Rest, caller::Caller, error::Error};
 
 /// When browsers come again after a break.
 const RETRY: Duration = Duration::from_secs(1);
@@ -33,6 +33,7 @@ const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-bufferi
 /// for the head alone.
 pub(super) async fn get(
     State(rest): State<Rest>,
+    caller: Caller,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Error> {

@@ -65,8 +65,8 @@ impl Store for Database {
         files::by_upload(&self.read, upload_id).await
     }
 
-    async fn files(&self, before: Option<FileId>, limit: i64) -> Result<Vec<File>, Error> {
-        files::list(self, before, limit).await
+    async fn files(&self, wanted: FileListing) -> Result<Vec<File>, Error> {
+        files::list(self, wanted).await
     }
 
     async fn delete_file(&self, id: FileId) -> Result<FileDeletion, Error> {
