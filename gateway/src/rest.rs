@@ -3,7 +3,7 @@
 mod batch;
 mod error;
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json, Router,
@@ -13,8 +13,13 @@ use axum::{
     routing::get,
 };
 use caravan_proto::{name::BatchId, v1::GetBatchRequest};
-use caravan_service::Shutdown;
-use tokio::net::TcpListener;
+use caravan_service::{
+    Shutdown,
+    connection::{self, Port},
+    listen::Bound,
+    serve::overloaded,
+    tls::Protocol,
+};
 use tonic::{Request, Status};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -41,12 +46,17 @@ pub(crate) fn router(planner: Upstream, timeout: Duration, shutdown: Shutdown) -
 }
 
 /// Serves until `shutdown`, and then no longer than its drain limit.
-pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> io::Result<()> {
-    let stopping = shutdown.token().cancelled_owned();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stopping).into_future();
+pub(crate) async fn serve(
+    bound: Bound,
+    router: Router,
+    options: &connection::Options,
+    shutdown: Shutdown,
+) {
+    let overloaded = || error::Error::from(overloaded()).into_response();
+    let port = Port { bound, protocol: Protocol::Http, service: router, overloaded };
     tokio::select! {
-        ended = serving => ended,
-        () = shutdown.expired() => Ok(()),
+        () = connection::serve(port, options, shutdown.cancelled()) => {}
+        () = shutdown.expired() => {}
     }
 }
 

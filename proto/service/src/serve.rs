@@ -14,7 +14,7 @@ use caravan_proto::error::Reason;
 use http::{Request, Response};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::{body::Body, server::NamedService, service::RoutesBuilder};
+use tonic::{Status, body::Body, server::NamedService, service::RoutesBuilder};
 use tonic_health::{
     ServingStatus,
     server::{HealthReporter, health_reporter},
@@ -84,7 +84,7 @@ pub async fn serve(
     };
     let service = call::layer(cut.clone()).layer(routes.routes().prepare());
     let service = service.map_request(|request: Request<Inbound>| request.map(Body::new));
-    let port = Port { bound, protocol: Protocol::Grpc, service, overloaded };
+    let port = Port { bound, protocol: Protocol::Grpc, service, overloaded: || overloaded().into_http() };
     let serving = connection::serve(port, options, stopping);
     let bounded = async {
         shutdown.expired().await;
@@ -99,8 +99,9 @@ pub async fn serve(
 }
 
 /// The answer where there are as many calls as there may be.
-fn overloaded() -> Response<Body> {
-    Reason::Unavailable.retry_after("the server has as many calls as it takes; try again", OVERLOADED).into_http()
+#[must_use]
+pub fn overloaded() -> Status {
+    Reason::Unavailable.retry_after("the server has as many calls as it takes; try again", OVERLOADED)
 }
 
 /// What clients are told of the server's health.

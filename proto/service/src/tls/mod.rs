@@ -8,8 +8,6 @@ mod options;
 mod reload;
 mod server;
 #[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

@@ -113,3 +113,80 @@ fn explained(error: &dyn std::error::Error) -> String {
     let chain = std::iter::successors(Some(error), |error| error.source());
     chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// A file, and how often it was read.
+    #[derive(Clone, Default)]
+    struct Source(Arc<Mutex<(String, usize)>>);
+
+    impl Source {
+        fn write(&self, text: &str) {
+            self.0.lock().unwrap().0 = text.to_owned();
+        }
+
+        fn read(&self) -> Result<String, Error> {
+            let mut inner = self.0.lock().unwrap();
+            inner.1 += 1;
+            Ok(inner.0.clone())
+        }
+
+        /// Waits until it was read so often from now on.
+        async fn reads(&self, more: usize) {
+            let wanted = self.0.lock().unwrap().1 + more;
+            let read = async {
+                while self.0.lock().unwrap().1 < wanted {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(PATIENCE, read).await.expect("it is read");
+        }
+    }
+
+    fn reloaded(source: &Source, interval: Duration) -> Reloaded<String> {
+        let read = {
+            let source = source.clone();
+            move || source.read()
+        };
+        let build = |text: &String| match text.as_str() {
+            "bad" => Err(Error::Options("it is bad".to_owned())),
+            text => Ok(format!("of {text}")),
+        };
+        Reloaded::new(interval, read, build).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_used_is_left_until_it_can() {
+        let source = Source::default();
+        source.write("one");
+        let reloaded = reloaded(&source, Duration::from_millis(1));
+        source.write("bad");
+        // The second of these begins after the first was taken for what it is.
+        source.reads(2).await;
+        assert_eq!(*reloaded.now(), "of one");
+        source.write("two");
+        source.reads(2).await;
+        assert_eq!(*reloaded.now(), "of two");
+    }
+
+    #[tokio::test]
+    async fn a_hangup_has_the_files_read_at_once() {
+        let source = Source::default();
+        source.write("one");
+        let mut reloaded = reloaded(&source, Duration::from_secs(3_600));
+        source.write("two");
+        let me = std::process::id().to_string();
+        let sent = std::process::Command::new("kill").args(["-HUP", &me]).status().unwrap();
+        assert!(sent.success());
+        timeout(PATIENCE, reloaded.now.changed()).await.expect("in time").expect("it is watched");
+        assert_eq!(*reloaded.now(), "of two");
+    }
+}
