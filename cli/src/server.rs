@@ -45,12 +45,24 @@ pub(crate) struct Options {
     #[arg(long, global = true, env = "CARAVAN_TLS_CA", value_name = "FILE", help_heading = "Server")]
     tls_ca: Option<PathBuf>,
     /// PEM file with a certificate to show to an https server, and those between it and its authority.
-    #[arg(long, global = true, env = "CARAVAN_TLS_CERTIFICATE", value_name = "FILE",
-        requires = "tls_key", help_heading = "Server")]
+    #[arg(
+        long,
+        global = true,
+        env = "CARAVAN_TLS_CERTIFICATE",
+        value_name = "FILE",
+        requires = "tls_key",
+        help_heading = "Server"
+    )]
     tls_certificate: Option<PathBuf>,
     /// PEM file with its private key.
-    #[arg(long, global = true, env = "CARAVAN_TLS_KEY", value_name = "FILE",
-        requires = "tls_certificate", help_heading = "Server")]
+    #[arg(
+        long,
+        global = true,
+        env = "CARAVAN_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_certificate",
+        help_heading = "Server"
+    )]
     tls_key: Option<PathBuf>,
 }
 
@@ -87,7 +99,8 @@ impl Server {
         let url = replicas.all().iter().map(Replica::url).collect::<Vec<_>>().join(", ");
         if replicas.heard().await == State::Down {
             let failures = replicas.all().iter().filter_map(Replica::failure);
-            let reason = failures.last().map_or_else(|| "nobody answers there".to_owned(), |why| why.to_string());
+            let reason =
+                failures.last().map_or_else(|| "nobody answers there".to_owned(), |why| why.to_string());
             return Err(Failure::NotReached { server: url, reason });
         }
         let encoding = options.compress.encoding(&options.server);

@@ -46,12 +46,7 @@ pub(crate) fn router(planner: Upstream, timeout: Duration, shutdown: Shutdown) -
 }
 
 /// Serves until `shutdown`, and then no longer than its drain limit.
-pub(crate) async fn serve(
-    bound: Bound,
-    router: Router,
-    options: &connection::Options,
-    shutdown: Shutdown,
-) {
+pub(crate) async fn serve(bound: Bound, router: Router, options: &connection::Options, shutdown: Shutdown) {
     let overloaded = || error::Error::from(overloaded()).into_response();
     let port = Port { bound, protocol: Protocol::Http, service: router, overloaded };
     tokio::select! {

@@ -57,9 +57,7 @@ impl Body for Inbound {
                 self.waiting = false;
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
-            Poll::Pending => {
-                self.poll_silence(cx).map(|()| Some(Err(Silent(self.limit).into())))
-            }
+            Poll::Pending => self.poll_silence(cx).map(|()| Some(Err(Silent(self.limit).into()))),
         }
     }
 

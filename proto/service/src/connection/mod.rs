@@ -4,8 +4,8 @@
 mod admission;
 mod calls;
 mod inbound;
-mod options;
 mod opening;
+mod options;
 mod serve;
 #[cfg(test)]
 mod tests;

@@ -80,11 +80,7 @@ struct Host<S, B> {
 /// at once.
 pub async fn serve<S, B>(port: Port<S, B>, options: &Options, stop: impl Future<Output = ()>)
 where
-    S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+    S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
@@ -114,11 +110,7 @@ async fn accept<S, B>(
     connections: &mut JoinSet<()>,
     stop: impl Future<Output = ()>,
 ) where
-    S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+    S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
@@ -181,11 +173,7 @@ impl<S, B> Host<S, B> {
 
 impl<S, B> Host<S, B>
 where
-    S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+    S: Service<Request<Inbound>, Response = Response<B>, Error = Infallible> + Clone + Send + Sync + 'static,
     S::Future: Send,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<BoxError>,
@@ -274,9 +262,8 @@ where
 /// Small writes go out at once, and a peer that vanished is noticed.
 fn settle(socket: &TcpStream, keepalive: Duration) {
     let probes = socket2::TcpKeepalive::new().with_time(keepalive);
-    let settled = socket.set_nodelay(true).and_then(|()| {
-        socket2::SockRef::from(socket).set_tcp_keepalive(&probes)
-    });
+    let settled =
+        socket.set_nodelay(true).and_then(|()| socket2::SockRef::from(socket).set_tcp_keepalive(&probes));
     if let Err(error) = settled {
         // The client has gone already: the next read says so.
         tracing::debug!(%error, "a connection keeps the kernel's settings");

@@ -41,7 +41,9 @@ fn named(status: Status) -> Status {
         return Status::aborted("the client reset its stream");
     }
     match status.source().and_then(<dyn Error>::downcast_ref::<Silent>) {
-        Some(silent) => Reason::StreamSilent.status(format!("{silent}; an upload can be resumed where it stands")),
+        Some(silent) => {
+            Reason::StreamSilent.status(format!("{silent}; an upload can be resumed where it stands"))
+        }
         None => status,
     }
 }

@@ -37,7 +37,8 @@ impl File {
     /// At least one certificate.
     pub(super) fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
         let wrong = |source| Error::Pem { path: self.path.clone(), wanted: "certificate", source };
-        let all = CertificateDer::pem_slice_iter(&self.bytes).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
+        let all =
+            CertificateDer::pem_slice_iter(&self.bytes).collect::<Result<Vec<_>, _>>().map_err(wrong)?;
         if all.is_empty() { Err(wrong(pem::Error::NoItemsFound)) } else { Ok(all) }
     }
 
@@ -52,9 +53,7 @@ impl File {
     pub(super) fn authorities(&self) -> Result<RootCertStore, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in self.certificates()? {
-            roots
-                .add(certificate)
-                .map_err(|source| Error::Authority { path: self.path.clone(), source })?;
+            roots.add(certificate).map_err(|source| Error::Authority { path: self.path.clone(), source })?;
         }
         Ok(roots)
     }

@@ -102,8 +102,7 @@ impl Ports {
 
 fn verifier(client_ca: Option<&File>, client_auth: ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, Error> {
     let Some(file) = client_ca else { return Ok(WebPkiClientVerifier::no_client_auth()) };
-    let builder =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(file.authorities()?), provider());
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(file.authorities()?), provider());
     let builder = match client_auth {
         ClientAuth::Required => builder,
         ClientAuth::Optional | ClientAuth::None => builder.allow_unauthenticated(),
