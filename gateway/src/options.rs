@@ -5,7 +5,7 @@ use caravan_service::{
     compression::Compression,
     config, listen,
     ready::Ready,
-    serve, shutdown, telemetry,
+    serve, shutdown, telemetry, tls,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -39,7 +39,9 @@ pub struct Options {
     pub resume_seconds: u64,
     /// Whether calls to the planner are compressed.
     pub compression: Compression,
-    /// Bounds of the gRPC server.
+    /// TLS of both ports.
+    pub tls: tls::Options,
+    /// Bounds of each port.
     pub server: serve::Options,
     /// The connections to planners.
     pub client: client::Options,
@@ -51,7 +53,7 @@ impl Options {
     /// Binds both ports. The planner need not be there yet.
     ///
     /// # Errors
-    /// If a port is taken, or `planner` is empty or holds no address.
+    /// If a port is taken, `planner` is empty or holds no address, or a certificate cannot be used.
     pub async fn build(&self) -> Result<Service, Error> {
         config::check(!self.planner.is_empty(), "planner", "a list of at least one URL")?;
         config::check(self.http_timeout_seconds > 0, "http_timeout_seconds", "at least 1")?;
@@ -61,10 +63,12 @@ impl Options {
             "cors_origins",
             "a list of https://HOST[:PORT]",
         )?;
+        self.server.check("server")?;
+        let tls = tls::Server::new(&self.tls)?;
         let planners = Replicas::new(&self.planner, &self.client)?;
         let planner = Upstream::new(planners, self.compression.encoding(&self.planner));
-        let grpc = listen::bind(&self.listen).await?;
-        let http = listen::bind(&self.http_listen).await?;
+        let grpc = listen::bind(&self.listen).await?.with_tls(tls.clone());
+        let http = listen::bind(&self.http_listen).await?.with_tls(tls);
         let addresses = Ready::new(Some(grpc.url()), Some(http.url()));
         let http_timeout = Duration::from_secs(self.http_timeout_seconds);
         let resume = Duration::from_secs(self.resume_seconds);
@@ -93,7 +97,9 @@ impl Default for Options {
             cors_origins: Vec::new(),
             resume_seconds: 60,
             compression: Compression::default(),
-            server: serve::Options::default(),
+            tls: tls::Options::default(),
+            // A client of the gateway speaks for itself: 1,024 calls leave room for 32 such on the whole port.
+            server: serve::Options { max_concurrent_streams: 1_024, ..serve::Options::default() },
             client: client::Options::default(),
             telemetry: telemetry::Options::default(),
         }

@@ -21,14 +21,20 @@ mod route;
 mod segment;
 mod upload;
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Router,
     http::{Method, Uri},
+    response::IntoResponse as _,
 };
-use caravan_service::Shutdown;
-use tokio::net::TcpListener;
+use caravan_service::{
+    Shutdown,
+    connection::{self, Port},
+    listen::Bound,
+    serve::overloaded,
+    tls::Protocol,
+};
 use tonic::Request;
 use url::Url;
 
@@ -63,12 +69,12 @@ pub(crate) fn router(
 }
 
 /// Serves until `shutdown`, and then no longer than its drain limit.
-pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> io::Result<()> {
-    let stopping = shutdown.token().cancelled_owned();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stopping).into_future();
+pub(crate) async fn serve(bound: Bound, router: Router, options: &connection::Options, shutdown: Shutdown) {
+    let overloaded = || error::Error::from(overloaded()).into_response();
+    let port = Port { bound, protocol: Protocol::Http, service: router, overloaded };
     tokio::select! {
-        ended = serving => ended,
-        () = shutdown.expired() => Ok(()),
+        () = connection::serve(port, options, shutdown.cancelled()) => {}
+        () = shutdown.expired() => {}
     }
 }
 

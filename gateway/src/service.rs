@@ -15,6 +15,7 @@ use caravan_service::{
     listen::{self, Bound},
     ready::Ready,
     serve::{self, Services},
+    tls,
 };
 
 use tokio::sync::watch;
@@ -51,9 +52,9 @@ pub enum Error {
     /// The gRPC server failed.
     #[error(transparent)]
     Grpc(#[from] serve::Error),
-    /// The HTTP server failed.
-    #[error("HTTP server failed")]
-    Http(#[source] std::io::Error),
+    /// The certificate or what belongs to it.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
 }
 
 impl Service {
@@ -89,20 +90,12 @@ impl Service {
             )
             .add(FleetServiceServer::new(forward).max_decoding_message_size(MAX_MESSAGE_BYTES));
         let watching = watch_planners(upstream.planners().clone(), reaches);
-        let rest = rest::router(
-            upstream,
-            watches,
-            &self.origins,
-            self.http_timeout,
-            self.resume,
-            shutdown.clone(),
-        );
+        let rest =
+            rest::router(upstream, watches, &self.origins, self.http_timeout, self.resume, shutdown.clone());
         let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());
-        let http = rest::serve(self.http.into_listener(), rest, shutdown);
-        let grpc = Box::pin(async { grpc.await.map_err(Error::from) });
-        let http = Box::pin(async { http.await.map_err(Error::Http) });
+        let http = Box::pin(async { Ok(rest::serve(self.http, rest, &self.server, shutdown).await) });
         tokio::select! {
-            ended = async { tokio::try_join!(grpc, http) } => drop(ended?),
+            ended = async { tokio::try_join!(Box::pin(grpc), http) } => drop(ended?),
             () = watching => {}
         }
         // Whoever watched is gone, and with them what was watched for them.

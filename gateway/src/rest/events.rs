@@ -17,7 +17,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::{Map, Value};
 use std::time::Duration;
 use tokio::time::timeout;
-use tonic::{Request, Status};
+use tonic::Status;
 
 use super::{Rest, caller::Caller, error::Error};
 
@@ -40,7 +40,7 @@ pub(super) async fn get(
     let id: BatchId = id.parse().map_err(|_| Error::no_such_batch(&id))?;
     let resume_token = headers.get(LAST_EVENT_ID).map(|token| String::from_utf8_lossy(token.as_bytes()));
     let resume_token = resume_token.unwrap_or_default().into_owned();
-    let request = Request::new(WatchBatchRequest { name: id.name(), resume_token });
+    let request = caller.stream(WatchBatchRequest { name: id.name(), resume_token });
     let late = |_| Reason::DeadlineExceeded.status("the planner took too long to begin");
     let begun = async {
         let mut messages = rest.watches.subscribe(request).await?;
