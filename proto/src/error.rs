@@ -82,6 +82,12 @@ reasons! {
     StorageFull = "STORAGE_FULL", ResourceExhausted;
     /// The planner may not write to its object store.
     StorageDenied = "STORAGE_DENIED", FailedPrecondition;
+    /// The call says not who makes it, or what it says does not hold; metadata `why`.
+    Unauthenticated = "UNAUTHENTICATED", Unauthenticated;
+    /// Whoever makes the call may not; metadata `roles` names those of which one is needed.
+    PermissionDenied = "PERMISSION_DENIED", PermissionDenied;
+    /// No such key.
+    KeyNotFound = "KEY_NOT_FOUND", NotFound;
     /// The server is going away or not there yet; `RetryInfo` says when to try again.
     Unavailable = "UNAVAILABLE", Unavailable;
     /// The call took longer than it may.

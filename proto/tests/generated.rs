@@ -7,7 +7,8 @@ use prost::Message as _;
 
 fn generate(out: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = ["batch", "file", "fleet", "plan", "usage", "work"].map(|f| format!("caravan/v1/{f}.proto"));
+    let files = ["access", "batch", "file", "fleet", "plan", "usage", "work"]
+        .map(|f| format!("caravan/v1/{f}.proto"));
     let descriptors = protox::compile(files, [root]).expect("the protos compile");
     fs::write(out.join("caravan.v1.bin"), descriptors.encode_to_vec()).expect("write the descriptors");
     let mut config = tonic_prost_build::Config::new();

@@ -1,6 +1,7 @@
 //! Rows as values. Plain data: the database's types end at this module.
 
 use caravan_proto::{
+    Tenant,
     name::{BatchId, ExecutorId, FileId, LeaseId, PlanId, SegmentId},
     v1,
 };
@@ -18,7 +19,9 @@ pub type State = v1::batch::State;
 pub struct NewFile {
     /// Its id.
     pub id: FileId,
-    /// The client's key for resuming; none for files that the planner writes.
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// The client's key for resuming, the tenant's own; none for files that the planner writes.
     pub upload_id: Option<String>,
     /// A label.
     pub filename: String,
@@ -33,6 +36,8 @@ pub struct NewFile {
 pub struct File {
     /// Its id.
     pub id: FileId,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// The client's key for resuming.
     pub upload_id: Option<String>,
     /// A label.
@@ -67,7 +72,9 @@ pub enum FileDeletion {
 pub struct NewBatch {
     /// Its id.
     pub id: BatchId,
-    /// The client's idempotency key.
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// The client's idempotency key, the tenant's own.
     pub request_id: Option<String>,
     /// The client's fields; nothing that the server sets.
     pub spec: v1::Batch,
@@ -99,6 +106,8 @@ pub enum Creation {
 pub struct Batch {
     /// Its id.
     pub id: BatchId,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// The client's fields, but for `defaults`, which [`Store::defaults`](super::Store::defaults) gives.
     pub spec: v1::Batch,
     /// The input.
