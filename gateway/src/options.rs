@@ -3,7 +3,7 @@ use std::time::Duration;
 use caravan_service::{
     client::{self, Replicas},
     compression::Compression,
-    config, listen,
+    config, identity, listen,
     ready::Ready,
     serve, shutdown, telemetry,
 };
@@ -35,6 +35,8 @@ pub struct Options {
     pub resume_seconds: u64,
     /// Whether calls to the planner are compressed.
     pub compression: Compression,
+    /// Who may call.
+    pub identity: identity::Options,
     /// Bounds of the gRPC server.
     pub server: serve::Options,
     /// The connections to planners.
@@ -55,6 +57,8 @@ impl Options {
         let planner = Upstream::new(planners, self.compression.encoding(&self.planner));
         let grpc = listen::bind(&self.listen).await?;
         let http = listen::bind(&self.http_listen).await?;
+        self.identity.check_address("listen", grpc.local_addr())?;
+        self.identity.check_address("http_listen", http.local_addr())?;
         let addresses = Ready::new(Some(grpc.url()), Some(http.url()));
         let http_timeout = Duration::from_secs(self.http_timeout_seconds);
         let resume = Duration::from_secs(self.resume_seconds);
@@ -73,6 +77,7 @@ impl Default for Options {
             http_timeout_seconds: 30,
             resume_seconds: 60,
             compression: Compression::default(),
+            identity: identity::Options::default(),
             server: serve::Options::default(),
             client: client::Options::default(),
             telemetry: telemetry::Options::default(),

@@ -10,6 +10,8 @@ use caravan_proto::{
 use caravan_service::{
     Shutdown,
     compression::ACCEPTED,
+    config,
+    identity::Guard,
     listen::{self, Bound},
     serve::{self, Services, serve},
 };
@@ -38,8 +40,8 @@ const CLOSING: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A key of the configuration.
-    #[error("{0}")]
-    Configuration(String),
+    #[error(transparent)]
+    Configuration(#[from] config::Error),
     /// The data directory.
     #[error("cannot use the data directory {}", path.display())]
     Directory {
@@ -89,6 +91,7 @@ impl Options {
     pub async fn build(self) -> Result<Service, Error> {
         let (database, lock) = self.take_database()?;
         let bound = listen::bind(&self.listen).await?;
+        self.identity.check_address("listen", bound.local_addr())?;
         let store = database.open(self.store).await?;
         let objects = Objects::open(&self.objects(), &self.objects).await?;
         objects.belong_to(store.identity(Uuid::now_v7()).await?).await?;
@@ -203,6 +206,7 @@ impl Service {
         let fleet_api = FleetApi::new(store, options.lease, models, tasks.clone(), streams);
         let services = Services::new()
             .serving_while(is_fit)
+            .guarded_by(Guard::of_gateways())
             .add(
                 FileServiceServer::new(files)
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)

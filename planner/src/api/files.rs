@@ -2,6 +2,7 @@ use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use caravan_proto::{
+    Tenant,
     error::Reason,
     name::FileId,
     v1::{self, file::Purpose, file_service_server::FileService, upload_file_request::Part},
@@ -9,7 +10,7 @@ use caravan_proto::{
 use futures::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{page, status, view};
+use super::{page, status, tenant, view};
 use crate::{
     files::{self, Reader, Writer},
     objects::Objects,
@@ -36,14 +37,14 @@ impl Files {
         Self { store, objects, max_bytes }
     }
 
-    async fn find(&self, name: &str) -> Result<File, Status> {
+    async fn find(&self, tenant: &Tenant, name: &str) -> Result<File, Status> {
         let id: FileId =
             name.parse().map_err(|error| Reason::InvalidArgument.field("name", format!("{error}")))?;
-        let found = self.store.file(id).await.map_err(status)?;
+        let found = self.store.file_of(tenant, id).await.map_err(status)?;
         found.ok_or_else(|| Reason::FileNotFound.status(format!("there is no {}", id.name())))
     }
 
-    async fn start(&self, first: Option<Part>) -> Result<Writer, Status> {
+    async fn start(&self, tenant: Tenant, first: Option<Part>) -> Result<Writer, Status> {
         let Some(Part::Start(start)) = first else {
             return Err(Reason::UploadOutOfOrder.field("part", "the first message must be start"));
         };
@@ -54,6 +55,7 @@ impl Files {
         };
         let new = NewFile {
             id: FileId::now(),
+            tenant,
             upload_id: Some(start.upload_id),
             filename: start.filename,
             purpose,
@@ -113,9 +115,10 @@ impl FileService for Files {
         &self,
         request: Request<Streaming<v1::UploadFileRequest>>,
     ) -> Result<Response<v1::File>, Status> {
+        let tenant = tenant(&request)?;
         let mut messages = request.into_inner();
         let first = messages.message().await?.and_then(|message| message.part);
-        let mut writer = self.start(first).await?;
+        let mut writer = self.start(tenant, first).await?;
         let received = self.receive(&mut writer, &mut messages).await;
         // However the stream ended: what came is kept, so that it can be resumed.
         writer.flush().await.map_err(failed)?;
@@ -135,9 +138,10 @@ impl FileService for Files {
         &self,
         request: Request<v1::QueryUploadRequest>,
     ) -> Result<Response<v1::QueryUploadResponse>, Status> {
+        let tenant = tenant(&request)?;
         let upload_id = request.into_inner().upload_id;
         check_upload_id("upload_id", &upload_id)?;
-        let file = self.store.file_of_upload(&upload_id).await.map_err(status)?;
+        let file = self.store.file_of_upload(&tenant, &upload_id).await.map_err(status)?;
         let file =
             file.ok_or_else(|| Reason::UploadNotFound.status("there is no upload of this upload_id"))?;
         let response = v1::QueryUploadResponse {
@@ -148,7 +152,7 @@ impl FileService for Files {
     }
 
     async fn get_file(&self, request: Request<v1::GetFileRequest>) -> Result<Response<v1::File>, Status> {
-        let file = self.find(&request.into_inner().name).await?;
+        let file = self.find(&tenant(&request)?, &request.into_inner().name).await?;
         Ok(Response::new(view::file(&file)))
     }
 
@@ -156,17 +160,18 @@ impl FileService for Files {
         &self,
         request: Request<v1::ListFilesRequest>,
     ) -> Result<Response<v1::ListFilesResponse>, Status> {
+        let tenant = tenant(&request)?;
         let request = request.into_inner();
         let limit = page::size(request.page_size)?;
         let before = page::token(&request.page_token)?;
-        let files = self.store.files(before, limit).await.map_err(status)?;
+        let files = self.store.files(&tenant, before, limit).await.map_err(status)?;
         let next_page_token = page::next(files.len(), limit, files.last().map(|file| file.id));
         let files = files.iter().map(view::file).collect();
         Ok(Response::new(v1::ListFilesResponse { files, next_page_token }))
     }
 
     async fn delete_file(&self, request: Request<v1::DeleteFileRequest>) -> Result<Response<()>, Status> {
-        let file = self.find(&request.into_inner().name).await?;
+        let file = self.find(&tenant(&request)?, &request.into_inner().name).await?;
         match self.store.delete_file(file.id).await.map_err(status)? {
             FileDeletion::Deleted(_) => {}
             FileDeletion::NotFound => return Err(Reason::FileNotFound.status("the file is gone already")),
@@ -185,8 +190,9 @@ impl FileService for Files {
         &self,
         request: Request<v1::DownloadFileRequest>,
     ) -> Result<Response<Self::DownloadFileStream>, Status> {
+        let tenant = tenant(&request)?;
         let request = request.into_inner();
-        let file = self.find(&request.name).await?;
+        let file = self.find(&tenant, &request.name).await?;
         if !file.ready {
             return Err(Reason::FileNotReady.status("the upload of this file is not complete"));
         }

@@ -7,6 +7,7 @@
 mod accept;
 mod bits;
 mod exclusive;
+mod file;
 mod fleet;
 mod key;
 mod lifecycle;
@@ -26,6 +27,7 @@ use caravan_proto::{
     name::{BatchId, ExecutorId, FileId, KeyId, LeaseId, PlanId},
 };
 pub use exclusive::{Exclusive, Guard};
+pub use file::*;
 pub use fleet::*;
 pub use key::*;
 pub use lifecycle::*;

@@ -6,6 +6,7 @@ pub mod client;
 pub mod compression;
 pub mod config;
 pub mod exit;
+pub mod identity;
 pub mod listen;
 pub mod metrics;
 pub mod ready;

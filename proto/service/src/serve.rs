@@ -20,7 +20,7 @@ use tonic_health::{
 };
 use tower::Service;
 
-use crate::{listen::Bound, shutdown::Shutdown};
+use crate::{identity::Guard, listen::Bound, shutdown::Shutdown};
 
 /// Bounds of a server.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -51,6 +51,7 @@ pub struct Services {
     routes: RoutesBuilder,
     names: Vec<&'static str>,
     fit: Option<watch::Receiver<bool>>,
+    guard: Guard,
 }
 
 /// How long connections may take to close once every call on them was ended.
@@ -68,7 +69,7 @@ pub async fn serve(
     options: &Options,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    let Services { mut routes, names, fit } = services;
+    let Services { mut routes, names, fit, guard } = services;
     let (health, health_service) = health_reporter();
     let mut reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(caravan_proto::DESCRIPTORS)
@@ -97,6 +98,7 @@ pub async fn serve(
         .http2_keepalive_interval(Some(keepalive))
         .http2_keepalive_timeout(Some(Duration::from_secs(options.keepalive_timeout_seconds)))
         .layer(call::layer(cut.clone()))
+        .layer(guard)
         .add_routes(routes.routes())
         .serve_with_incoming_shutdown(incoming(bound, keepalive), stopping);
     let bounded = async {
@@ -169,6 +171,13 @@ impl Services {
     #[must_use]
     pub fn serving_while(mut self, fit: watch::Receiver<bool>) -> Self {
         self.fit = Some(fit);
+        self
+    }
+
+    /// Has `guard` stand before every call, in place of one that asks nobody.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: Guard) -> Self {
+        self.guard = guard;
         self
     }
 

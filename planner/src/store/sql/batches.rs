@@ -56,7 +56,14 @@ pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creatio
     if let Some(retry) = batch.retry {
         let filename = format!("{}_retry.jsonl", retry.of);
         let (purpose, created) = (v1::file::Purpose::Batch, batch.created);
-        let input = NewFile { id: batch.input, tenant: batch.tenant.clone(), upload_id: None, filename, purpose, created };
+        let input = NewFile {
+            id: batch.input,
+            tenant: batch.tenant.clone(),
+            upload_id: None,
+            filename,
+            purpose,
+            created,
+        };
         super::files::insert(&mut tx, &input).await?;
     } else {
         let ready = sqlx::query_scalar(INPUT).bind(key(batch.input)).bind(batch.tenant.as_str());
@@ -154,7 +161,8 @@ pub(super) async fn list(
          ORDER BY id DESC LIMIT $3"
     );
 
-    let query = sqlx::query(NEWEST).bind(mask(states)).bind(before.map(key)).bind(limit).bind(tenant.as_str());
+    let query =
+        sqlx::query(NEWEST).bind(mask(states)).bind(before.map(key)).bind(limit).bind(tenant.as_str());
     query.fetch_all(&store.read).await?.iter().map(batch).collect()
 }
 

@@ -15,7 +15,7 @@ pub(in crate::store) async fn an_upload_goes_on_where_it_stands(db: &impl Backen
     assert!(store.append_part(id, 0, 10).await.unwrap());
     assert!(!store.append_part(id, 0, 10).await.unwrap(), "the part is there");
     assert!(store.append_part(id, 1, 7).await.unwrap());
-    let file = store.file_of_upload("up").await.unwrap().unwrap();
+    let file = store.file_of_upload(&Tenant::default(), "up").await.unwrap().unwrap();
     assert_eq!((file.size, &*file.parts), (17, &[10, 7][..]));
     assert!(store.close_file(id, "abc").await.unwrap());
     assert!(!store.close_file(id, "def").await.unwrap(), "ready is for ever");
@@ -23,7 +23,7 @@ pub(in crate::store) async fn an_upload_goes_on_where_it_stands(db: &impl Backen
     let file = store.file(id).await.unwrap().unwrap();
     assert_eq!((file.ready, &*file.sha256, file.size), (true, "abc", 17));
     assert_eq!(store.file(FileId::now()).await.unwrap(), None);
-    assert_eq!(store.file_of_upload("down").await.unwrap(), None);
+    assert_eq!(store.file_of_upload(&Tenant::default(), "down").await.unwrap(), None);
 }
 
 pub(in crate::store) async fn an_upload_id_opens_one_file(db: &impl Backend) {
@@ -58,7 +58,13 @@ pub(in crate::store) async fn files_are_listed_newest_first(db: &impl Backend) {
     }
     ids.reverse();
     let list = async |before, limit| -> Vec<FileId> {
-        store.files(before, limit).await.unwrap().into_iter().map(|file| file.id).collect()
+        store
+            .files(&Tenant::default(), before, limit)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|file| file.id)
+            .collect()
     };
     assert_eq!(list(None, 3).await, ids[..3]);
     assert_eq!(list(Some(ids[2]), 3).await, ids[3..]);

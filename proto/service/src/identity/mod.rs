@@ -1,0 +1,13 @@
+//! Who calls, and whether they may: every call of a server is asked for both, before anything is done for it.
+//!
+//! A gateway finds out who calls and names them to the planner; the planner believes a caller with role
+//! `gateway`. Where nobody is asked ([`Mode::Off`]), everybody is the default tenant with every role, and the
+//! planner believes whoever names somebody: that is for loopback.
+
+mod guard;
+mod options;
+mod principal;
+
+pub use guard::Guard;
+pub use options::{Mode, Options};
+pub use principal::{Principal, Unreadable};
