@@ -5,8 +5,8 @@ use std::time::Duration;
 use caravan_proto::{
     MAX_MESSAGE_BYTES,
     v1::{
-        batch_service_client::BatchServiceClient, file_service_client::FileServiceClient,
-        fleet_service_client::FleetServiceClient,
+        access_service_client::AccessServiceClient, batch_service_client::BatchServiceClient,
+        file_service_client::FileServiceClient, fleet_service_client::FleetServiceClient,
     },
 };
 use caravan_service::{
@@ -90,6 +90,11 @@ impl Server {
     /// The fleet.
     pub(crate) fn fleet(&self) -> FleetServiceClient<Replicas> {
         FleetServiceClient::new(self.replicas.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// API keys.
+    pub(crate) fn access(&self) -> AccessServiceClient<Replicas> {
+        AccessServiceClient::new(self.replicas.clone())
     }
 
     /// Patience for a new undertaking.

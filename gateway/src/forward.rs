@@ -1,15 +1,16 @@
-//! The three public services, each call forwarded to the planner's service of the same
+//! The public services, each call forwarded to the planner's service of the same
 //! name. A new RPC is one line here.
 
 use caravan_proto::v1::{
-    Batch, CancelBatchRequest, CreateBatchRequest, CreateProfileRequest, DeleteBatchRequest,
-    DeleteFileRequest, DownloadFileRequest, DownloadFileResponse, EnsureModelRequest, EnsureModelResponse,
-    File, GetBatchRequest, GetFileRequest, ListBatchesRequest, ListBatchesResponse, ListExecutorsRequest,
-    ListExecutorsResponse, ListFilesRequest, ListFilesResponse, ListProfilesRequest, ListProfilesResponse,
-    PauseBatchRequest, Profile, QueryUploadRequest, QueryUploadResponse, ResumeBatchRequest,
-    RetryBatchRequest, StreamResultsRequest, StreamResultsResponse, UploadFileRequest, WatchBatchRequest,
-    WatchBatchResponse, WatchFleetRequest, WatchFleetResponse, batch_service_server::BatchService,
-    file_service_server::FileService, fleet_service_server::FleetService,
+    Batch, CancelBatchRequest, CreateBatchRequest, CreateKeyRequest, CreateKeyResponse, CreateProfileRequest,
+    DeleteBatchRequest, DeleteFileRequest, DownloadFileRequest, DownloadFileResponse, EnsureModelRequest,
+    EnsureModelResponse, File, GetBatchRequest, GetFileRequest, Key, ListBatchesRequest, ListBatchesResponse,
+    ListExecutorsRequest, ListExecutorsResponse, ListFilesRequest, ListFilesResponse, ListKeysRequest,
+    ListKeysResponse, ListProfilesRequest, ListProfilesResponse, PauseBatchRequest, Profile,
+    QueryUploadRequest, QueryUploadResponse, ResumeBatchRequest, RetryBatchRequest, RevokeKeyRequest,
+    StreamResultsRequest, StreamResultsResponse, UploadFileRequest, WatchBatchRequest, WatchBatchResponse,
+    WatchFleetRequest, WatchFleetResponse, access_service_server::AccessService,
+    batch_service_server::BatchService, file_service_server::FileService, fleet_service_server::FleetService,
 };
 use std::time::Duration;
 
@@ -122,5 +123,13 @@ forward! {
         unary create_profile(CreateProfileRequest) -> Profile;
         resumed watch_fleet(WatchFleetRequest) -> WatchFleetResponse as WatchFleetStream;
         stream ensure_model(EnsureModelRequest) -> EnsureModelResponse as EnsureModelStream;
+    }
+}
+
+forward! {
+    AccessService, access {
+        unary create_key(CreateKeyRequest) -> CreateKeyResponse;
+        unary list_keys(ListKeysRequest) -> ListKeysResponse;
+        unary revoke_key(RevokeKeyRequest) -> Key;
     }
 }

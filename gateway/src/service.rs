@@ -3,8 +3,8 @@ use std::time::Duration;
 use caravan_proto::{
     MAX_MESSAGE_BYTES,
     v1::{
-        batch_service_server::BatchServiceServer, file_service_server::FileServiceServer,
-        fleet_service_server::FleetServiceServer,
+        access_service_server::AccessServiceServer, batch_service_server::BatchServiceServer,
+        file_service_server::FileServiceServer, fleet_service_server::FleetServiceServer,
     },
 };
 use caravan_service::{
@@ -82,7 +82,8 @@ impl Service {
                     .accept_compressed(ACCEPTED)
                     .send_compressed(ACCEPTED),
             )
-            .add(FleetServiceServer::new(forward).max_decoding_message_size(MAX_MESSAGE_BYTES));
+            .add(FleetServiceServer::new(forward.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+            .add(AccessServiceServer::new(forward));
         let watching = watch_planners(upstream.planners().clone(), reaches);
         let rest = rest::router(upstream, self.http_timeout, shutdown.clone());
         let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());

@@ -3,7 +3,8 @@ use std::{fs::File, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use caravan_proto::{
     MAX_MESSAGE_BYTES,
     v1::{
-        batch_service_server::BatchServiceServer, file_service_server::FileServiceServer,
+        self, access_service_server::AccessServiceServer, batch_service_server::BatchServiceServer,
+        credential_service_server::CredentialServiceServer, file_service_server::FileServiceServer,
         fleet_service_server::FleetServiceServer, work_service_server::WorkServiceServer,
     },
 };
@@ -21,9 +22,10 @@ use uuid::Uuid;
 
 use crate::{
     Options,
-    api::{Batches, Files, FleetApi, Latest, Models, Work},
+    api::{Access, Batches, Files, FleetApi, Latest, Models, Work},
     dispatch::{Errands, Fleet, Lessor, Sessions},
     garbage::Garbage,
+    keys,
     objects::{self, Objects},
     prepare::Preparer,
     results::Gatherer,
@@ -63,6 +65,9 @@ pub enum Error {
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// A key that is to be made.
+    #[error(transparent)]
+    Key(#[from] keys::Error),
     /// The object store.
     #[error(transparent)]
     Objects(#[from] objects::OpenError),
@@ -105,6 +110,18 @@ impl Options {
     pub async fn migrate(self) -> Result<Migrated, Error> {
         let (database, _lock) = self.take_database()?;
         Ok(database.migrate(self.store).await?)
+    }
+
+    /// Makes a key, with nobody asked who wants it: whoever has the database has everything. Gives it with its
+    /// text.
+    ///
+    /// # Errors
+    /// If the database cannot be had, or `wanted` is no key.
+    pub async fn create_key(self, wanted: v1::Key) -> Result<(v1::Key, String), Error> {
+        let (database, _lock) = self.take_database()?;
+        let store = database.open(self.store).await?;
+        let (key, text) = keys::create(&*store, wanted).await?;
+        Ok((keys::message(key), text))
     }
 
     /// One process has a database in a file; any number share a server.
@@ -202,6 +219,7 @@ impl Service {
             tasks: tasks.clone(),
             stop: streams.clone(),
         };
+        let access = Access::new(Arc::clone(&store));
         let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes);
         let fleet_api = FleetApi::new(store, options.lease, models, tasks.clone(), streams);
         let services = Services::new()
@@ -221,6 +239,8 @@ impl Service {
                     .send_compressed(ACCEPTED),
             )
             .add(FleetServiceServer::new(fleet_api))
+            .add(AccessServiceServer::new(access.clone()))
+            .add(CredentialServiceServer::new(access))
             .add(
                 WorkServiceServer::new(work)
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)

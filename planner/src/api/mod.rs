@@ -1,6 +1,7 @@
 //! The contract's services over the planner's parts: checks what clients send, maps what
 //! happened to statuses, and does nothing else.
 
+mod access;
 mod batches;
 mod files;
 mod fleet;
@@ -14,6 +15,7 @@ mod view;
 mod watch;
 mod work;
 
+pub use access::Access;
 pub use batches::Batches;
 pub use files::Files;
 pub use fleet::FleetApi;

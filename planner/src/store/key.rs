@@ -1,11 +1,9 @@
 //! API keys as rows.
 
 use caravan_proto::{Tenant, access::Roles, name::KeyId};
+pub use caravan_service::identity::KeyHash;
 
 use super::Micros;
-
-/// SHA-256 of a key.
-pub type KeyHash = [u8; 32];
 
 /// A key to make.
 #[derive(Debug, Clone, PartialEq, Eq)]

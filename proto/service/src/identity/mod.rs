@@ -5,9 +5,11 @@
 //! planner believes whoever names somebody: that is for loopback.
 
 mod guard;
+mod key;
 mod options;
 mod principal;
 
 pub use guard::Guard;
+pub use key::{FreshKey, KeyHash, MARK, NoRandomness, hash};
 pub use options::{Mode, Options};
 pub use principal::{Principal, Unreadable};
