@@ -1,6 +1,6 @@
 //! The server that the client commands talk to.
 
-use std::time::Duration;
+use std::{fmt, path::PathBuf, time::Duration};
 
 use caravan_proto::{
     MAX_MESSAGE_BYTES,
@@ -25,6 +25,20 @@ pub(crate) struct Options {
     #[arg(long, global = true, env = "CARAVAN_SERVER", default_value = "http://127.0.0.1:4081",
         value_name = "URL", value_parser = parse_url, value_delimiter = ',', help_heading = "Server")]
     server: Vec<Url>,
+    /// API key that is shown with every call. In a command line others see it: give CARAVAN_API_KEY, or a file.
+    #[arg(
+        long,
+        global = true,
+        env = "CARAVAN_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY",
+        conflicts_with = "api_key_file",
+        help_heading = "Server"
+    )]
+    api_key: Option<String>,
+    /// File with nothing but the API key.
+    #[arg(long, global = true, env = "CARAVAN_API_KEY_FILE", value_name = "FILE", help_heading = "Server")]
+    api_key_file: Option<PathBuf>,
     /// How long to go on without an answer once the server was reached, e.g. 60s or 15m.
     #[arg(long, global = true, env = "CARAVAN_PATIENCE", default_value = "60s",
         value_name = "TIME", value_parser = span::parse, help_heading = "Server")]
@@ -56,8 +70,13 @@ pub(crate) struct Server {
 impl Server {
     /// Reaches the server, once and without patience: a wrong address is told at once.
     pub(crate) async fn connect(options: &Options) -> Result<Self, Failure> {
-        let replicas = Replicas::new(&options.server, &client::Options::default())
-            .map_err(|error| Failure::Usage(error.to_string()))?;
+        let client = client::Options {
+            token: options.api_key.clone().map(Into::into),
+            token_file: options.api_key_file.clone(),
+            ..client::Options::default()
+        };
+        let replicas =
+            Replicas::new(&options.server, &client).map_err(|error| Failure::Usage(error.to_string()))?;
         let url = replicas.all().iter().map(Replica::url).collect::<Vec<_>>().join(", ");
         if replicas.heard().await == State::Down {
             let reason = "nobody answers there".to_owned();

@@ -1,9 +1,11 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use caravan_service::{
     client::{self, Replicas},
     compression::Compression,
-    config, identity, listen,
+    config,
+    identity::{self, Guard},
+    listen,
     ready::Ready,
     serve, shutdown, telemetry,
 };
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::{
+    keys::KeyHolders,
     service::{Error, Service},
     upstream::Upstream,
 };
@@ -60,9 +63,19 @@ impl Options {
         self.identity.check_address("listen", grpc.local_addr())?;
         self.identity.check_address("http_listen", http.local_addr())?;
         let addresses = Ready::new(Some(grpc.url()), Some(http.url()));
+        let guard = Guard::new(&self.identity, Arc::new(KeyHolders::new(planner.clone())))?;
         let http_timeout = Duration::from_secs(self.http_timeout_seconds);
         let resume = Duration::from_secs(self.resume_seconds);
-        Ok(Service { grpc, http, addresses, planner, http_timeout, resume, server: self.server.clone() })
+        Ok(Service {
+            grpc,
+            http,
+            addresses,
+            planner,
+            http_timeout,
+            resume,
+            guard,
+            server: self.server.clone(),
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use caravan_service::{
     client::{self, Replicas, State},
     compression::ACCEPTED,
     config,
+    identity::Guard,
     listen::{self, Bound},
     ready::Ready,
     serve::{self, Services},
@@ -30,6 +31,7 @@ pub struct Service {
     pub(crate) planner: Upstream,
     pub(crate) http_timeout: Duration,
     pub(crate) resume: Duration,
+    pub(crate) guard: Guard,
     pub(crate) server: serve::Options,
 }
 
@@ -70,6 +72,7 @@ impl Service {
         let (reaches, reaching) = watch::channel(true);
         let services = Services::new()
             .serving_while(reaching)
+            .guarded_by(self.guard.clone())
             .add(
                 FileServiceServer::new(forward.clone())
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -85,7 +88,7 @@ impl Service {
             .add(FleetServiceServer::new(forward.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
             .add(AccessServiceServer::new(forward));
         let watching = watch_planners(upstream.planners().clone(), reaches);
-        let rest = rest::router(upstream, self.http_timeout, shutdown.clone());
+        let rest = rest::router(upstream, self.guard, self.http_timeout, shutdown.clone());
         let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());
         let http = rest::serve(self.http.into_listener(), rest, shutdown);
         let grpc = Box::pin(async { grpc.await.map_err(Error::from) });

@@ -8,7 +8,8 @@ use caravan_proto::{
     error::Reason,
     v1::{
         access_service_client::AccessServiceClient, batch_service_client::BatchServiceClient,
-        file_service_client::FileServiceClient, fleet_service_client::FleetServiceClient,
+        credential_service_client::CredentialServiceClient, file_service_client::FileServiceClient,
+        fleet_service_client::FleetServiceClient,
     },
 };
 use caravan_service::{
@@ -70,6 +71,10 @@ impl Upstream {
 
     pub(crate) fn access(&self) -> AccessServiceClient<Traced> {
         AccessServiceClient::with_interceptor(self.planners.clone(), traced as fn(_) -> _)
+    }
+
+    pub(crate) fn credentials(&self) -> CredentialServiceClient<Traced> {
+        CredentialServiceClient::with_interceptor(self.planners.clone(), traced as fn(_) -> _)
     }
 
     pub(crate) fn fleet(&self) -> FleetServiceClient<Traced> {

@@ -1,10 +1,13 @@
 //! API keys: made, and known again.
 
+use std::sync::Arc;
+
 use caravan_proto::{Tenant, access::Roles, name::KeyId, v1};
-use caravan_service::identity::{self, FreshKey, KeyHash, NoRandomness};
+use caravan_service::identity::{self, FreshKey, KeyHash, Keys, NoRandomness, Principal};
+use tonic::Status;
 
 use crate::{
-    clock,
+    api, clock,
     store::{self, Key, Micros, NewKey, Store},
 };
 
@@ -30,6 +33,29 @@ pub enum Error {
     /// The system.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+}
+
+/// Whom keys stand for, for those who call this planner.
+pub struct KeyHolders {
+    store: Arc<dyn Store>,
+}
+
+// === impl KeyHolders ===
+
+impl KeyHolders {
+    /// Keys in `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+}
+
+#[tonic::async_trait]
+impl Keys for KeyHolders {
+    async fn holder(&self, sha256: &KeyHash) -> Result<Option<Principal>, Status> {
+        let key = verify(&*self.store, sha256).await.map_err(api::status)?;
+        Ok(key.map(|key| Principal::new(key.tenant, &key.prefix, key.roles)))
+    }
 }
 
 /// Makes a key of what the client sets of `wanted`. Gives it with its text, which is kept nowhere.

@@ -25,7 +25,7 @@ use crate::{
     api::{Access, Batches, Files, FleetApi, Latest, Models, Work},
     dispatch::{Errands, Fleet, Lessor, Sessions},
     garbage::Garbage,
-    keys,
+    keys::{self, KeyHolders},
     objects::{self, Objects},
     prepare::Preparer,
     results::Gatherer,
@@ -82,6 +82,7 @@ pub struct Service {
     bound: Bound,
     store: Arc<dyn Store>,
     objects: Objects,
+    guard: Guard,
     /// Held for as long as a database in the data directory is in use.
     _lock: Option<File>,
 }
@@ -98,9 +99,11 @@ impl Options {
         let bound = listen::bind(&self.listen).await?;
         self.identity.check_address("listen", bound.local_addr())?;
         let store = database.open(self.store).await?;
+        let keys = Arc::new(KeyHolders::new(Arc::clone(&store)));
+        let guard = Guard::new(&self.identity, keys)?.believing_gateways();
         let objects = Objects::open(&self.objects(), &self.objects).await?;
         objects.belong_to(store.identity(Uuid::now_v7()).await?).await?;
-        Ok(Service { options: self, bound, store, objects, _lock: lock })
+        Ok(Service { options: self, bound, store, objects, guard, _lock: lock })
     }
 
     /// Brings the database up to date, and nothing else.
@@ -164,7 +167,7 @@ impl Service {
     /// # Errors
     /// If the server fails.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
-        let Self { options, bound, store, objects, _lock } = self;
+        let Self { options, bound, store, objects, guard, _lock } = self;
         let (signals, fleet, tasks) = (Signals::default(), Fleet::default(), TaskTracker::new());
         let gatherer =
             Arc::new(Gatherer::new(options.commit, Arc::clone(&store), objects.clone(), signals.clone()));
@@ -224,7 +227,7 @@ impl Service {
         let fleet_api = FleetApi::new(store, options.lease, models, tasks.clone(), streams);
         let services = Services::new()
             .serving_while(is_fit)
-            .guarded_by(Guard::of_gateways())
+            .guarded_by(guard)
             .add(
                 FileServiceServer::new(files)
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)

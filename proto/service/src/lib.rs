@@ -10,6 +10,7 @@ pub mod identity;
 pub mod listen;
 pub mod metrics;
 pub mod ready;
+pub mod secret;
 pub mod serve;
 pub mod shutdown;
 pub mod telemetry;

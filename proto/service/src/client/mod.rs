@@ -1,13 +1,15 @@
 //! How Caravan's programs dial a gRPC server: one of several replicas, whichever serves.
 
 mod body;
+mod credential;
 mod replica;
 mod replicas;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
+pub use credential::CredentialError;
 pub use replica::{Replica, State};
 pub use replicas::Replicas;
 use tonic::{
@@ -16,7 +18,7 @@ use tonic::{
 };
 use url::Url;
 
-use crate::telemetry;
+use crate::{secret::Secret, telemetry};
 
 /// A server that cannot be dialled, whatever the network says.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,9 @@ pub enum Error {
     /// The list of servers is empty.
     #[error("no server named")]
     None,
+    /// The credential cannot be used.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// Not a URL that gRPC can use.
     #[error("`{url}` is not a server's address: expected http://HOST:PORT")]
     Url {
@@ -39,6 +44,12 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
+    /// A key or token that is shown with every call. `token_file` is better: nobody sees it in an environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+    /// A file with nothing but the key or token, read once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
     /// Longest wait for a TCP connection, in seconds. Default 2: a packet that was lost is sent again
     /// after one.
     pub connect_timeout_seconds: u64,
@@ -60,6 +71,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            token: None,
+            token_file: None,
             connect_timeout_seconds: 2,
             keepalive_seconds: 20,
             keepalive_timeout_seconds: 10,

@@ -1,15 +1,18 @@
 use std::{
     convert::Infallible,
+    fmt,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use caravan_proto::{access, error::Reason};
-use http::{HeaderMap, Request, Response};
+use caravan_proto::{access, error::Reason, v1::Role};
+use http::{Extensions, HeaderMap, Request, Response};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::Principal;
+use super::{Keys, Options, Principal, authenticator::Authenticator};
+use crate::config;
 
 /// Services that tell of the server and nothing of what it holds.
 const OPEN: [&str; 3] = [
@@ -18,11 +21,13 @@ const OPEN: [&str; 3] = [
     "/grpc.reflection.v1alpha.ServerReflection/",
 ];
 
-/// Stands before every call of a gRPC server: finds out who makes it, whether they may, and puts the
-/// [`Principal`] into the request's extensions. A layer, and cheap to clone.
-#[derive(Debug, Clone, Default)]
+/// Stands before every call of a server: finds out who makes it, whether they may, and puts the [`Principal`]
+/// into the request's extensions. A layer, and cheap to clone. The default asks nobody who they are.
+#[derive(Clone, Default)]
 pub struct Guard {
-    /// Whether whoever is named in the metadata is believed: of a gateway, where nobody is asked of anybody.
+    /// None: nobody is asked who they are.
+    authenticator: Option<Arc<Authenticator>>,
+    /// Whether a caller with role `gateway` is believed whom it names.
     believes: bool,
 }
 
@@ -36,27 +41,43 @@ pub struct Guarded<S> {
 // === impl Guard ===
 
 impl Guard {
-    /// One of a server that clients call: nobody names anybody else.
-    #[must_use]
-    pub fn of_clients() -> Self {
-        Self { believes: false }
-    }
-
-    /// One of a server that gateways call too.
-    #[must_use]
-    pub fn of_gateways() -> Self {
-        Self { believes: true }
-    }
-
-    /// Who makes a call with these headers.
+    /// One that asks as `options` say, and `keys` of keys.
     ///
     /// # Errors
-    /// UNAUTHENTICATED.
-    pub fn identify(&self, headers: &HeaderMap) -> Result<Principal, Status> {
-        let caller = Principal::anybody();
-        let named = if self.believes { Principal::read(headers) } else { Ok(None) };
-        let unreadable = |error: super::Unreadable| Reason::Unauthenticated.status(error.to_string());
-        Ok(named.map_err(unreadable)?.unwrap_or(caller))
+    /// If the options cannot be met.
+    pub fn new(options: &Options, keys: Arc<dyn Keys>) -> Result<Self, config::Error> {
+        let authenticator = Authenticator::new(options, keys)?.map(Arc::new);
+        Ok(Self { authenticator, believes: false })
+    }
+
+    /// The same, which believes gateways in whose name they call; where nobody is asked, everybody.
+    #[must_use]
+    pub fn believing_gateways(self) -> Self {
+        Self { believes: true, ..self }
+    }
+
+    /// Who makes a call with these headers over a connection with these extensions.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED; UNAVAILABLE if nobody can be asked of a key or token.
+    pub async fn identify(&self, headers: &HeaderMap, connection: &Extensions) -> Result<Principal, Status> {
+        let caller = match &self.authenticator {
+            Some(authenticator) => authenticator.authenticate(headers, connection).await?,
+            None => Principal::anybody(),
+        };
+        if !self.believes || !caller.roles.has(Role::Gateway) {
+            return Ok(caller);
+        }
+        let named = Principal::read(headers);
+        let named = named.map_err(|error| Reason::Unauthenticated.status(error.to_string()))?;
+        Ok(named.unwrap_or(caller))
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let asks = self.authenticator.is_some();
+        f.debug_struct("Guard").field("asks", &asks).field("believes", &self.believes).finish()
     }
 }
 
@@ -96,27 +117,22 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         // The clone that was polled ready is the one to call.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         let guard = self.guard.clone();
         Box::pin(async move {
-            let path = request.uri().path();
-            if OPEN.iter().any(|service| path.starts_with(service)) {
-                return inner.call(request).await;
-            }
-            let admitted = guard.identify(request.headers()).and_then(|principal| {
-                authorise(&principal, path)?;
-                Ok(principal)
-            });
-            match admitted {
-                Ok(principal) => {
-                    request.extensions_mut().insert(principal);
-                    inner.call(request).await
+            let (mut head, body) = request.into_parts();
+            let path = head.uri.path();
+            if !OPEN.iter().any(|service| path.starts_with(service)) {
+                let identified = guard.identify(&head.headers, &head.extensions).await;
+                match identified.and_then(|principal| authorise(&principal, path).map(|()| principal)) {
+                    Ok(principal) => drop(head.extensions.insert(principal)),
+                    Err(status) => return Ok(status.into_http()),
                 }
-                Err(status) => Ok(status.into_http()),
             }
+            inner.call(Request::from_parts(head, body)).await
         })
     }
 }

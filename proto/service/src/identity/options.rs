@@ -1,17 +1,24 @@
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::Oidc;
 use crate::config;
 
 /// How a server finds out who calls.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Whether callers have to say who they are. Default off, which is for loopback.
     pub mode: Mode,
     /// Serve addresses that other hosts reach though nobody is asked who they are. Default false.
     pub allow_unauthenticated_network: bool,
+    /// What was found out of a key is remembered so long, in seconds: a key that is revoked is good for as long
+    /// still. Default 10.
+    pub key_cache_seconds: u64,
+    /// Whose tokens are taken beside keys. Default nobody's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<Oidc>,
 }
 
 /// Whether callers have to say who they are.
@@ -27,7 +34,30 @@ pub enum Mode {
 
 // === impl Options ===
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mode: Mode::default(),
+            allow_unauthenticated_network: false,
+            // Short enough for who revokes a key and watches; long enough that a busy client costs the planner
+            // one question in a thousand calls.
+            key_cache_seconds: 10,
+            oidc: None,
+        }
+    }
+}
+
 impl Options {
+    /// Whether each option can be met.
+    pub(super) fn check(&self) -> Result<(), config::Error> {
+        config::check(self.key_cache_seconds > 0, "identity.key_cache_seconds", "at least 1")?;
+        self.oidc.as_ref().map_or(Ok(()), Oidc::check)
+    }
+
+    pub(super) fn key_cache(&self) -> Duration {
+        Duration::from_secs(self.key_cache_seconds)
+    }
+
     /// Whether an address may be served, which `key` of the configuration names.
     ///
     /// # Errors
