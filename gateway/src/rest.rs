@@ -1,26 +1,21 @@
 //! The HTTP port: the OpenAI-compatible facade, liveness and readiness.
 
 mod batch;
+mod batches;
+mod caller;
 mod error;
+mod health;
+mod route;
 
 use std::{io, time::Duration};
 
-use axum::{
-    Json, Router,
-    extract::{Path, State},
-    http::StatusCode,
-    response::{IntoResponse, Response},
-    routing::get,
-};
-use caravan_proto::{name::BatchId, v1::GetBatchRequest};
+use axum::Router;
 use caravan_service::Shutdown;
 use tokio::net::TcpListener;
-use tonic::{Request, Status};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use tonic::Request;
 
-use crate::upstream::{Upstream, failure};
+use self::caller::Caller;
+use crate::upstream::Upstream;
 
 #[derive(Clone)]
 struct Rest {
@@ -31,10 +26,7 @@ struct Rest {
 
 /// The routes.
 pub(crate) fn router(planner: Upstream, timeout: Duration, shutdown: Shutdown) -> Router {
-    Router::new()
-        .route("/v1/batches/{id}", get(get_batch))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
+    route::router()
         .fallback(|| async { error::Error::no_such_path() })
         .method_not_allowed_fallback(|| async { error::Error::method_not_allowed() })
         .with_state(Rest { planner, timeout, shutdown })
@@ -50,35 +42,9 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Shutd
     }
 }
 
-async fn get_batch(State(rest): State<Rest>, Path(id): Path<String>) -> Result<Response, error::Error> {
-    // OpenAI answers an id that cannot exist as one that does not.
-    let id: BatchId = id.parse().map_err(|_| error::Error::no_such_batch(&id))?;
-    let request = rest.bounded(GetBatchRequest { name: id.name() });
-    let batch = rest.planner.batches().get_batch(request).await.map_err(failure)?;
-    Ok(Json(batch::object(batch.get_ref())).into_response())
-}
-
-/// Ready while the planner answers and nobody asked the gateway to stop.
-async fn ready(State(rest): State<Rest>) -> Result<&'static str, (StatusCode, String)> {
-    let not_ready = |why: String| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
-    if rest.shutdown.is_triggered() {
-        return Err(not_ready("stopping".to_owned()));
-    }
-    let asked = HealthClient::new(rest.planner.planners().clone())
-        .check(rest.bounded(HealthCheckRequest::default()))
-        .await;
-    let status: Result<ServingStatus, Status> = asked.map(|answer| answer.get_ref().status());
-    match status.map_err(failure) {
-        Ok(ServingStatus::Serving) => Ok("ready\n"),
-        Ok(_) => Err(not_ready("the planner does not serve".to_owned())),
-        Err(status) => Err(not_ready(status.message().to_owned())),
-    }
-}
-
 impl Rest {
-    fn bounded<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.timeout);
-        request
+    /// `message` in the name of `caller`, answered within the port's time limit.
+    fn request<T>(&self, caller: &Caller, message: T) -> Request<T> {
+        caller.request(message, self.timeout)
     }
 }
