@@ -1,6 +1,6 @@
 //! The server that the client commands talk to.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use caravan_proto::{
     MAX_MESSAGE_BYTES,
@@ -12,11 +12,12 @@ use caravan_proto::{
 use caravan_service::{
     client::{self, Replica, Replicas, State},
     compression::Compression,
+    secret::Secret,
 };
 use tonic::{Response, Status, codec::CompressionEncoding};
 use url::Url;
 
-use crate::{failure::Failure, patience::Patience, span};
+use crate::{failure::Failure, patience::Patience, span, up::explain};
 
 /// Which server, and how long to wait for it.
 #[derive(Debug, Clone, clap::Args)]
@@ -35,7 +36,7 @@ pub(crate) struct Options {
         conflicts_with = "api_key_file",
         help_heading = "Server"
     )]
-    api_key: Option<String>,
+    api_key: Option<Secret>,
     /// File with nothing but the API key.
     #[arg(long, global = true, env = "CARAVAN_API_KEY_FILE", value_name = "FILE", help_heading = "Server")]
     api_key_file: Option<PathBuf>,
@@ -71,12 +72,12 @@ impl Server {
     /// Reaches the server, once and without patience: a wrong address is told at once.
     pub(crate) async fn connect(options: &Options) -> Result<Self, Failure> {
         let client = client::Options {
-            token: options.api_key.clone().map(Into::into),
+            token: options.api_key.clone(),
             token_file: options.api_key_file.clone(),
             ..client::Options::default()
         };
         let replicas =
-            Replicas::new(&options.server, &client).map_err(|error| Failure::Usage(error.to_string()))?;
+            Replicas::new(&options.server, &client).map_err(|error| Failure::Usage(explain(&error)))?;
         let url = replicas.all().iter().map(Replica::url).collect::<Vec<_>>().join(", ");
         if replicas.heard().await == State::Down {
             let reason = "nobody answers there".to_owned();

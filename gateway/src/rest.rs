@@ -10,7 +10,7 @@ mod route;
 use std::{io, time::Duration};
 
 use axum::Router;
-use caravan_service::Shutdown;
+use caravan_service::{Shutdown, identity::Guard};
 use tokio::net::TcpListener;
 use tonic::Request;
 
@@ -25,8 +25,8 @@ struct Rest {
 }
 
 /// The routes.
-pub(crate) fn router(planner: Upstream, timeout: Duration, shutdown: Shutdown) -> Router {
-    route::router()
+pub(crate) fn router(planner: Upstream, guard: &Guard, timeout: Duration, shutdown: Shutdown) -> Router {
+    route::router(guard)
         .fallback(|| async { error::Error::no_such_path() })
         .method_not_allowed_fallback(|| async { error::Error::method_not_allowed() })
         .with_state(Rest { planner, timeout, shutdown })

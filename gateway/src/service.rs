@@ -88,7 +88,7 @@ impl Service {
             .add(FleetServiceServer::new(forward.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
             .add(AccessServiceServer::new(forward));
         let watching = watch_planners(upstream.planners().clone(), reaches);
-        let rest = rest::router(upstream, self.guard, self.http_timeout, shutdown.clone());
+        let rest = rest::router(upstream, &self.guard, self.http_timeout, shutdown.clone());
         let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());
         let http = rest::serve(self.http.into_listener(), rest, shutdown);
         let grpc = Box::pin(async { grpc.await.map_err(Error::from) });

@@ -84,7 +84,7 @@ reasons! {
     StorageDenied = "STORAGE_DENIED", FailedPrecondition;
     /// The call says not who makes it, or what it says does not hold; metadata `why`.
     Unauthenticated = "UNAUTHENTICATED", Unauthenticated;
-    /// Whoever makes the call may not; metadata `roles` names those of which one is needed.
+    /// Whoever makes the call may not; metadata `role` names the one that is needed.
     PermissionDenied = "PERMISSION_DENIED", PermissionDenied;
     /// No such key.
     KeyNotFound = "KEY_NOT_FOUND", NotFound;

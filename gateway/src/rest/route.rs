@@ -3,10 +3,14 @@
 use axum::{
     Router,
     handler::Handler,
+    middleware::from_fn_with_state,
     routing::{MethodFilter, MethodRouter, on},
 };
 
-use super::{Rest, batches, health};
+use caravan_proto::v1;
+use caravan_service::identity::Guard;
+
+use super::{Rest, batches, caller::admit, health};
 
 /// What a caller must be allowed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +27,6 @@ pub(super) struct Route {
     method: MethodFilter,
     /// As axum writes it: `/v1/batches/{id}`.
     path: &'static str,
-    #[expect(dead_code, reason = "who asks is not known yet")]
     role: Role,
     handler: MethodRouter<Rest>,
 }
@@ -37,9 +40,27 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// A router of all of them.
-pub(super) fn router() -> Router<Rest> {
-    routes().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler))
+/// A router of all of them, with `guard` before each that not anybody may ask for.
+pub(super) fn router(guard: &Guard) -> Router<Rest> {
+    routes().into_iter().fold(Router::new(), |router, route| {
+        let handler = match route.role.needed() {
+            Some(role) => route.handler.layer(from_fn_with_state((guard.clone(), role), admit)),
+            None => route.handler,
+        };
+        router.route(route.path, handler)
+    })
+}
+
+// === impl Role ===
+
+impl Role {
+    /// The role of the contract, if one is needed.
+    fn needed(self) -> Option<v1::Role> {
+        match self {
+            Self::Anybody => None,
+            Self::Read => Some(v1::Role::Read),
+        }
+    }
 }
 
 // === impl Route ===

@@ -48,9 +48,9 @@ mod tests {
     fn a_secret_is_read_and_never_written() {
         let secret: Secret = serde_json::from_str(r#""cvn_1""#).expect("a secret");
         assert_eq!(secret.reveal(), "cvn_1");
-        assert_eq!((format!("{secret:?}"), serde_json::to_string(&secret).ok()), (
-            HIDDEN.to_owned(),
-            Some(format!("{HIDDEN:?}"))
-        ));
+        assert_eq!(
+            (format!("{secret:?}"), serde_json::to_string(&secret).ok()),
+            (HIDDEN.to_owned(), Some(format!("{HIDDEN:?}")))
+        );
     }
 }

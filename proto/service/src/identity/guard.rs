@@ -85,15 +85,10 @@ impl fmt::Debug for Guard {
 ///
 /// # Errors
 /// PERMISSION_DENIED, or UNIMPLEMENTED for a method that is not in the contract.
-pub(super) fn authorise(principal: &Principal, path: &str) -> Result<(), Status> {
+fn authorise(principal: &Principal, path: &str) -> Result<(), Status> {
     // As the protocol has it for what is not there; and nothing is, that has no entry.
     let needed = access::needed(path).ok_or_else(|| Status::unimplemented("there is no such method"))?;
-    if !principal.roles.within(needed).is_empty() {
-        return Ok(());
-    }
-    let method = path.rsplit('/').next().unwrap_or_default();
-    let message = format!("{method} needs the role {needed}, which whoever calls does not have");
-    Err(Reason::PermissionDenied.metadata(message, [("roles", needed.to_string())]))
+    principal.must_be(needed)
 }
 
 impl<S> Layer<S> for Guard {

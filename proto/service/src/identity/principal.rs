@@ -2,9 +2,17 @@
 
 use std::sync::Arc;
 
-use caravan_proto::{Tenant, access::Roles};
+use caravan_proto::{
+    Tenant,
+    access::{self, Roles},
+    error::Reason,
+    v1::Role,
+};
 use http::HeaderMap;
-use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+use tonic::{
+    Status,
+    metadata::{Ascii, MetadataMap, MetadataValue},
+};
 
 /// Metadata by which a gateway names those in whose name it calls.
 const TENANT: &str = "caravan-tenant";
@@ -48,6 +56,19 @@ impl Principal {
         Self { tenant, subject, roles }
     }
 
+    /// Whether they have a role.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED.
+    pub fn must_be(&self, role: Role) -> Result<(), Status> {
+        if self.roles.has(role) {
+            return Ok(());
+        }
+        let role = access::word(role);
+        let message = format!("this needs the role {role}, which the key or token of the call does not have");
+        Err(Reason::PermissionDenied.metadata(message, [("role", role.to_owned())]))
+    }
+
     /// Names this one to the planner, in place of whoever is named there.
     pub fn write(&self, metadata: &mut MetadataMap) {
         let roles = self.roles.within(Roles::PUBLIC).to_string();
@@ -83,8 +104,6 @@ impl Principal {
 
 #[cfg(test)]
 mod tests {
-    use caravan_proto::v1::Role;
-
     use super::*;
 
     #[test]

@@ -86,7 +86,11 @@ impl Oidc {
         config::check(is_said, "identity.oidc", "given with issuer and audience")?;
         let is_public = |algorithm: &Algorithm| default::algorithms().contains(algorithm);
         let are_public = !self.algorithms.is_empty() && self.algorithms.iter().all(is_public);
-        config::check(are_public, "identity.oidc.algorithms", "algorithms with a public key, e.g. [\"RS256\"]")?;
+        config::check(
+            are_public,
+            "identity.oidc.algorithms",
+            "algorithms with a public key, e.g. [\"RS256\"]",
+        )?;
         let is_safe = self.jwks_url.scheme() == "https" || self.jwks_url.scheme() == "http" && self.is_here();
         config::check(is_safe, "identity.oidc.jwks_url", "an https URL (http on loopback only)")
     }
