@@ -44,7 +44,7 @@ pub(super) fn routes() -> Vec<Route> {
 pub(super) fn router(guard: &Guard) -> Router<Rest> {
     routes().into_iter().fold(Router::new(), |router, route| {
         let handler = match route.role.needed() {
-            Some(role) => route.handler.layer(from_fn_with_state((guard.clone(), role), admit)),
+            Some(role) => route.handler.route_layer(from_fn_with_state((guard.clone(), role), admit)),
             None => route.handler,
         };
         router.route(route.path, handler)
