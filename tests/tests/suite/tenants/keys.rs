@@ -1,8 +1,8 @@
 //! Keys from making to revoking, and what each role may.
 
 use caravan_proto::v1::{
-    Batch, ConnectRequest, FetchModelRequest, ListBatchesRequest, ListExecutorsRequest, ListFilesRequest,
-    ListKeysRequest, Role, work_service_client::WorkServiceClient,
+    Batch, ConnectRequest, DownloadFileRequest, FetchModelRequest, ListBatchesRequest, ListExecutorsRequest,
+    ListFilesRequest, ListKeysRequest, Role, work_service_client::WorkServiceClient,
 };
 use caravan_simulated_engine::{Options, SimulatedEngine};
 use caravan_tests::{Api, Guarded, Input, reason, until};
@@ -39,7 +39,8 @@ async fn tenants_run_batches_side_by_side_on_one_fleet() -> anyhow::Result<()> {
         names.push((api, ended));
     }
     let [(one, _), (_, ended)] = &names[..] else { anyhow::bail!("two tenants") };
-    refused(one.download(&ended.output_file).await, "FILE_NOT_FOUND");
+    let wanted = DownloadFileRequest { name: ended.output_file.clone(), offset: 0 };
+    refused(one.files().download_file(wanted).await, "FILE_NOT_FOUND");
     Ok(())
 }
 
