@@ -13,6 +13,7 @@ use caravan_service::{
     client::{self, Replica, Replicas, State},
     compression::Compression,
     secret::Secret,
+    tls,
 };
 use tonic::{Response, Status, codec::CompressionEncoding};
 use url::Url;
@@ -55,6 +56,29 @@ pub(crate) struct Options {
         help_heading = "Server"
     )]
     compress: Compression,
+    /// PEM file with the authorities that vouch for an https server [default: this system's].
+    #[arg(long, global = true, env = "CARAVAN_TLS_CA", value_name = "FILE", help_heading = "Server")]
+    tls_ca: Option<PathBuf>,
+    /// PEM file with a certificate to show to an https server, and those between it and its authority.
+    #[arg(
+        long,
+        global = true,
+        env = "CARAVAN_TLS_CERTIFICATE",
+        value_name = "FILE",
+        requires = "tls_key",
+        help_heading = "Server"
+    )]
+    tls_certificate: Option<PathBuf>,
+    /// PEM file with its private key.
+    #[arg(
+        long,
+        global = true,
+        env = "CARAVAN_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_certificate",
+        help_heading = "Server"
+    )]
+    tls_key: Option<PathBuf>,
 }
 
 /// A server that was reached; connections are made anew, and with another one, as often as needed.
@@ -66,21 +90,33 @@ pub(crate) struct Server {
     patience: Duration,
 }
 
+// === impl Options ===
+
+impl Options {
+    fn client(&self) -> client::Options {
+        let tls = tls::ClientOptions {
+            ca: self.tls_ca.clone(),
+            certificate: self.tls_certificate.clone(),
+            key: self.tls_key.clone(),
+            ..tls::ClientOptions::default()
+        };
+        let (token, token_file) = (self.api_key.clone(), self.api_key_file.clone());
+        client::Options { tls, token, token_file, ..client::Options::default() }
+    }
+}
+
 // === impl Server ===
 
 impl Server {
     /// Reaches the server, once and without patience: a wrong address is told at once.
     pub(crate) async fn connect(options: &Options) -> Result<Self, Failure> {
-        let client = client::Options {
-            token: options.api_key.clone(),
-            token_file: options.api_key_file.clone(),
-            ..client::Options::default()
-        };
-        let replicas =
-            Replicas::new(&options.server, &client).map_err(|error| Failure::Usage(explain(&error)))?;
+        let replicas = Replicas::new(&options.server, &options.client())
+            .map_err(|error| Failure::Usage(explain(&error)))?;
         let url = replicas.all().iter().map(Replica::url).collect::<Vec<_>>().join(", ");
         if replicas.heard().await == State::Down {
-            let reason = "nobody answers there".to_owned();
+            let failures = replicas.all().iter().filter_map(Replica::failure);
+            let reason =
+                failures.last().map_or_else(|| "nobody answers there".to_owned(), |why| why.to_string());
             return Err(Failure::NotReached { server: url, reason });
         }
         let encoding = options.compress.encoding(&options.server);
@@ -143,14 +179,14 @@ impl Server {
     }
 }
 
-/// Takes `http://host:port` and `host:port`.
+/// Takes `http://host:port`, `https://host:port` and `host:port`, which is http.
 fn parse_url(text: &str) -> Result<Url, String> {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let url = Url::parse(&url).map_err(|error| format!("not a URL: {error}"))?;
-    if url.scheme() == "http" && url.host().is_some() {
+    if matches!(url.scheme(), "http" | "https") && url.host().is_some() {
         Ok(url)
     } else {
-        Err("give it as http://host:port".to_owned())
+        Err("give it as http://host:port or https://host:port".to_owned())
     }
 }
 
@@ -161,7 +197,8 @@ mod tests {
     #[test]
     fn a_url_may_leave_out_its_scheme() {
         assert_eq!(parse_url("localhost:4081").map(String::from), Ok("http://localhost:4081/".into()));
-        for bad in ["ftp://localhost", "http://", "https://localhost"] {
+        assert_eq!(parse_url("https://there").map(String::from), Ok("https://there/".into()));
+        for bad in ["ftp://localhost", "http://"] {
             assert!(parse_url(bad).is_err(), "{bad}");
         }
     }

@@ -7,13 +7,14 @@ use caravan_service::{
     identity::{self, Guard},
     listen,
     ready::Ready,
-    serve, shutdown, telemetry,
+    serve, shutdown, telemetry, tls,
 };
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::{
     keys::KeyHolders,
+    rest,
     service::{Error, Service},
     upstream::Upstream,
 };
@@ -30,8 +31,11 @@ pub struct Options {
     pub planner: Vec<Url>,
     /// Calls may go on for so many seconds once the gateway is asked to stop.
     pub drain_seconds: u64,
-    /// Longest time of one HTTP request, in seconds.
+    /// Longest time of one HTTP request, in seconds; of a stream of events, until it begins.
     pub http_timeout_seconds: u64,
+    /// Origins, as `https://HOST[:PORT]`, whose pages browsers let call the HTTP server. Default none: only
+    /// pages that come from the server's own address.
+    pub cors_origins: Vec<Url>,
     /// A watch or a stream of results whose planner is lost goes on with another one, which is looked for
     /// for so many seconds; then the client is told to resume it. Default 60: a database that restarts is waited
     /// for.
@@ -40,7 +44,9 @@ pub struct Options {
     pub compression: Compression,
     /// Who may call.
     pub identity: identity::Options,
-    /// Bounds of the gRPC server.
+    /// TLS of both ports.
+    pub tls: tls::Options,
+    /// Bounds of each port.
     pub server: serve::Options,
     /// The connections to planners.
     pub client: client::Options,
@@ -52,14 +58,22 @@ impl Options {
     /// Binds both ports. The planner need not be there yet.
     ///
     /// # Errors
-    /// If a port is taken, or `planner` is empty or holds no address.
+    /// If a port is taken, `planner` is empty or holds no address, or a certificate cannot be used.
     pub async fn build(&self) -> Result<Service, Error> {
         config::check(!self.planner.is_empty(), "planner", "a list of at least one URL")?;
         config::check(self.http_timeout_seconds > 0, "http_timeout_seconds", "at least 1")?;
+        let origins = self.cors_origins.clone();
+        config::check(
+            origins.iter().all(rest::cors::is_origin),
+            "cors_origins",
+            "a list of https://HOST[:PORT]",
+        )?;
+        self.server.check("server")?;
+        let tls = tls::Server::new(&self.tls)?;
         let planners = Replicas::new(&self.planner, &self.client)?;
         let planner = Upstream::new(planners, self.compression.encoding(&self.planner));
-        let grpc = listen::bind(&self.listen).await?;
-        let http = listen::bind(&self.http_listen).await?;
+        let grpc = listen::bind(&self.listen).await?.with_tls(tls.clone());
+        let http = listen::bind(&self.http_listen).await?.with_tls(tls);
         self.identity.check_address("listen", grpc.local_addr())?;
         self.identity.check_address("http_listen", http.local_addr())?;
         let addresses = Ready::new(Some(grpc.url()), Some(http.url()));
@@ -72,6 +86,7 @@ impl Options {
             addresses,
             planner,
             http_timeout,
+            origins,
             resume,
             guard,
             server: self.server.clone(),
@@ -88,10 +103,13 @@ impl Default for Options {
             drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
             // As long as the usual proxies wait for an answer's head is 60 s: be there first.
             http_timeout_seconds: 30,
+            cors_origins: Vec::new(),
             resume_seconds: 60,
             compression: Compression::default(),
             identity: identity::Options::default(),
-            server: serve::Options::default(),
+            tls: tls::Options::default(),
+            // A client of the gateway speaks for itself: 1,024 calls leave room for 32 such on the whole port.
+            server: serve::Options { max_concurrent_streams: 1_024, ..serve::Options::default() },
             client: client::Options::default(),
             telemetry: telemetry::Options::default(),
         }

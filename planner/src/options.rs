@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use caravan_service::{identity, serve, shutdown, telemetry};
+use caravan_service::{identity, serve, shutdown, telemetry, tls};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -46,7 +46,9 @@ pub struct Options {
     pub garbage: garbage::Options,
     /// Who may call.
     pub identity: identity::Options,
-    /// The gRPC server.
+    /// TLS of the port.
+    pub tls: tls::Options,
+    /// Bounds of the port.
     pub serve: serve::Options,
     /// Logs, traces, metrics.
     pub telemetry: telemetry::Options,
@@ -71,6 +73,7 @@ impl Default for Options {
             commit: results::Options::default(),
             garbage: garbage::Options::default(),
             identity: identity::Options::default(),
+            tls: tls::Options::default(),
             serve: serve::Options::default(),
             telemetry: telemetry::Options::default(),
         }

@@ -15,6 +15,7 @@ use caravan_service::{
     identity::Guard,
     listen::{self, Bound},
     serve::{self, Services, serve},
+    tls,
 };
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -62,6 +63,9 @@ pub enum Error {
     /// The port.
     #[error(transparent)]
     Listen(#[from] listen::Error),
+    /// The certificate or what belongs to it.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -96,7 +100,9 @@ impl Options {
     /// If one of them cannot be had.
     pub async fn build(self) -> Result<Service, Error> {
         let (database, lock) = self.take_database()?;
-        let bound = listen::bind(&self.listen).await?;
+        self.serve.check("serve")?;
+        let tls = tls::Server::new(&self.tls)?;
+        let bound = listen::bind(&self.listen).await?.with_tls(tls);
         self.identity.check_address("listen", bound.local_addr())?;
         let store = database.open(self.store).await?;
         let keys = Arc::new(KeyHolders::new(Arc::clone(&store)));
@@ -156,7 +162,7 @@ impl Service {
         self.bound.local_addr()
     }
 
-    /// Where clients find it, `http://host:port`.
+    /// Where clients find it, `http://host:port`, or `https://` with TLS.
     #[must_use]
     pub fn url(&self) -> String {
         self.bound.url()
@@ -223,7 +229,7 @@ impl Service {
             stop: streams.clone(),
         };
         let access = Access::new(Arc::clone(&store));
-        let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes);
+        let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes, tasks.clone());
         let fleet_api = FleetApi::new(store, options.lease, models, tasks.clone(), streams);
         let services = Services::new()
             .serving_while(is_fit)

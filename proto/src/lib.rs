@@ -1,6 +1,6 @@
 //! The contract `caravan.v1`: generated messages, clients and servers, and what
-//! stands beside them by hand (names, of models too, who may call what, errors, JSON, what a profile holds
-//! for). It holds no behaviour.
+//! stands beside them by hand (names, of models too, who may call what, errors, JSON, resume tokens, what a
+//! profile holds for). It holds no behaviour.
 
 pub mod access;
 pub mod delta;
@@ -9,6 +9,7 @@ pub mod json;
 pub mod model;
 pub mod name;
 pub mod profile;
+pub mod resume;
 pub mod tenant;
 
 pub use tenant::Tenant;

@@ -10,7 +10,7 @@ use axum::{
 use caravan_proto::v1;
 use caravan_service::identity::Guard;
 
-use super::{Rest, batches, caller::admit, health};
+use super::{Rest, batches, caller::admit, content, events, files, health, models, openapi};
 
 /// What a caller must be allowed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,24 +19,42 @@ pub(super) enum Role {
     Anybody,
     /// To read what the tenant has.
     Read,
+    /// To change it.
+    Submit,
 }
 
 /// One method on one path.
 pub(super) struct Route {
-    #[expect(dead_code, reason = "the router has it from the handler")]
-    method: MethodFilter,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the handler has it too"))]
+    pub(super) method: MethodFilter,
     /// As axum writes it: `/v1/batches/{id}`.
-    path: &'static str,
-    role: Role,
+    pub(super) path: &'static str,
+    pub(super) role: Role,
     handler: MethodRouter<Rest>,
 }
 
 /// All of them. A method and a path occur once.
 pub(super) fn routes() -> Vec<Route> {
+    const GET: MethodFilter = MethodFilter::GET;
+    const POST: MethodFilter = MethodFilter::POST;
+    const DELETE: MethodFilter = MethodFilter::DELETE;
     vec![
-        Route::new(MethodFilter::GET, "/v1/batches/{id}", Role::Read, batches::get),
-        Route::new(MethodFilter::GET, "/healthz", Role::Anybody, health::alive),
-        Route::new(MethodFilter::GET, "/readyz", Role::Anybody, health::ready),
+        Route::new(POST, "/v1/files", Role::Submit, files::create),
+        Route::new(GET, "/v1/files", Role::Read, files::list),
+        Route::new(GET, "/v1/files/{id}", Role::Read, files::get),
+        Route::new(DELETE, "/v1/files/{id}", Role::Submit, files::delete),
+        Route::new(GET, "/v1/files/{id}/content", Role::Read, content::get),
+        Route::new(POST, "/v1/batches", Role::Submit, batches::create),
+        Route::new(GET, "/v1/batches", Role::Read, batches::list),
+        Route::new(GET, "/v1/batches/{id}", Role::Read, batches::get),
+        Route::new(GET, "/v1/batches/{id}/events", Role::Read, events::get),
+        Route::new(POST, "/v1/batches/{id}/cancel", Role::Submit, batches::cancel),
+        Route::new(GET, "/v1/models", Role::Read, models::list),
+        // Names of models have slashes, which some clients send as they are.
+        Route::new(GET, "/v1/models/{*model}", Role::Read, models::get),
+        Route::new(GET, "/openapi.json", Role::Anybody, openapi::get),
+        Route::new(GET, "/healthz", Role::Anybody, health::alive),
+        Route::new(GET, "/readyz", Role::Anybody, health::ready),
     ]
 }
 
@@ -59,6 +77,7 @@ impl Role {
         match self {
             Self::Anybody => None,
             Self::Read => Some(v1::Role::Read),
+            Self::Submit => Some(v1::Role::Submit),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use caravan_proto::{Tenant, name::FileId};
 use prost::Message as _;
+use uuid::Uuid;
 
 use super::{
     super::{Connection, Database, Hold, Row, hold},
@@ -10,7 +11,7 @@ use super::{
     messages::Numbers,
     tenants::{scoped, unscoped},
 };
-use crate::store::{Error, File, FileDeletion, NewFile};
+use crate::store::{Error, File, FileDeletion, FileListing, NewFile};
 
 /// Files with what is read of them.
 macro_rules! files {
@@ -100,20 +101,29 @@ pub(super) async fn by_upload(
     query.fetch_optional(db).await?.as_ref().map(file).transpose()
 }
 
-pub(super) async fn list(
-    store: &Database,
-    tenant: &Tenant,
-    before: Option<FileId>,
-    limit: i64,
-) -> Result<Vec<File>, Error> {
-    const NEWEST: &str = files!("WHERE tenant = $1 ORDER BY id DESC LIMIT $2");
-    const OLDER: &str = files!("WHERE tenant = $1 AND id < $3 ORDER BY id DESC LIMIT $2");
+pub(super) async fn list(store: &Database, tenant: &Tenant, wanted: FileListing) -> Result<Vec<File>, Error> {
+    const NEWER: &str = files!(
+        "WHERE tenant = $5 AND id > $1 AND ($2 = 0 OR purpose = $2) AND ($3 = -1 OR ready = $3)
+         ORDER BY id LIMIT $4"
+    );
+    const OLDER: &str = files!(
+        "WHERE tenant = $5 AND id < $1 AND ($2 = 0 OR purpose = $2) AND ($3 = -1 OR ready = $3)
+         ORDER BY id DESC LIMIT $4"
+    );
 
-    let query = match before {
-        None => sqlx::query(NEWEST).bind(tenant.as_str()).bind(limit),
-        Some(id) => sqlx::query(OLDER).bind(tenant.as_str()).bind(limit).bind(key(id)),
-    };
-    query.fetch_all(&store.read).await?.iter().map(file).collect()
+    // Ids sort by the time they were made; none is the first or the last of all.
+    let (statement, first) = if wanted.oldest_first { (NEWER, Uuid::nil()) } else { (OLDER, Uuid::max()) };
+    sqlx::query(statement)
+        .bind(wanted.after.map_or(first, key))
+        .bind(wanted.purpose.map_or(0, i32::from))
+        .bind(wanted.ready.map_or(-1, i32::from))
+        .bind(wanted.limit)
+        .bind(tenant.as_str())
+        .fetch_all(&store.read)
+        .await?
+        .iter()
+        .map(file)
+        .collect()
 }
 
 pub(super) async fn delete(store: &Database, id: FileId) -> Result<FileDeletion, Error> {

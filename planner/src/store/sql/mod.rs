@@ -74,8 +74,8 @@ impl Store for Database {
         files::by_upload(&self.read, tenant, upload_id).await
     }
 
-    async fn files(&self, tenant: &Tenant, before: Option<FileId>, limit: i64) -> Result<Vec<File>, Error> {
-        files::list(self, tenant, before, limit).await
+    async fn files(&self, tenant: &Tenant, wanted: FileListing) -> Result<Vec<File>, Error> {
+        files::list(self, tenant, wanted).await
     }
 
     async fn delete_file(&self, id: FileId) -> Result<FileDeletion, Error> {
@@ -122,6 +122,10 @@ impl Store for Database {
         limit: i64,
     ) -> Result<Vec<Batch>, Error> {
         batches::list(self, tenant, states, before, limit).await
+    }
+
+    async fn revisions(&self, ids: &[BatchId]) -> Result<Vec<(BatchId, i64)>, Error> {
+        batches::revisions(self, ids).await
     }
 
     async fn open_batches(&self) -> Result<Vec<OpenBatch>, Error> {

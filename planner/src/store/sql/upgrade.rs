@@ -10,7 +10,9 @@ use sqlx::{AssertSqlSafe, migrate::Migrator};
 use uuid::Uuid;
 
 use super::super::{Connection, Database};
-use crate::store::{Compacted, Error, Executor, Migrated, Outputs, Profile, State, Store, suite};
+use crate::store::{
+    Compacted, Error, Executor, FileListing, Migrated, Outputs, Profile, State, Store, suite,
+};
 
 /// Brings an empty database to the first version, with a batch and a profile in it.
 pub(in crate::store) async fn begin(connection: &mut Connection, migrations: &Migrator) -> BatchId {
@@ -93,9 +95,12 @@ pub(in crate::store) fn assert_newer(outcome: Result<Migrated, Error>) {
 pub(in crate::store) async fn works(store: &impl Store) {
     let (executor, file) = (ExecutorId::now(), suite::input(store).await);
     assert!(store.file(file).await.unwrap().unwrap().ready);
-    assert!(store.file_of_upload(&Tenant::default(), "none").await.unwrap().is_none());
-    assert_eq!(store.files(&Tenant::default(), Some(FileId::now()), 1).await.unwrap().len(), 1);
-    assert_eq!(store.files(&Tenant::default(), None, 1).await.unwrap().len(), 1);
+    let tenant = Tenant::default();
+    assert!(store.file_of_upload(&tenant, "none").await.unwrap().is_none());
+    let first = FileListing { limit: 1, ..FileListing::default() };
+    for wanted in [FileListing { after: Some(FileId::now()), ..first }, first] {
+        assert_eq!(store.files(&tenant, wanted).await.unwrap().len(), 1);
+    }
     let id = suite::queued(store, &[2]).await;
     let (held, claim) = suite::claim(store, executor).await.unwrap();
     assert_eq!((claim.batch, store.leases(Some(id)).await.unwrap().len()), (id, 1));

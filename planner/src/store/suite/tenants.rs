@@ -6,6 +6,10 @@ fn other() -> Tenant {
     "other".parse().unwrap()
 }
 
+fn listing(after: Option<FileId>) -> FileListing {
+    FileListing { after, limit: 9, ..FileListing::default() }
+}
+
 pub(in crate::store) async fn a_file_is_its_tenants_alone(db: &impl Backend) {
     let store = db.open().await;
     let (mine, theirs) = (Tenant::default(), other());
@@ -19,9 +23,9 @@ pub(in crate::store) async fn a_file_is_its_tenants_alone(db: &impl Backend) {
         assert_eq!(store.file_of(tenant, own.id).await.unwrap().as_ref(), Some(own));
         assert_eq!(store.file_of(tenant, foreign.id).await.unwrap(), None);
         assert_eq!(store.file_of_upload(tenant, "up").await.unwrap().as_ref(), Some(own));
-        assert_eq!(store.files(tenant, None, 9).await.unwrap(), std::slice::from_ref(own));
+        assert_eq!(store.files(tenant, listing(None)).await.unwrap(), std::slice::from_ref(own));
         // A page token of another tenant is a point in time and no more.
-        let older = store.files(tenant, Some(foreign.id), 9).await.unwrap();
+        let older = store.files(tenant, listing(Some(foreign.id))).await.unwrap();
         assert!(older.iter().all(|file| file.tenant == *tenant), "{older:?}");
     }
 }

@@ -20,7 +20,7 @@ use super::{
     Error, Options,
     body::{Bound, Lender, Silent},
     credential::Credential,
-    endpoint,
+    dial::{Dialer, tls_for},
     replica::{Replica, State, Watcher},
 };
 
@@ -64,18 +64,20 @@ impl Replicas {
     /// The servers at these addresses, in order of preference.
     ///
     /// # Errors
-    /// If the list is empty, one of them is not `http://HOST:PORT`, or the credential cannot be used.
+    /// If the list is empty, one of them is no URL of a server, no TLS can be made of the files, or the credential
+    /// cannot be used.
     pub fn new(servers: &[Url], options: &Options) -> Result<Self, Error> {
         if servers.is_empty() {
             return Err(Error::None);
         }
         let credential = Credential::of(options)?;
+        let tls = tls_for(servers, options)?;
         let changes = watch::Sender::new(());
         let (mut replicas, mut watchers) = (Vec::new(), JoinSet::new());
         for url in servers {
-            let endpoint = endpoint(url, options)?;
-            let replica = Replica::new(url.as_str(), &endpoint, changes.clone());
-            watchers.spawn(Watcher::new(replica.clone(), endpoint, options).run());
+            let dialer = Dialer::new(url, options, tls.as_ref())?;
+            let replica = Replica::new(url.as_str(), &dialer, changes.clone());
+            watchers.spawn(Watcher::new(replica.clone(), dialer, options).run());
             replicas.push(replica);
         }
         let first_word = options.health_timeout();
