@@ -230,6 +230,9 @@ pub mod access_service_client {
     use tonic::codegen::http::Uri;
     /// API keys: who may call, for which tenant, and what. For those who run the installation: a key of role admin
     /// sees and makes keys of every tenant.
+    ///
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
+    /// try again then).
     #[derive(Debug, Clone)]
     pub struct AccessServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -351,7 +354,7 @@ pub mod access_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Ends a key for ever, within the time for which servers remember keys. Calls that it began go on. A key that
-        /// is revoked already is returned unchanged. Errors: KEY_NOT_FOUND.
+        /// is revoked already is returned unchanged. Errors: INVALID_ARGUMENT (name), KEY_NOT_FOUND.
         pub async fn revoke_key(
             &mut self,
             request: impl tonic::IntoRequest<super::RevokeKeyRequest>,
@@ -406,7 +409,7 @@ pub mod access_service_server {
             tonic::Status,
         >;
         /// Ends a key for ever, within the time for which servers remember keys. Calls that it began go on. A key that
-        /// is revoked already is returned unchanged. Errors: KEY_NOT_FOUND.
+        /// is revoked already is returned unchanged. Errors: INVALID_ARGUMENT (name), KEY_NOT_FOUND.
         async fn revoke_key(
             &self,
             request: tonic::Request<super::RevokeKeyRequest>,
@@ -414,6 +417,9 @@ pub mod access_service_server {
     }
     /// API keys: who may call, for which tenant, and what. For those who run the installation: a key of role admin
     /// sees and makes keys of every tenant.
+    ///
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
+    /// try again then).
     #[derive(Debug)]
     pub struct AccessServiceServer<T> {
         inner: Arc<T>,
@@ -677,6 +683,9 @@ pub mod credential_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// What a gateway asks a planner of those who call it. Not for clients: no gateway serves it.
+    ///
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
+    /// try again then).
     #[derive(Debug, Clone)]
     pub struct CredentialServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -746,7 +755,8 @@ pub mod credential_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// Whom a key stands for. Errors: KEY_NOT_FOUND for one that does not exist, was revoked, or has expired.
+        /// Whom a key stands for. Errors: INVALID_ARGUMENT (no hash), KEY_NOT_FOUND (it does not exist, was
+        /// revoked, or has expired).
         pub async fn verify_key(
             &mut self,
             request: impl tonic::IntoRequest<super::VerifyKeyRequest>,
@@ -786,7 +796,8 @@ pub mod credential_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with CredentialServiceServer.
     #[async_trait]
     pub trait CredentialService: std::marker::Send + std::marker::Sync + 'static {
-        /// Whom a key stands for. Errors: KEY_NOT_FOUND for one that does not exist, was revoked, or has expired.
+        /// Whom a key stands for. Errors: INVALID_ARGUMENT (no hash), KEY_NOT_FOUND (it does not exist, was
+        /// revoked, or has expired).
         async fn verify_key(
             &self,
             request: tonic::Request<super::VerifyKeyRequest>,
@@ -796,6 +807,9 @@ pub mod credential_service_server {
         >;
     }
     /// What a gateway asks a planner of those who call it. Not for clients: no gateway serves it.
+    ///
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
+    /// try again then).
     #[derive(Debug)]
     pub struct CredentialServiceServer<T> {
         inner: Arc<T>,
@@ -2247,7 +2261,8 @@ pub mod batch_service_client {
     /// "caravan", a stable `reason`), a Help with a link to the page on that reason (docs/errors) and, where
     /// they help, BadRequest or RetryInfo.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
+    /// try again then).
     #[derive(Debug, Clone)]
     pub struct BatchServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2678,7 +2693,8 @@ pub mod batch_service_server {
     /// "caravan", a stable `reason`), a Help with a link to the page on that reason (docs/errors) and, where
     /// they help, BadRequest or RetryInfo.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
+    /// try again then).
     #[derive(Debug)]
     pub struct BatchServiceServer<T> {
         inner: Arc<T>,
@@ -3695,7 +3711,8 @@ pub mod file_service_client {
     use tonic::codegen::http::Uri;
     /// Files: inputs as uploaded, outputs as written.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
+    /// try again then).
     #[derive(Debug, Clone)]
     pub struct FileServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -3977,7 +3994,8 @@ pub mod file_service_server {
     }
     /// Files: inputs as uploaded, outputs as written.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
+    /// try again then).
     #[derive(Debug)]
     pub struct FileServiceServer<T> {
         inner: Arc<T>,
@@ -5435,7 +5453,8 @@ pub mod fleet_service_client {
     use tonic::codegen::http::Uri;
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
+    /// try again then).
     #[derive(Debug, Clone)]
     pub struct FleetServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -5736,7 +5755,8 @@ pub mod fleet_service_server {
     }
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
+    /// try again then).
     #[derive(Debug)]
     pub struct FleetServiceServer<T> {
         inner: Arc<T>,
@@ -6970,7 +6990,8 @@ pub mod work_service_client {
     use tonic::codegen::http::Uri;
     /// How executors get work. The executor dials; one stream an executor.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
+    /// try again then).
     #[derive(Debug, Clone)]
     pub struct WorkServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -7138,7 +7159,8 @@ pub mod work_service_server {
     }
     /// How executors get work. The executor dials; one stream an executor.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
+    /// try again then).
     #[derive(Debug)]
     pub struct WorkServiceServer<T> {
         inner: Arc<T>,

@@ -3,14 +3,18 @@ use std::sync::Arc;
 use http::{Extensions, HeaderMap, header::AUTHORIZATION};
 use tonic::Status;
 
-use super::{Keys, MARK, Mode, Options, Principal, refusal::Refusal, remembered::Remembered, tokens::Tokens};
-use crate::config;
+use super::{
+    CertificateHolder, Keys, MARK, Mode, Options, Principal, certificates, refusal::Refusal,
+    remembered::Remembered, tokens::Tokens,
+};
+use crate::{config, peer::Peer};
 
 /// Finds out who makes a call, by what it shows: an API key or a token in the header `authorization`, else the
 /// certificate of its connection.
 pub(super) struct Authenticator {
     keys: Remembered,
     tokens: Option<Tokens>,
+    certificates: Vec<CertificateHolder>,
 }
 
 // === impl Authenticator ===
@@ -26,16 +30,20 @@ impl Authenticator {
             return Ok(None);
         }
         let tokens = options.oidc.as_ref().map(Tokens::new).transpose()?;
-        Ok(Some(Self { keys: Remembered::new(keys, options.key_cache()), tokens }))
+        Ok(Some(Self {
+            keys: Remembered::new(keys, options.key_cache()),
+            tokens,
+            certificates: options.certificates.clone(),
+        }))
     }
 
     /// Whoever makes a call with these headers, over a connection with these extensions.
     pub(super) async fn authenticate(
         &self,
         headers: &HeaderMap,
-        _connection: &Extensions,
+        connection: &Extensions,
     ) -> Result<Principal, Status> {
-        let Some(shown) = headers.get(AUTHORIZATION) else { return Err(Refusal::NoCredential.into()) };
+        let Some(shown) = headers.get(AUTHORIZATION) else { return Ok(self.certified(connection)?) };
         let credential = bearer(shown.as_bytes()).ok_or(Refusal::Malformed)?;
         if credential.starts_with(MARK) {
             let holder = self.keys.holder(credential).await?;
@@ -43,6 +51,13 @@ impl Authenticator {
         }
         let tokens = self.tokens.as_ref().ok_or(Refusal::NoIssuer)?;
         Ok(tokens.principal(credential).await?)
+    }
+
+    /// Whomever the certificate of the connection stands for.
+    fn certified(&self, connection: &Extensions) -> Result<Principal, Refusal> {
+        let certificate = connection.get::<Peer>().and_then(|peer| peer.certificate.as_ref());
+        let certificate = certificate.ok_or(Refusal::NoCredential)?;
+        certificates::principal(&self.certificates, certificate).ok_or(Refusal::UnknownCertificate)
     }
 }
 

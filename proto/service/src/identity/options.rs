@@ -2,7 +2,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::Oidc;
+use super::{CertificateHolder, Oidc};
 use crate::config;
 
 /// How a server finds out who calls.
@@ -19,6 +19,10 @@ pub struct Options {
     /// Whose tokens are taken beside keys. Default nobody's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oidc: Option<Oidc>,
+    /// Whom client certificates stand for, of calls that show neither key nor token; `tls.client_ca` vouches for
+    /// them. Default nobody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateHolder>,
 }
 
 /// Whether callers have to say who they are.
@@ -43,6 +47,7 @@ impl Default for Options {
             // one question in a thousand calls.
             key_cache_seconds: 10,
             oidc: None,
+            certificates: Vec::new(),
         }
     }
 }
@@ -51,6 +56,7 @@ impl Options {
     /// Whether each option can be met.
     pub(super) fn check(&self) -> Result<(), config::Error> {
         config::check(self.key_cache_seconds > 0, "identity.key_cache_seconds", "at least 1")?;
+        CertificateHolder::check(&self.certificates)?;
         self.oidc.as_ref().map_or(Ok(()), Oidc::check)
     }
 

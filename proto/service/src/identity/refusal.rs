@@ -14,6 +14,8 @@ pub(super) enum Refusal {
          --api-key-file or CARAVAN_API_KEY"
     )]
     NoCredential,
+    #[error("the certificate of the connection is none that identity.certificates of the server names")]
+    UnknownCertificate,
     #[error("the header authorization must be `Bearer` and a key or token")]
     Malformed,
     #[error("no key that is good is this one: it does not exist, was revoked, or has expired")]
@@ -45,6 +47,7 @@ impl Refusal {
     fn why(self) -> &'static str {
         match self {
             Self::NoCredential => "NO_CREDENTIAL",
+            Self::UnknownCertificate => "UNKNOWN_CERTIFICATE",
             Self::Malformed => "MALFORMED",
             Self::UnknownKey => "UNKNOWN_KEY",
             Self::NoIssuer => "NO_ISSUER",
