@@ -39,7 +39,7 @@ async fn tenants_run_batches_side_by_side_on_one_fleet() -> anyhow::Result<()> {
         names.push((api, ended));
     }
     let [(one, _), (_, ended)] = &names[..] else { anyhow::bail!("two tenants") };
-    let wanted = DownloadFileRequest { name: ended.output_file.clone(), offset: 0 };
+    let wanted = DownloadFileRequest { name: ended.output_file.clone(), ..Default::default() };
     refused(one.files().download_file(wanted).await, "FILE_NOT_FOUND");
     Ok(())
 }
