@@ -5,13 +5,14 @@ use std::{path::PathBuf, time::Duration};
 use caravan_proto::{
     MAX_MESSAGE_BYTES,
     v1::{
-        batch_service_client::BatchServiceClient, file_service_client::FileServiceClient,
-        fleet_service_client::FleetServiceClient,
+        access_service_client::AccessServiceClient, batch_service_client::BatchServiceClient,
+        file_service_client::FileServiceClient, fleet_service_client::FleetServiceClient,
     },
 };
 use caravan_service::{
     client::{self, Replica, Replicas, State},
     compression::Compression,
+    secret::Secret,
     tls,
 };
 use tonic::{Response, Status, codec::CompressionEncoding};
@@ -26,6 +27,20 @@ pub(crate) struct Options {
     #[arg(long, global = true, env = "CARAVAN_SERVER", default_value = "http://127.0.0.1:4081",
         value_name = "URL", value_parser = parse_url, value_delimiter = ',', help_heading = "Server")]
     server: Vec<Url>,
+    /// API key that is shown with every call. In a command line others see it: give CARAVAN_API_KEY, or a file.
+    #[arg(
+        long,
+        global = true,
+        env = "CARAVAN_API_KEY",
+        hide_env_values = true,
+        value_name = "KEY",
+        conflicts_with = "api_key_file",
+        help_heading = "Server"
+    )]
+    api_key: Option<Secret>,
+    /// File with nothing but the API key.
+    #[arg(long, global = true, env = "CARAVAN_API_KEY_FILE", value_name = "FILE", help_heading = "Server")]
+    api_key_file: Option<PathBuf>,
     /// How long to go on without an answer once the server was reached, e.g. 60s or 15m.
     #[arg(long, global = true, env = "CARAVAN_PATIENCE", default_value = "60s",
         value_name = "TIME", value_parser = span::parse, help_heading = "Server")]
@@ -85,7 +100,8 @@ impl Options {
             key: self.tls_key.clone(),
             ..tls::ClientOptions::default()
         };
-        client::Options { tls, ..client::Options::default() }
+        let (token, token_file) = (self.api_key.clone(), self.api_key_file.clone());
+        client::Options { tls, token, token_file, ..client::Options::default() }
     }
 }
 
@@ -130,6 +146,11 @@ impl Server {
     /// The fleet.
     pub(crate) fn fleet(&self) -> FleetServiceClient<Replicas> {
         FleetServiceClient::new(self.replicas.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    }
+
+    /// API keys.
+    pub(crate) fn access(&self) -> AccessServiceClient<Replicas> {
+        AccessServiceClient::new(self.replicas.clone())
     }
 
     /// Patience for a new undertaking.

@@ -1,14 +1,15 @@
-//! The three public services, each call forwarded to the planner's service of the same
+//! The public services, each call forwarded to the planner's service of the same
 //! name. A new RPC is one line here.
 
 use caravan_proto::v1::{
-    Batch, CancelBatchRequest, CreateBatchRequest, CreateProfileRequest, DeleteBatchRequest,
-    DeleteFileRequest, DownloadFileRequest, DownloadFileResponse, EnsureModelRequest, EnsureModelResponse,
-    File, GetBatchRequest, GetFileRequest, ListBatchesRequest, ListBatchesResponse, ListExecutorsRequest,
-    ListExecutorsResponse, ListFilesRequest, ListFilesResponse, ListModelsRequest, ListModelsResponse,
-    ListProfilesRequest, ListProfilesResponse, PauseBatchRequest, Profile, QueryUploadRequest,
-    QueryUploadResponse, ResumeBatchRequest, RetryBatchRequest, StreamResultsRequest, StreamResultsResponse,
-    UploadFileRequest, WatchBatchRequest, WatchFleetRequest, WatchFleetResponse,
+    Batch, CancelBatchRequest, CreateBatchRequest, CreateKeyRequest, CreateKeyResponse, CreateProfileRequest,
+    DeleteBatchRequest, DeleteFileRequest, DownloadFileRequest, DownloadFileResponse, EnsureModelRequest,
+    EnsureModelResponse, File, GetBatchRequest, GetFileRequest, Key, ListBatchesRequest, ListBatchesResponse,
+    ListExecutorsRequest, ListExecutorsResponse, ListFilesRequest, ListFilesResponse, ListKeysRequest,
+    ListKeysResponse, ListModelsRequest, ListModelsResponse, ListProfilesRequest, ListProfilesResponse,
+    PauseBatchRequest, Profile, QueryUploadRequest, QueryUploadResponse, ResumeBatchRequest,
+    RetryBatchRequest, RevokeKeyRequest, StreamResultsRequest, StreamResultsResponse, UploadFileRequest,
+    WatchBatchRequest, WatchFleetRequest, WatchFleetResponse, access_service_server::AccessService,
     batch_service_server::BatchService, file_service_server::FileService, fleet_service_server::FleetService,
 };
 use std::time::Duration;
@@ -132,5 +133,13 @@ forward! {
         unary create_profile(CreateProfileRequest) -> Profile;
         resumed watch_fleet(WatchFleetRequest) -> WatchFleetResponse as WatchFleetStream;
         stream ensure_model(EnsureModelRequest) -> EnsureModelResponse as EnsureModelStream;
+    }
+}
+
+forward! {
+    AccessService, access {
+        unary create_key(CreateKeyRequest) -> CreateKeyResponse;
+        unary list_keys(ListKeysRequest) -> ListKeysResponse;
+        unary revoke_key(RevokeKeyRequest) -> Key;
     }
 }

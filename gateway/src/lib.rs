@@ -3,6 +3,7 @@
 //! OpenAI-compatible REST facade. It holds no batch data and decides nothing.
 
 mod forward;
+mod keys;
 mod options;
 mod relay;
 mod rest;

@@ -1,9 +1,11 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use caravan_service::{
     client::{self, Replicas},
     compression::Compression,
-    config, listen,
+    config,
+    identity::{self, Guard},
+    listen,
     ready::Ready,
     serve, shutdown, telemetry, tls,
 };
@@ -11,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::{
+    keys::KeyHolders,
     rest,
     service::{Error, Service},
     upstream::Upstream,
@@ -39,6 +42,8 @@ pub struct Options {
     pub resume_seconds: u64,
     /// Whether calls to the planner are compressed.
     pub compression: Compression,
+    /// Who may call.
+    pub identity: identity::Options,
     /// TLS of both ports.
     pub tls: tls::Options,
     /// Bounds of each port.
@@ -69,7 +74,10 @@ impl Options {
         let planner = Upstream::new(planners, self.compression.encoding(&self.planner));
         let grpc = listen::bind(&self.listen).await?.with_tls(tls.clone());
         let http = listen::bind(&self.http_listen).await?.with_tls(tls);
+        self.identity.check_address("listen", grpc.local_addr())?;
+        self.identity.check_address("http_listen", http.local_addr())?;
         let addresses = Ready::new(Some(grpc.url()), Some(http.url()));
+        let guard = Guard::new(&self.identity, Arc::new(KeyHolders::new(planner.clone())))?;
         let http_timeout = Duration::from_secs(self.http_timeout_seconds);
         let resume = Duration::from_secs(self.resume_seconds);
         Ok(Service {
@@ -80,6 +88,7 @@ impl Options {
             http_timeout,
             origins,
             resume,
+            guard,
             server: self.server.clone(),
         })
     }
@@ -97,6 +106,7 @@ impl Default for Options {
             cors_origins: Vec::new(),
             resume_seconds: 60,
             compression: Compression::default(),
+            identity: identity::Options::default(),
             tls: tls::Options::default(),
             // A client of the gateway speaks for itself: 1,024 calls leave room for 32 such on the whole port.
             server: serve::Options { max_concurrent_streams: 1_024, ..serve::Options::default() },

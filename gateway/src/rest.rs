@@ -31,6 +31,7 @@ use axum::{
 use caravan_service::{
     Shutdown,
     connection::{self, Port},
+    identity::Guard,
     listen::Bound,
     serve::overloaded,
     tls::Protocol,
@@ -52,16 +53,17 @@ struct Rest {
     shutdown: Shutdown,
 }
 
-/// The routes; pages of `origins` may call them.
+/// The routes, with `guard` before those that not anybody may ask for; pages of `origins` may call them.
 pub(crate) fn router(
     planner: Upstream,
     watches: Watches,
+    guard: &Guard,
     origins: &[Url],
     timeout: Duration,
     resume: Duration,
     shutdown: Shutdown,
 ) -> Router {
-    route::router()
+    route::router(guard)
         .fallback(|method: Method, uri: Uri| async move { error::Error::no_such_path(&method, &uri) })
         .method_not_allowed_fallback(|| async { error::Error::method_not_allowed() })
         .layer(cors::layer(origins))

@@ -3,8 +3,8 @@ use std::time::Duration;
 use caravan_proto::{
     MAX_MESSAGE_BYTES,
     v1::{
-        batch_service_server::BatchServiceServer, file_service_server::FileServiceServer,
-        fleet_service_server::FleetServiceServer,
+        access_service_server::AccessServiceServer, batch_service_server::BatchServiceServer,
+        file_service_server::FileServiceServer, fleet_service_server::FleetServiceServer,
     },
 };
 use caravan_service::{
@@ -12,6 +12,7 @@ use caravan_service::{
     client::{self, Replicas, State},
     compression::ACCEPTED,
     config,
+    identity::Guard,
     listen::{self, Bound},
     ready::Ready,
     serve::{self, Services},
@@ -34,6 +35,7 @@ pub struct Service {
     pub(crate) http_timeout: Duration,
     pub(crate) origins: Vec<Url>,
     pub(crate) resume: Duration,
+    pub(crate) guard: Guard,
     pub(crate) server: serve::Options,
 }
 
@@ -76,6 +78,7 @@ impl Service {
         let (reaches, reaching) = watch::channel(true);
         let services = Services::new()
             .serving_while(reaching)
+            .guarded_by(self.guard.clone())
             .add(
                 FileServiceServer::new(forward.clone())
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -88,10 +91,18 @@ impl Service {
                     .accept_compressed(ACCEPTED)
                     .send_compressed(ACCEPTED),
             )
-            .add(FleetServiceServer::new(forward).max_decoding_message_size(MAX_MESSAGE_BYTES));
+            .add(FleetServiceServer::new(forward.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+            .add(AccessServiceServer::new(forward));
         let watching = watch_planners(upstream.planners().clone(), reaches);
-        let rest =
-            rest::router(upstream, watches, &self.origins, self.http_timeout, self.resume, shutdown.clone());
+        let rest = rest::router(
+            upstream,
+            watches,
+            &self.guard,
+            &self.origins,
+            self.http_timeout,
+            self.resume,
+            shutdown.clone(),
+        );
         let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());
         let http = Box::pin(async {
             rest::serve(self.http, rest, &self.server, shutdown).await;

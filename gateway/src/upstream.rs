@@ -7,11 +7,15 @@ use caravan_proto::{
     MAX_MESSAGE_BYTES,
     error::Reason,
     v1::{
-        batch_service_client::BatchServiceClient, file_service_client::FileServiceClient,
+        access_service_client::AccessServiceClient, batch_service_client::BatchServiceClient,
+        credential_service_client::CredentialServiceClient, file_service_client::FileServiceClient,
         fleet_service_client::FleetServiceClient,
     },
 };
-use caravan_service::client::{Replicas, traced};
+use caravan_service::{
+    client::{Replicas, traced},
+    identity::Principal,
+};
 use tonic::{
     Request, Response, Status, TimeoutExpired, codec::CompressionEncoding, metadata::MetadataMap,
     service::interceptor::InterceptedService,
@@ -65,17 +69,28 @@ impl Upstream {
         }
     }
 
+    pub(crate) fn access(&self) -> AccessServiceClient<Traced> {
+        AccessServiceClient::with_interceptor(self.planners.clone(), traced as fn(_) -> _)
+    }
+
+    pub(crate) fn credentials(&self) -> CredentialServiceClient<Traced> {
+        CredentialServiceClient::with_interceptor(self.planners.clone(), traced as fn(_) -> _)
+    }
+
     pub(crate) fn fleet(&self) -> FleetServiceClient<Traced> {
         FleetServiceClient::with_interceptor(self.planners.clone(), traced as fn(_) -> _)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 }
 
-/// The request as the planner gets it.
+/// The request as the planner gets it: in the name of whoever makes it.
 pub(crate) fn outbound<T>(request: Request<T>) -> Request<T> {
-    let (metadata, _, message) = request.into_parts();
+    let (metadata, extensions, message) = request.into_parts();
     let mut request = Request::new(message);
     *request.metadata_mut() = forwarded(&metadata);
+    if let Some(principal) = extensions.get::<Principal>() {
+        principal.write(request.metadata_mut());
+    }
     request
 }
 

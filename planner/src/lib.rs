@@ -7,6 +7,7 @@ pub mod dispatch;
 pub mod files;
 pub mod garbage;
 pub mod intake;
+pub mod keys;
 pub mod metrics;
 pub mod models;
 pub mod objects;

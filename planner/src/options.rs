@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use caravan_service::{serve, shutdown, telemetry, tls};
+use caravan_service::{identity, serve, shutdown, telemetry, tls};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -44,6 +44,8 @@ pub struct Options {
     pub commit: results::Options,
     /// What is removed by itself.
     pub garbage: garbage::Options,
+    /// Who may call.
+    pub identity: identity::Options,
     /// TLS of the port.
     pub tls: tls::Options,
     /// Bounds of the port.
@@ -70,6 +72,7 @@ impl Default for Options {
             lease: dispatch::Options::default(),
             commit: results::Options::default(),
             garbage: garbage::Options::default(),
+            identity: identity::Options::default(),
             tls: tls::Options::default(),
             serve: serve::Options::default(),
             telemetry: telemetry::Options::default(),

@@ -3,13 +3,16 @@ use std::{fs::File, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use caravan_proto::{
     MAX_MESSAGE_BYTES,
     v1::{
-        batch_service_server::BatchServiceServer, file_service_server::FileServiceServer,
+        self, access_service_server::AccessServiceServer, batch_service_server::BatchServiceServer,
+        credential_service_server::CredentialServiceServer, file_service_server::FileServiceServer,
         fleet_service_server::FleetServiceServer, work_service_server::WorkServiceServer,
     },
 };
 use caravan_service::{
     Shutdown,
     compression::ACCEPTED,
+    config,
+    identity::Guard,
     listen::{self, Bound},
     serve::{self, Services, serve},
     tls,
@@ -20,9 +23,10 @@ use uuid::Uuid;
 
 use crate::{
     Options,
-    api::{Batches, Files, FleetApi, Latest, Models, Work},
+    api::{Access, Batches, Files, FleetApi, Latest, Models, Work},
     dispatch::{Errands, Fleet, Lessor, Sessions},
     garbage::Garbage,
+    keys::{self, KeyHolders},
     objects::{self, Objects},
     prepare::Preparer,
     results::Gatherer,
@@ -39,8 +43,8 @@ const CLOSING: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A key of the configuration.
-    #[error("{0}")]
-    Configuration(String),
+    #[error(transparent)]
+    Configuration(#[from] config::Error),
     /// The data directory.
     #[error("cannot use the data directory {}", path.display())]
     Directory {
@@ -65,6 +69,9 @@ pub enum Error {
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// A key that is to be made.
+    #[error(transparent)]
+    Key(#[from] keys::Error),
     /// The object store.
     #[error(transparent)]
     Objects(#[from] objects::OpenError),
@@ -79,6 +86,7 @@ pub struct Service {
     bound: Bound,
     store: Arc<dyn Store>,
     objects: Objects,
+    guard: Guard,
     /// Held for as long as a database in the data directory is in use.
     _lock: Option<File>,
 }
@@ -92,13 +100,16 @@ impl Options {
     /// If one of them cannot be had.
     pub async fn build(self) -> Result<Service, Error> {
         let (database, lock) = self.take_database()?;
-        self.serve.check("serve").map_err(|error| Error::Configuration(error.to_string()))?;
+        self.serve.check("serve")?;
         let tls = tls::Server::new(&self.tls)?;
         let bound = listen::bind(&self.listen).await?.with_tls(tls);
+        self.identity.check_address("listen", bound.local_addr())?;
         let store = database.open(self.store).await?;
+        let keys = Arc::new(KeyHolders::new(Arc::clone(&store)));
+        let guard = Guard::new(&self.identity, keys)?.believing_gateways();
         let objects = Objects::open(&self.objects(), &self.objects).await?;
         objects.belong_to(store.identity(Uuid::now_v7()).await?).await?;
-        Ok(Service { options: self, bound, store, objects, _lock: lock })
+        Ok(Service { options: self, bound, store, objects, guard, _lock: lock })
     }
 
     /// Brings the database up to date, and nothing else.
@@ -108,6 +119,18 @@ impl Options {
     pub async fn migrate(self) -> Result<Migrated, Error> {
         let (database, _lock) = self.take_database()?;
         Ok(database.migrate(self.store).await?)
+    }
+
+    /// Makes a key, with nobody asked who wants it: whoever has the database has everything. Gives it with its
+    /// text.
+    ///
+    /// # Errors
+    /// If the database cannot be had, or `wanted` is no key.
+    pub async fn create_key(self, wanted: v1::Key) -> Result<(v1::Key, String), Error> {
+        let (database, _lock) = self.take_database()?;
+        let store = database.open(self.store).await?;
+        let (key, text) = keys::create(&*store, wanted).await?;
+        Ok((keys::message(key), text))
     }
 
     /// One process has a database in a file; any number share a server.
@@ -150,7 +173,7 @@ impl Service {
     /// # Errors
     /// If the server fails.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
-        let Self { options, bound, store, objects, _lock } = self;
+        let Self { options, bound, store, objects, guard, _lock } = self;
         let (signals, fleet, tasks) = (Signals::default(), Fleet::default(), TaskTracker::new());
         let gatherer =
             Arc::new(Gatherer::new(options.commit, Arc::clone(&store), objects.clone(), signals.clone()));
@@ -205,10 +228,12 @@ impl Service {
             tasks: tasks.clone(),
             stop: streams.clone(),
         };
+        let access = Access::new(Arc::clone(&store));
         let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes, tasks.clone());
         let fleet_api = FleetApi::new(store, options.lease, models, tasks.clone(), streams);
         let services = Services::new()
             .serving_while(is_fit)
+            .guarded_by(guard)
             .add(
                 FileServiceServer::new(files)
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)
@@ -223,6 +248,8 @@ impl Service {
                     .send_compressed(ACCEPTED),
             )
             .add(FleetServiceServer::new(fleet_api))
+            .add(AccessServiceServer::new(access.clone()))
+            .add(CredentialServiceServer::new(access))
             .add(
                 WorkServiceServer::new(work)
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)

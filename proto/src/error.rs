@@ -93,6 +93,12 @@ reasons! {
     StorageFull = "STORAGE_FULL", ResourceExhausted;
     /// The planner may not write to its object store.
     StorageDenied = "STORAGE_DENIED", FailedPrecondition;
+    /// The call says not who makes it, or what it says does not hold; metadata `why`.
+    Unauthenticated = "UNAUTHENTICATED", Unauthenticated;
+    /// Whoever makes the call may not; metadata `role` names the one that is needed.
+    PermissionDenied = "PERMISSION_DENIED", PermissionDenied;
+    /// No such key.
+    KeyNotFound = "KEY_NOT_FOUND", NotFound;
     /// The server is going away or not there yet; `RetryInfo` says when to try again.
     Unavailable = "UNAVAILABLE", Unavailable;
     /// The client sent nothing for longer than it may in the middle of a call. What an upload sent before is

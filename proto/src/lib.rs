@@ -1,6 +1,8 @@
 //! The contract `caravan.v1`: generated messages, clients and servers, and what
-//! stands beside them by hand (names, of models too, errors, JSON, resume tokens, what a profile holds for). It holds no behaviour.
+//! stands beside them by hand (names, of models too, who may call what, errors, JSON, resume tokens, what a
+//! profile holds for). It holds no behaviour.
 
+pub mod access;
 pub mod delta;
 pub mod error;
 pub mod json;
@@ -8,6 +10,9 @@ pub mod model;
 pub mod name;
 pub mod profile;
 pub mod resume;
+pub mod tenant;
+
+pub use tenant::Tenant;
 
 /// The generated package.
 #[expect(

@@ -56,6 +56,8 @@ resources! {
     Segment, SegmentId, "segments", "segment_";
     /// One planning of a batch; it may be planned anew.
     Plan, PlanId, "plans", "plan_";
+    /// An API key.
+    Key, KeyId, "keys", "key_";
 }
 
 // === impl Id ===

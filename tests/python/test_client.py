@@ -41,7 +41,7 @@ def test_reflection_and_health_name_the_services(channel):
     asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
     (answer,) = reflect(asked, timeout=SECONDS)
     services = {service.name for service in answer.list_services_response.service}
-    public = {"caravan.v1.BatchService", "caravan.v1.FileService", "caravan.v1.FleetService"}
+    public = {"caravan.v1.AccessService", "caravan.v1.BatchService", "caravan.v1.FileService", "caravan.v1.FleetService"}
     assert public <= services
     assert "caravan.v1.WorkService" not in services, "how executors get work is not public"
 

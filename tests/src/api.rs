@@ -4,14 +4,16 @@ use caravan_proto::{
     v1::{
         Batch, CreateBatchRequest, DownloadFileRequest, File, GetBatchRequest, StreamResultsRequest,
         StreamResultsResponse, UploadChunk, UploadFileRequest, UploadFinish, UploadStart, WatchBatchRequest,
-        WatchBatchResponse, batch::State, batch_service_client::BatchServiceClient,
-        file_service_client::FileServiceClient, fleet_service_client::FleetServiceClient,
-        upload_file_request::Part,
+        WatchBatchResponse, access_service_client::AccessServiceClient, batch::State,
+        batch_service_client::BatchServiceClient, file_service_client::FileServiceClient,
+        fleet_service_client::FleetServiceClient, upload_file_request::Part,
     },
 };
 use sha2::{Digest as _, Sha256};
 use tonic::{
-    Status, Streaming,
+    Request, Status, Streaming,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
 use uuid::Uuid;
@@ -22,6 +24,23 @@ use crate::{Audit, Input, audit, wait::until};
 #[derive(Debug, Clone)]
 pub struct Api {
     channel: Channel,
+    shown: Shown,
+}
+
+/// A connection on which every call shows a key or token, or none.
+pub type Line = InterceptedService<Channel, Shown>;
+
+/// What a call shows of whoever makes it.
+#[derive(Debug, Clone, Default)]
+pub struct Shown(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Shown {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(credential) = &self.0 {
+            request.metadata_mut().insert("authorization", credential.clone());
+        }
+        Ok(request)
+    }
 }
 
 /// The stable reason of an error; empty if it has none.
@@ -44,10 +63,25 @@ impl Api {
     /// Services over a connection.
     #[must_use]
     pub fn on(channel: Channel) -> Self {
-        Self { channel }
+        Self { channel, shown: Shown::default() }
     }
 
-    /// The connection, for other services.
+    /// The same services for whoever has this key or token.
+    ///
+    /// # Errors
+    /// If it is none that a header can hold.
+    pub fn showing(&self, credential: &str) -> anyhow::Result<Self> {
+        let shown = Shown(Some(format!("Bearer {credential}").parse()?));
+        Ok(Self { channel: self.channel(), shown })
+    }
+
+    /// The connection, for services that this does not name.
+    #[must_use]
+    pub fn line(&self) -> Line {
+        InterceptedService::new(self.channel(), self.shown.clone())
+    }
+
+    /// The connection without a credential, for other services.
     #[must_use]
     pub fn channel(&self) -> Channel {
         self.channel.clone()
@@ -55,20 +89,26 @@ impl Api {
 
     /// Files.
     #[must_use]
-    pub fn files(&self) -> FileServiceClient<Channel> {
-        FileServiceClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    pub fn files(&self) -> FileServiceClient<Line> {
+        FileServiceClient::new(self.line()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// Batches.
     #[must_use]
-    pub fn batches(&self) -> BatchServiceClient<Channel> {
-        BatchServiceClient::new(self.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    pub fn batches(&self) -> BatchServiceClient<Line> {
+        BatchServiceClient::new(self.line()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// The fleet.
     #[must_use]
-    pub fn fleet(&self) -> FleetServiceClient<Channel> {
-        FleetServiceClient::new(self.channel())
+    pub fn fleet(&self) -> FleetServiceClient<Line> {
+        FleetServiceClient::new(self.line())
+    }
+
+    /// API keys.
+    #[must_use]
+    pub fn access(&self) -> AccessServiceClient<Line> {
+        AccessServiceClient::new(self.line())
     }
 
     /// Uploads some bytes, a MiB at a time.

@@ -10,6 +10,7 @@ use crate::{Audit, Input, audit, binary, wait::LIMIT};
 #[derive(Debug, Clone)]
 pub struct Caravan {
     server: String,
+    key: Option<String>,
 }
 
 /// A command that has ended.
@@ -44,7 +45,13 @@ impl Caravan {
     /// Commands against the server at `url`.
     #[must_use]
     pub fn new(url: &str) -> Self {
-        Self { server: url.to_owned() }
+        Self { server: url.to_owned(), key: None }
+    }
+
+    /// The same for whoever has this key.
+    #[must_use]
+    pub fn showing(&self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self.clone() }
     }
 
     /// The program with the server in its environment, ready to be started.
@@ -54,6 +61,9 @@ impl Caravan {
     pub fn command(&self, args: &[&str]) -> anyhow::Result<Command> {
         let mut command = Command::new(binary("caravan")?);
         command.args(args).env("CARAVAN_SERVER", &self.server);
+        if let Some(key) = &self.key {
+            command.env("CARAVAN_API_KEY", key);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         Ok(command)
     }

@@ -17,6 +17,19 @@ pub struct Fleet {
     pub http: String,
     directory: TempDir,
     rows: Rows,
+    /// TOML behind what an executor has anyway.
+    executors: String,
+}
+
+/// TOML of the roles, behind what they have anyway.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Configs {
+    /// Keys of a planner, then its tables.
+    pub(crate) planner: String,
+    /// Tables of a gateway.
+    pub(crate) gateway: String,
+    /// Tables of an executor.
+    pub(crate) executor: String,
 }
 
 #[derive(Debug)]
@@ -66,9 +79,18 @@ impl Fleet {
     }
 
     async fn of(planners: &[&str], gateways: &[&str], rows: Rows, config: &str) -> anyhow::Result<Self> {
-        let directory = tempfile::tempdir()?;
-        let store = rows.url().map(|url| format!("store_url = '{url}'\n")).unwrap_or_default();
-        let config = store + &objects::fresh("") + config;
+        let configs = Configs { planner: places(&rows) + config, ..Configs::default() };
+        Self::in_directory(tempfile::tempdir()?, planners, gateways, rows, configs).await
+    }
+
+    /// Roles with these configurations, whose files are in `directory`.
+    pub(crate) async fn in_directory(
+        directory: TempDir,
+        planners: &[&str],
+        gateways: &[&str],
+        rows: Rows,
+        Configs { planner: config, gateway, executor: executors }: Configs,
+    ) -> anyhow::Result<Self> {
         let mut started = Vec::new();
         for name in planners {
             started.push(Planner::start(&directory, name, "127.0.0.1:0", &config).await?);
@@ -79,11 +101,11 @@ impl Fleet {
             // Each begins at another one.
             let mut urls = urls.clone();
             urls.rotate_left(index % planners.len());
-            serving.push(Gateway::start(&directory, name, &urls).await?);
+            serving.push(Gateway::start(&directory, name, &urls, &gateway).await?);
         }
         let first = serving.first().context("no gateway")?;
         let (grpc, http) = (first.grpc.clone(), first.http.clone());
-        Ok(Self { planners: started, gateways: serving, grpc, http, directory, rows })
+        Ok(Self { planners: started, gateways: serving, grpc, http, directory, rows, executors })
     }
 
     /// An executor for the Ollama at `engine`; `name` is that of its files. Returns once the
@@ -118,7 +140,8 @@ impl Fleet {
         let text = format!(
             "planner = {planners:?}\nhost = '{name}'\n\
              engines = [{engines}]\n\
-             [limits]\nlongest_pause_millis = 300\n"
+             [limits]\nlongest_pause_millis = 300\n{}",
+            self.executors
         );
         let (file, ready) = role(&self.directory, name, &text)?;
         let mut executor =
@@ -232,14 +255,25 @@ impl Planner {
 // === impl Gateway ===
 
 impl Gateway {
-    async fn start(directory: &TempDir, name: &str, planners: &[String]) -> anyhow::Result<Self> {
-        let text = format!("listen = '127.0.0.1:0'\nhttp_listen = '127.0.0.1:0'\nplanner = {planners:?}\n");
+    async fn start(
+        directory: &TempDir,
+        name: &str,
+        planners: &[String],
+        config: &str,
+    ) -> anyhow::Result<Self> {
+        let text =
+            format!("listen = '127.0.0.1:0'\nhttp_listen = '127.0.0.1:0'\nplanner = {planners:?}\n{config}");
         let (file, ready) = role(directory, name, &text)?;
         let mut process = Process::start("caravan-gateway", name, directory.path(), args(&file, &ready))?;
         let served = process.ready(&ready).await?;
         let served = |key: &str| served[key].as_str().map(str::to_owned).context("no address");
         Ok(Self { process, grpc: served("grpc")?, http: served("http")? })
     }
+}
+
+/// Where planners keep rows and objects, as keys of their configuration.
+pub(crate) fn places(rows: &Rows) -> String {
+    rows.url().map(|url| format!("store_url = '{url}'\n")).unwrap_or_default() + &objects::fresh("")
 }
 
 fn urls(planners: &[Planner]) -> Vec<String> {

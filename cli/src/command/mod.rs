@@ -5,6 +5,7 @@ mod cancel;
 mod delete;
 mod fleet;
 mod get;
+mod keys;
 mod list;
 mod model;
 mod pause;
@@ -81,6 +82,8 @@ enum Command {
     Fleet(fleet::Args),
     /// Give models to engines, and list them
     Model(model::Args),
+    /// Make, list and revoke API keys
+    Keys(keys::Args),
     /// Show what calibration measured, and for which engines it holds
     Profiles(profiles::Args),
     /// Measure what a model takes and gives on an engine of this host
@@ -129,6 +132,7 @@ impl Command {
             Self::Delete(args) => delete::run(args, context).await,
             Self::Fleet(args) => fleet::run(args, context).await,
             Self::Model(args) => model::run(args, context).await,
+            Self::Keys(args) => keys::run(args, context).await,
             Self::Profiles(args) => profiles::run(args, context).await,
             Self::Calibrate(args) => Box::pin(calibrate::run(args, context)).await,
         }

@@ -2,12 +2,47 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use axum::{extract::FromRequestParts, http::request::Parts};
+use axum::{
+    extract::{FromRequestParts, Request as HttpRequest, State},
+    http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE, request::Parts},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use caravan_proto::v1::Role;
+use caravan_service::identity::{Guard, Principal};
 use tonic::Request;
+
+use super::error::Error;
 
 /// Whoever sent the request. Every handler takes one, and asks the planner on its behalf.
 #[derive(Debug, Clone)]
-pub(super) struct Caller {}
+pub(super) struct Caller {
+    /// None where anybody may ask.
+    principal: Option<Principal>,
+}
+
+/// Lets a request pass if whoever sends it has the role, and says so with it.
+pub(super) async fn admit(
+    State((guard, role)): State<(Guard, Role)>,
+    request: HttpRequest,
+    next: Next,
+) -> Response {
+    let (mut head, body) = request.into_parts();
+    let identified = guard.identify(&head.headers, &head.extensions).await;
+    match identified.and_then(|principal| principal.must_be(role).map(|()| principal)) {
+        Ok(principal) => {
+            head.extensions.insert(principal);
+            next.run(HttpRequest::from_parts(head, body)).await
+        }
+        Err(status) => {
+            let mut refused = Error::from(status).into_response();
+            if refused.status() == StatusCode::UNAUTHORIZED {
+                refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            refused
+        }
+    }
+}
 
 // === impl Caller ===
 
@@ -20,16 +55,19 @@ impl Caller {
     }
 
     /// `message` in the name of this caller, for a call that lasts as long as its stream.
-    #[expect(clippy::unused_self, reason = "the caller says nothing of itself yet")]
     pub(super) fn stream<T>(&self, message: T) -> Request<T> {
-        Request::new(message)
+        let mut request = Request::new(message);
+        if let Some(principal) = &self.principal {
+            principal.write(request.metadata_mut());
+        }
+        request
     }
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
-    async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self {})
+    async fn from_request_parts(head: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self { principal: head.extensions.get().cloned() })
     }
 }

@@ -3,10 +3,14 @@
 use axum::{
     Router,
     handler::Handler,
+    middleware::from_fn_with_state,
     routing::{MethodFilter, MethodRouter, on},
 };
 
-use super::{Rest, batches, content, events, files, health, models, openapi};
+use caravan_proto::v1;
+use caravan_service::identity::Guard;
+
+use super::{Rest, batches, caller::admit, content, events, files, health, models, openapi};
 
 /// What a caller must be allowed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +29,6 @@ pub(super) struct Route {
     pub(super) method: MethodFilter,
     /// As axum writes it: `/v1/batches/{id}`.
     pub(super) path: &'static str,
-    #[cfg_attr(not(test), expect(dead_code, reason = "who asks is not known yet"))]
     pub(super) role: Role,
     handler: MethodRouter<Rest>,
 }
@@ -55,9 +58,28 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// A router of all of them.
-pub(super) fn router() -> Router<Rest> {
-    routes().into_iter().fold(Router::new(), |router, route| router.route(route.path, route.handler))
+/// A router of all of them, with `guard` before each that not anybody may ask for.
+pub(super) fn router(guard: &Guard) -> Router<Rest> {
+    routes().into_iter().fold(Router::new(), |router, route| {
+        let handler = match route.role.needed() {
+            Some(role) => route.handler.route_layer(from_fn_with_state((guard.clone(), role), admit)),
+            None => route.handler,
+        };
+        router.route(route.path, handler)
+    })
+}
+
+// === impl Role ===
+
+impl Role {
+    /// The role of the contract, if one is needed.
+    fn needed(self) -> Option<v1::Role> {
+        match self {
+            Self::Anybody => None,
+            Self::Read => Some(v1::Role::Read),
+            Self::Submit => Some(v1::Role::Submit),
+        }
+    }
 }
 
 // === impl Route ===

@@ -1,6 +1,7 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use caravan_proto::{
+    Tenant,
     error::Reason,
     name::{BatchId, FileId},
     v1::{self, batch_service_server::BatchService, stream_results_request::Order},
@@ -18,7 +19,7 @@ use tracing::Instrument as _;
 use super::{
     Latest,
     latest::Look,
-    page, status, view,
+    page, status, tenant, view,
     watch::{Watch, revision},
 };
 use crate::{
@@ -64,14 +65,14 @@ type ResultsSender = mpsc::Sender<Result<v1::StreamResultsResponse, Status>>;
 // === impl Batches ===
 
 impl Batches {
-    pub(super) async fn find(&self, name: &str) -> Result<Batch, Status> {
+    pub(super) async fn find(&self, tenant: &Tenant, name: &str) -> Result<Batch, Status> {
         let id = parse(name)?;
-        let found = self.store.batch(id).await.map_err(status)?;
+        let found = self.store.batch_of(tenant, id).await.map_err(status)?;
         found.ok_or_else(|| not_found(id))
     }
 
-    async fn preview(&self, spec: v1::Batch, input: FileId) -> Result<v1::Batch, Status> {
-        let file = self.store.file(input).await.map_err(status)?;
+    async fn preview(&self, tenant: &Tenant, spec: v1::Batch, input: FileId) -> Result<v1::Batch, Status> {
+        let file = self.store.file_of(tenant, input).await.map_err(status)?;
         let file = file.ok_or_else(|| no_file(input))?;
         if !file.ready {
             return Err(Reason::FileNotReady.status("the upload of the input is not complete"));
@@ -134,17 +135,19 @@ impl BatchService for Batches {
         &self,
         request: Request<v1::CreateBatchRequest>,
     ) -> Result<Response<v1::Batch>, Status> {
+        let tenant = tenant(&request)?;
         let v1::CreateBatchRequest { batch, request_id, validate_only } = request.into_inner();
         let spec = batch.ok_or_else(|| Reason::InvalidArgument.field("batch", "batch must be set"))?;
         let (mut spec, input) = prepare::check_spec(spec)?;
         spec.retention = spec.retention.or(self.retention);
         let request_id = check_request_id(request_id)?;
         if validate_only {
-            return Ok(Response::new(self.preview(spec, input).await?));
+            return Ok(Response::new(self.preview(&tenant, spec, input).await?));
         }
         let created = self.store.now().await.map_err(status)?;
         let deadline = prepare::deadline(&spec, created);
-        let new = NewBatch { id: BatchId::now(), request_id, spec, input, created, deadline, retry: None };
+        let new =
+            NewBatch { id: BatchId::now(), tenant, request_id, spec, input, created, deadline, retry: None };
         match self.store.create_batch(&new).await.map_err(status)? {
             Creation::Created(batch) => {
                 tracing::info!(batch = %batch.id, input = %input, "batch created");
@@ -156,7 +159,7 @@ impl BatchService for Batches {
                 let message = "this request_id created another batch before: choose a new one";
                 Err(Reason::RequestIdReused.field("request_id", message))
             }
-            Creation::NoInput => match self.store.file(input).await.map_err(status)? {
+            Creation::NoInput => match self.store.file_of(&new.tenant, input).await.map_err(status)? {
                 Some(_) => Err(Reason::FileNotReady.status("the upload of the input is not complete")),
                 None => Err(no_file(input)),
             },
@@ -164,7 +167,7 @@ impl BatchService for Batches {
     }
 
     async fn get_batch(&self, request: Request<v1::GetBatchRequest>) -> Result<Response<v1::Batch>, Status> {
-        let batch = self.find(&request.into_inner().name).await?;
+        let batch = self.find(&tenant(&request)?, &request.into_inner().name).await?;
         Ok(Response::new(self.whole(batch).await?))
     }
 
@@ -172,6 +175,7 @@ impl BatchService for Batches {
         &self,
         request: Request<v1::ListBatchesRequest>,
     ) -> Result<Response<v1::ListBatchesResponse>, Status> {
+        let tenant = tenant(&request)?;
         let request = request.into_inner();
         let limit = page::size(request.page_size)?;
         let before = page::token(&request.page_token)?;
@@ -179,7 +183,7 @@ impl BatchService for Batches {
         if states.len() != request.states.len() {
             return Err(Reason::InvalidArgument.field("states", "states holds a number that is no state"));
         }
-        let batches = self.store.batches(&states, before, limit).await.map_err(status)?;
+        let batches = self.store.batches(&tenant, &states, before, limit).await.map_err(status)?;
         let next_page_token = page::next(batches.len(), limit, batches.last().map(|batch| batch.id));
         let batches = batches.into_iter().map(view::short).collect();
         Ok(Response::new(v1::ListBatchesResponse { batches, next_page_token }))
@@ -189,40 +193,41 @@ impl BatchService for Batches {
         &self,
         request: Request<v1::CancelBatchRequest>,
     ) -> Result<Response<v1::Batch>, Status> {
+        let tenant = tenant(&request)?;
         let name = request.into_inner().name;
-        let id = parse(&name)?;
+        let id = self.find(&tenant, &name).await?.id;
         let now = self.store.now().await.map_err(status)?;
         let cancelled = self.store.cancel(id, now).await.map_err(status)?;
         let cancelled = cancelled.ok_or_else(|| not_found(id))?;
         self.signals.batch_changed();
         self.signals.upkeep();
         self.fleet.revoke(&cancelled.revoked, Stop::Now, "cancelled").await;
-        Ok(Response::new(view::batch(self.find(&name).await?)))
+        Ok(Response::new(view::batch(self.find(&tenant, &name).await?)))
     }
 
     async fn pause_batch(
         &self,
         request: Request<v1::PauseBatchRequest>,
     ) -> Result<Response<v1::Batch>, Status> {
-        self.pause(&request.into_inner().name).await.map(Response::new)
+        self.pause(&tenant(&request)?, &request.into_inner().name).await.map(Response::new)
     }
 
     async fn resume_batch(
         &self,
         request: Request<v1::ResumeBatchRequest>,
     ) -> Result<Response<v1::Batch>, Status> {
-        self.resume(&request.into_inner().name).await.map(Response::new)
+        self.resume(&tenant(&request)?, &request.into_inner().name).await.map(Response::new)
     }
 
     async fn retry_batch(
         &self,
         request: Request<v1::RetryBatchRequest>,
     ) -> Result<Response<v1::Batch>, Status> {
-        self.retry(request.into_inner()).await.map(Response::new)
+        self.retry(tenant(&request)?, request.into_inner()).await.map(Response::new)
     }
 
     async fn delete_batch(&self, request: Request<v1::DeleteBatchRequest>) -> Result<Response<()>, Status> {
-        let batch = self.find(&request.into_inner().name).await?;
+        let batch = self.find(&tenant(&request)?, &request.into_inner().name).await?;
         if !view::ended(batch.state) {
             let message = "the batch has not ended: cancel it first, or wait for its end";
             return Err(Reason::BatchNotEnded.status(message));
@@ -237,8 +242,9 @@ impl BatchService for Batches {
         &self,
         request: Request<v1::WatchBatchRequest>,
     ) -> Result<Response<Self::WatchBatchStream>, Status> {
+        let tenant = tenant(&request)?;
         let request = request.into_inner();
-        let found = self.find(&request.name).await?;
+        let found = self.find(&tenant, &request.name).await?;
         let id = found.id;
         let resumed_at = revision(&request.resume_token, id, found.revision)?;
         let latest = self.latest.follow(found).await.map_err(status)?;
@@ -256,8 +262,9 @@ impl BatchService for Batches {
         &self,
         request: Request<v1::StreamResultsRequest>,
     ) -> Result<Response<Self::StreamResultsStream>, Status> {
+        let tenant = tenant(&request)?;
         let request = request.into_inner();
-        let found = self.find(&request.name).await?;
+        let found = self.find(&tenant, &request.name).await?;
         let id = found.id;
         let cursor = place(id, &request)?;
         let latest = self.latest.follow(found).await.map_err(status)?;

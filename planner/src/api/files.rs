@@ -2,6 +2,7 @@ use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use caravan_proto::{
+    Tenant,
     error::Reason,
     name::FileId,
     v1::{
@@ -18,7 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 use unicode_general_category::{GeneralCategory::Format, get_general_category};
 
-use super::{page, status, view};
+use super::{page, status, tenant, view};
 use crate::{
     files::{self, Reader, Writer},
     objects::Objects,
@@ -48,19 +49,23 @@ impl Files {
         Self { store, objects, max_bytes, tasks }
     }
 
-    async fn find(&self, name: &str) -> Result<File, Status> {
+    async fn find(&self, tenant: &Tenant, name: &str) -> Result<File, Status> {
         let id: FileId =
             name.parse().map_err(|error| Reason::InvalidArgument.field("name", format!("{error}")))?;
-        let found = self.store.file(id).await.map_err(status)?;
+        let found = self.store.file_of(tenant, id).await.map_err(status)?;
         found.ok_or_else(|| Reason::FileNotFound.status(format!("there is no {}", id.name())))
     }
 
-    async fn upload(self, mut messages: Streaming<v1::UploadFileRequest>) -> Result<v1::File, Status> {
+    async fn upload(
+        self,
+        tenant: Tenant,
+        mut messages: Streaming<v1::UploadFileRequest>,
+    ) -> Result<v1::File, Status> {
         let Some(Part::Start(start)) = messages.message().await?.and_then(|message| message.part) else {
             return Err(Reason::UploadOutOfOrder.field("part", "the first message must be start"));
         };
         let discard_unfinished = start.discard_unfinished;
-        let mut writer = self.start(start).await?;
+        let mut writer = self.start(tenant, start).await?;
         let received = self.receive(&mut writer, &mut messages).await;
         if received.is_err() && discard_unfinished {
             writer.discard().await.map_err(failed)?;
@@ -79,7 +84,7 @@ impl Files {
         Ok(view::file(&writer.close().await.map_err(failed)?))
     }
 
-    async fn start(&self, start: v1::UploadStart) -> Result<Writer, Status> {
+    async fn start(&self, tenant: Tenant, start: v1::UploadStart) -> Result<Writer, Status> {
         check_start(&start)?;
         let purpose = match start.purpose() {
             Purpose::Unspecified => Purpose::Batch,
@@ -87,6 +92,7 @@ impl Files {
         };
         let new = NewFile {
             id: FileId::now(),
+            tenant,
             upload_id: Some(start.upload_id),
             filename: start.filename,
             purpose,
@@ -146,8 +152,9 @@ impl FileService for Files {
         &self,
         request: Request<Streaming<v1::UploadFileRequest>>,
     ) -> Result<Response<v1::File>, Status> {
+        let tenant = tenant(&request)?;
         // A task of its own: a call that the client breaks off is dropped, and what came has yet to be kept.
-        let upload = self.clone().upload(request.into_inner()).in_current_span();
+        let upload = self.clone().upload(tenant, request.into_inner()).in_current_span();
         let uploaded = self.tasks.spawn(upload).await;
         uploaded.map_err(|_| Reason::Internal.status("the upload was broken off"))?.map(Response::new)
     }
@@ -156,9 +163,10 @@ impl FileService for Files {
         &self,
         request: Request<v1::QueryUploadRequest>,
     ) -> Result<Response<v1::QueryUploadResponse>, Status> {
+        let tenant = tenant(&request)?;
         let upload_id = request.into_inner().upload_id;
         check_upload_id("upload_id", &upload_id)?;
-        let file = self.store.file_of_upload(&upload_id).await.map_err(status)?;
+        let file = self.store.file_of_upload(&tenant, &upload_id).await.map_err(status)?;
         let file =
             file.ok_or_else(|| Reason::UploadNotFound.status("there is no upload of this upload_id"))?;
         let response = v1::QueryUploadResponse {
@@ -169,7 +177,7 @@ impl FileService for Files {
     }
 
     async fn get_file(&self, request: Request<v1::GetFileRequest>) -> Result<Response<v1::File>, Status> {
-        let file = self.find(&request.into_inner().name).await?;
+        let file = self.find(&tenant(&request)?, &request.into_inner().name).await?;
         Ok(Response::new(view::file(&file)))
     }
 
@@ -177,17 +185,18 @@ impl FileService for Files {
         &self,
         request: Request<v1::ListFilesRequest>,
     ) -> Result<Response<v1::ListFilesResponse>, Status> {
+        let tenant = tenant(&request)?;
         let request = request.into_inner();
         let limit = page::size(request.page_size)?;
         let wanted = listing(&request, limit)?;
-        let files = self.store.files(wanted).await.map_err(status)?;
+        let files = self.store.files(&tenant, wanted).await.map_err(status)?;
         let next_page_token = page::next(files.len(), limit, files.last().map(|file| file.id));
         let files = files.iter().map(view::file).collect();
         Ok(Response::new(v1::ListFilesResponse { files, next_page_token }))
     }
 
     async fn delete_file(&self, request: Request<v1::DeleteFileRequest>) -> Result<Response<()>, Status> {
-        let file = self.find(&request.into_inner().name).await?;
+        let file = self.find(&tenant(&request)?, &request.into_inner().name).await?;
         match self.store.delete_file(file.id).await.map_err(status)? {
             FileDeletion::Deleted(_) => {}
             FileDeletion::NotFound => return Err(Reason::FileNotFound.status("the file is gone already")),
@@ -206,8 +215,9 @@ impl FileService for Files {
         &self,
         request: Request<v1::DownloadFileRequest>,
     ) -> Result<Response<Self::DownloadFileStream>, Status> {
+        let tenant = tenant(&request)?;
         let request = request.into_inner();
-        let file = self.find(&request.name).await?;
+        let file = self.find(&tenant, &request.name).await?;
         if !file.ready {
             return Err(Reason::FileNotReady.status("the upload of this file is not complete"));
         }

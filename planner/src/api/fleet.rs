@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 
-use super::{Models, models, offer, page, status};
+use super::{Models, models, offer, page, status, tenant};
 use crate::{
     dispatch,
     profiles::{self, Refusal, Wrong},
@@ -183,7 +183,7 @@ impl FleetService for FleetApi {
         &self,
         request: Request<v1::EnsureModelRequest>,
     ) -> Result<Response<Self::EnsureModelStream>, Status> {
-        Ok(Response::new(self.models.ensure(request.into_inner()).await?))
+        Ok(Response::new(self.models.ensure(&tenant(&request)?, request.into_inner()).await?))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Pausing, resuming and retrying batches.
 
 use caravan_proto::{
+    Tenant,
     error::Reason,
     name::{BatchId, FileId},
     v1::{self, retry_batch_request::Kind},
@@ -21,8 +22,8 @@ use crate::{
 const RETRIES: i64 = 100;
 
 impl Batches {
-    pub(super) async fn pause(&self, name: &str) -> Result<v1::Batch, Status> {
-        let id = parse(name)?;
+    pub(super) async fn pause(&self, tenant: &Tenant, name: &str) -> Result<v1::Batch, Status> {
+        let id = self.find(tenant, name).await?.id;
         let state = self.store.pause(id).await.map_err(status)?.ok_or_else(|| not_found(id))?;
         if !matches!(state, State::Validating | State::Planning | State::Paused) {
             return Err(over(state));
@@ -33,11 +34,11 @@ impl Batches {
         let leases = self.store.leases(Some(id)).await.map_err(status)?;
         let held: Vec<_> = leases.iter().map(|lease| (lease.executor, lease.id)).collect();
         self.fleet.revoke(&held, Stop::AfterRequest, "paused").await;
-        Ok(view::batch(self.find(name).await?))
+        Ok(view::batch(self.find(tenant, name).await?))
     }
 
-    pub(super) async fn resume(&self, name: &str) -> Result<v1::Batch, Status> {
-        let id = parse(name)?;
+    pub(super) async fn resume(&self, tenant: &Tenant, name: &str) -> Result<v1::Batch, Status> {
+        let id = self.find(tenant, name).await?.id;
         let state = self.store.resume(id).await.map_err(status)?.ok_or_else(|| not_found(id))?;
         if !matches!(state, State::Validating | State::Planning | State::Queued | State::Running) {
             return Err(over(state));
@@ -46,23 +47,27 @@ impl Batches {
         self.signals.batch_changed();
         self.signals.upkeep();
         self.signals.work();
-        Ok(view::batch(self.find(name).await?))
+        Ok(view::batch(self.find(tenant, name).await?))
     }
 
-    pub(super) async fn retry(&self, request: v1::RetryBatchRequest) -> Result<v1::Batch, Status> {
+    pub(super) async fn retry(
+        &self,
+        tenant: Tenant,
+        request: v1::RetryBatchRequest,
+    ) -> Result<v1::Batch, Status> {
         let request_id = check_request_id(request.request_id.clone())?;
         let kinds = kinds(&request)?;
-        if let Some(existing) = self.retried(&request, kinds).await? {
+        if let Some(existing) = self.retried(&tenant, &request, kinds).await? {
             return Ok(view::batch(existing));
         }
-        let old = self.find(&request.name).await?;
+        let old = self.find(&tenant, &request.name).await?;
         self.check_retry(&old, kinds).await?;
         let (input, created) = (FileId::now(), self.store.now().await.map_err(status)?);
         let defaults = self.store.defaults(old.id).await.map_err(status)?;
         let spec = v1::Batch { input_file: input.name(), defaults, ..old.spec };
         let deadline = prepare::deadline(&spec, created);
         let retry = Some(Retry { of: old.id, kinds });
-        let new = NewBatch { id: BatchId::now(), request_id, spec, input, created, deadline, retry };
+        let new = NewBatch { id: BatchId::now(), tenant, request_id, spec, input, created, deadline, retry };
         match self.store.create_batch(&new).await.map_err(status)? {
             Creation::Created(batch) => {
                 tracing::info!(batch = %batch.id, of = %old.id, "retry created");
@@ -79,12 +84,17 @@ impl Batches {
     }
 
     /// What the same request created before, whatever has become of the old batch since.
-    async fn retried(&self, request: &v1::RetryBatchRequest, kinds: i32) -> Result<Option<Batch>, Status> {
+    async fn retried(
+        &self,
+        tenant: &Tenant,
+        request: &v1::RetryBatchRequest,
+        kinds: i32,
+    ) -> Result<Option<Batch>, Status> {
         if request.request_id.is_empty() {
             return Ok(None);
         }
         let retry = Retry { of: parse(&request.name)?, kinds };
-        let existing = self.store.batch_of_request(&request.request_id).await.map_err(status)?;
+        let existing = self.store.batch_of_request(tenant, &request.request_id).await.map_err(status)?;
         Ok(existing.filter(|existing| existing.retry == Some(retry)))
     }
 

@@ -1,6 +1,7 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use caravan_proto::{
+    Tenant,
     error::Reason,
     name::FileId,
     v1::{self, file::Purpose},
@@ -46,11 +47,15 @@ pub(super) type Progress = Pin<Box<dyn Stream<Item = Result<v1::EnsureModelRespo
 impl Models {
     /// Sends the errands and shows how far they are. A slow reader gets the latest state of each
     /// engine, never a queue; errands go on when it leaves.
-    pub(super) async fn ensure(&self, request: v1::EnsureModelRequest) -> Result<Progress, Status> {
+    pub(super) async fn ensure(
+        &self,
+        tenant: &Tenant,
+        request: v1::EnsureModelRequest,
+    ) -> Result<Progress, Status> {
         check_name(&request.model)?;
         let file = match request.file.as_str() {
             "" => None,
-            name => Some(model_file(&*self.store, "file", name).await?),
+            name => Some(model_file(&*self.store, Some(tenant), "file", name).await?),
         };
         let errand = self.errand(&request, file.as_ref()).await?;
         let targets = Target::select(self.fleet.targets(), &request.engines).map_err(unselected)?;
@@ -102,10 +107,19 @@ fn unless_stopped<T>(
 }
 
 /// A model's file that can be read.
-pub(super) async fn model_file(store: &dyn Store, field: &'static str, name: &str) -> Result<File, Status> {
+pub(super) async fn model_file(
+    store: &dyn Store,
+    of: Option<&Tenant>,
+    field: &'static str,
+    name: &str,
+) -> Result<File, Status> {
     let id: FileId =
         name.parse().map_err(|error| Reason::InvalidArgument.field(field, format!("{error}")))?;
-    let file = store.file(id).await.map_err(status)?;
+    let file = match of {
+        Some(tenant) => store.file_of(tenant, id).await,
+        None => store.file(id).await,
+    };
+    let file = file.map_err(status)?;
     let file = file.ok_or_else(|| Reason::FileNotFound.status(format!("there is no {}", id.name())))?;
     if file.purpose != Purpose::Model {
         return Err(Reason::InvalidArgument.field(field, "the file was not uploaded with the purpose model"));

@@ -49,7 +49,7 @@ impl WorkService for Work {
         request: Request<v1::FetchModelRequest>,
     ) -> Result<Response<Self::FetchModelStream>, Status> {
         let v1::FetchModelRequest { file, offset } = request.into_inner();
-        let file = model_file(&*self.store, "file", &file).await?;
+        let file = model_file(&*self.store, None, "file", &file).await?;
         if !(0..=file.size).contains(&offset) {
             let message = format!("offset must be 0 to {}", file.size);
             return Err(Reason::InvalidOffset.field("offset", message));

@@ -30,7 +30,7 @@ pub enum Error {
 mod tests {
     use std::sync::Arc;
 
-    use caravan_proto::{name::FileId, v1};
+    use caravan_proto::{Tenant, name::FileId, v1};
     use futures::TryStreamExt as _;
 
     use super::*;
@@ -45,8 +45,14 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(&directory.path().join("rows.db")).await.unwrap());
         let objects = Objects::local(&directory.path().join("objects")).unwrap();
         let purpose = v1::file::Purpose::Batch;
-        let new =
-            NewFile { id: FileId::now(), upload_id: None, filename: String::new(), purpose, created: 1 };
+        let new = NewFile {
+            id: FileId::now(),
+            tenant: Tenant::default(),
+            upload_id: None,
+            filename: String::new(),
+            purpose,
+            created: 1,
+        };
         let opened = store.open_file(&new).await.unwrap();
         let bytes: Vec<u8> = (0..PART_BYTES + 1000).map(|i| (i % 251) as u8).collect();
         let mut writer = Writer::open(Arc::clone(&store), objects.clone(), opened).await.unwrap();

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use caravan_proto::{
+    Tenant,
     name::{BatchId, FileId, PlanId, SegmentId},
     v1,
 };
@@ -32,7 +33,14 @@ impl World {
     async fn file(&self, is_complete: bool, created: Micros) -> FileId {
         let Garbage { store, objects, .. } = &self.garbage;
         let (id, purpose) = (FileId::now(), v1::file::Purpose::Batch);
-        let file = NewFile { id, upload_id: None, filename: "f".into(), purpose, created };
+        let file = NewFile {
+            id,
+            tenant: Tenant::default(),
+            upload_id: None,
+            filename: "f".into(),
+            purpose,
+            created,
+        };
         store.open_file(&file).await.unwrap();
         objects.put_part(id, 0, some(10)).await.unwrap();
         assert!(store.append_part(id, 0, 10).await.unwrap());
@@ -46,7 +54,16 @@ impl World {
     async fn batch(&self, input: FileId, spec: v1::Batch) -> (BatchId, PlanId, SegmentId) {
         let Garbage { store, objects, .. } = &self.garbage;
         let id = BatchId::now();
-        let batch = NewBatch { id, request_id: None, spec, input, created: 2, deadline: None, retry: None };
+        let batch = NewBatch {
+            id,
+            tenant: Tenant::default(),
+            request_id: None,
+            spec,
+            input,
+            created: 2,
+            deadline: None,
+            retry: None,
+        };
         assert!(matches!(store.create_batch(&batch).await.unwrap(), Creation::Created(_)));
         assert!(store.advance(id, &[State::Validating], State::Planning, 3).await.unwrap());
         let (plan, segment) = (PlanId::now(), SegmentId::now());

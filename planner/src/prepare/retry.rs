@@ -185,6 +185,7 @@ impl Copy {
 #[cfg(test)]
 mod tests {
     use caravan_proto::{
+        Tenant,
         name::{BatchId, FileId},
         v1::file::Purpose,
     };
@@ -194,7 +195,7 @@ mod tests {
 
     async fn writer(store: &Arc<dyn Store>, objects: &Objects, id: FileId) -> Writer {
         let (filename, purpose) = (String::new(), Purpose::Batch);
-        let file = NewFile { id, upload_id: None, filename, purpose, created: 1 };
+        let file = NewFile { id, tenant: Tenant::default(), upload_id: None, filename, purpose, created: 1 };
         let file = store.open_file(&file).await.unwrap();
         Writer::open(Arc::clone(store), objects.clone(), file).await.unwrap()
     }
@@ -212,6 +213,7 @@ mod tests {
         let (spec, retry) = (Default::default(), Retry { of, kinds: bit(Kind::Cancelled) });
         let batch = NewBatch {
             id: of,
+            tenant: Tenant::default(),
             request_id: None,
             spec,
             input: source,

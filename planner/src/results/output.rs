@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use caravan_proto::{
+    Tenant,
     name::{BatchId, FileId},
     v1,
 };
@@ -9,7 +10,7 @@ use super::{Error, Source, merge};
 use crate::{
     files::Writer,
     objects::Objects,
-    store::{NewFile, Outputs, Store},
+    store::{Batch, NewFile, Outputs, Store},
 };
 
 /// Rows of chunks or segments read at a time.
@@ -70,9 +71,11 @@ async fn write(
     batch: BatchId,
     sources: Vec<Source>,
 ) -> Result<Outputs, Error> {
+    // Of a batch that is gone nobody wants any.
+    let Some(Batch { tenant, .. }) = store.batch(batch).await? else { return Ok(Outputs::default()) };
     let narrow = merge::narrow(objects, batch, sources.clone()).await?;
-    let mut output = Lazy::new(format!("{batch}_output.jsonl"));
-    let mut error = Lazy::new(format!("{batch}_error.jsonl"));
+    let mut output = Lazy::new(tenant.clone(), format!("{batch}_output.jsonl"));
+    let mut error = Lazy::new(tenant, format!("{batch}_error.jsonl"));
     let written = fill(store, objects, &narrow, [&mut output, &mut error]).await;
     for merged in narrow.iter().filter(|source| !sources.contains(source)) {
         objects.delete_segment(batch, merged.segment).await?;
@@ -104,6 +107,7 @@ async fn fill(
 
 /// A file that exists only if something is written to it.
 struct Lazy {
+    tenant: Tenant,
     filename: String,
     writer: Option<(FileId, Writer)>,
 }
@@ -111,14 +115,15 @@ struct Lazy {
 // === impl Lazy ===
 
 impl Lazy {
-    fn new(filename: String) -> Self {
-        Self { filename, writer: None }
+    fn new(tenant: Tenant, filename: String) -> Self {
+        Self { tenant, filename, writer: None }
     }
 
     async fn writer(&mut self, store: &Arc<dyn Store>, objects: &Objects) -> Result<&mut Writer, Error> {
         if self.writer.is_none() {
             let new = NewFile {
                 id: FileId::now(),
+                tenant: self.tenant.clone(),
                 upload_id: None,
                 filename: self.filename.clone(),
                 purpose: v1::file::Purpose::BatchOutput,

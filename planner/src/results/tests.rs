@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use caravan_proto::{
+    Tenant,
     name::{BatchId, FileId, PlanId, SegmentId},
     v1::{self, request_result::Outcome},
 };
@@ -31,13 +32,21 @@ impl World {
         let objects = Objects::local(&directory.path().join("objects")).unwrap();
         let (input, batch) = (FileId::now(), BatchId::now());
         let purpose = v1::file::Purpose::Batch;
-        let file = NewFile { id: input, upload_id: None, filename: String::new(), purpose, created: 1 };
+        let file = NewFile {
+            id: input,
+            tenant: Tenant::default(),
+            upload_id: None,
+            filename: String::new(),
+            purpose,
+            created: 1,
+        };
         store.open_file(&file).await.unwrap();
         assert!(store.close_file(input, "").await.unwrap());
         let spec = v1::Batch::default();
         store
             .create_batch(&NewBatch {
                 id: batch,
+                tenant: Tenant::default(),
                 request_id: None,
                 spec,
                 input,

@@ -7,7 +7,9 @@
 mod accept;
 mod bits;
 mod exclusive;
+mod file;
 mod fleet;
+mod key;
 mod lifecycle;
 mod listing;
 mod location;
@@ -21,9 +23,14 @@ mod suite;
 mod usage;
 
 use async_trait::async_trait;
-use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId, PlanId};
+use caravan_proto::{
+    Tenant,
+    name::{BatchId, ExecutorId, FileId, KeyId, LeaseId, PlanId},
+};
 pub use exclusive::{Exclusive, Guard};
+pub use file::*;
 pub use fleet::*;
+pub use key::*;
 pub use lifecycle::*;
 pub use listing::FileListing;
 pub use location::{StoreUrl, WrongUrl};
@@ -127,12 +134,14 @@ pub trait Store: Send + Sync + 'static {
     async fn append_part(&self, id: FileId, part: i64, bytes: i64) -> Result<bool, Error>;
     /// Makes an open file ready and immutable. False if it was not open.
     async fn close_file(&self, id: FileId, sha256: &str) -> Result<bool, Error>;
-    /// One file.
+    /// One file, whoever's.
     async fn file(&self, id: FileId) -> Result<Option<File>, Error>;
-    /// The file of an upload.
-    async fn file_of_upload(&self, upload_id: &str) -> Result<Option<File>, Error>;
-    /// The files that a list shows.
-    async fn files(&self, wanted: FileListing) -> Result<Vec<File>, Error>;
+    /// One file of a tenant. Another's is not found, and no sooner or later than one that does not exist.
+    async fn file_of(&self, tenant: &Tenant, id: FileId) -> Result<Option<File>, Error>;
+    /// The file of a tenant's upload.
+    async fn file_of_upload(&self, tenant: &Tenant, upload_id: &str) -> Result<Option<File>, Error>;
+    /// The files of a tenant that a list shows.
+    async fn files(&self, tenant: &Tenant, wanted: FileListing) -> Result<Vec<File>, Error>;
     /// Removes the row, unless a batch that has not ended reads it.
     async fn delete_file(&self, id: FileId) -> Result<FileDeletion, Error>;
     /// Removes the row of the input of `batch`, unless another batch, ended or not, is of it too.
@@ -146,18 +155,21 @@ pub trait Store: Send + Sync + 'static {
 
     // === batches ===
 
-    /// Creates a batch in state validating, if its input is ready; the same `request_id` again gives
+    /// Creates a batch in state validating, if its input is ready and the tenant's; the same `request_id` again gives
     /// the first one. The input of a retry is opened, for the caller to write.
     async fn create_batch(&self, batch: &NewBatch) -> Result<Creation, Error>;
-    /// One batch.
+    /// One batch, whoever's.
     async fn batch(&self, id: BatchId) -> Result<Option<Batch>, Error>;
-    /// The batch that a `request_id` created.
-    async fn batch_of_request(&self, request_id: &str) -> Result<Option<Batch>, Error>;
+    /// One batch of a tenant. Another's is not found, and no sooner or later than one that does not exist.
+    async fn batch_of(&self, tenant: &Tenant, id: BatchId) -> Result<Option<Batch>, Error>;
+    /// The batch that a tenant's `request_id` created.
+    async fn batch_of_request(&self, tenant: &Tenant, request_id: &str) -> Result<Option<Batch>, Error>;
     /// What the lines of a batch are laid over; empty if there are no defaults, or no such batch.
     async fn defaults(&self, id: BatchId) -> Result<String, Error>;
-    /// Up to `limit` batches in one of `states` (all if empty), newest first, older than `before`.
+    /// Up to `limit` batches of a tenant in one of `states` (all if empty), newest first, older than `before`.
     async fn batches(
         &self,
+        tenant: &Tenant,
         states: &[State],
         before: Option<BatchId>,
         limit: i64,
@@ -260,6 +272,24 @@ pub trait Store: Send + Sync + 'static {
     async fn uncompacted(&self, limit: i64) -> Result<Vec<(BatchId, Chunk)>, Error>;
     /// A chunk's results now stand in one object, in line order. False if another was faster.
     async fn set_compacted(&self, id: BatchId, chunk: i32, object: &Compacted) -> Result<bool, Error>;
+
+    // === keys ===
+
+    /// Makes a key.
+    async fn create_key(&self, key: &NewKey) -> Result<(), Error>;
+    /// Up to `limit` keys, of one tenant or of all, newest first, older than `before`.
+    async fn keys(
+        &self,
+        tenant: Option<&Tenant>,
+        before: Option<KeyId>,
+        limit: i64,
+    ) -> Result<Vec<Key>, Error>;
+    /// Revokes a key, if it is not revoked already. Gives it as it is now.
+    async fn revoke_key(&self, id: KeyId, now: Micros) -> Result<Option<Key>, Error>;
+    /// The key with this hash, good or not.
+    async fn key_of_hash(&self, sha256: &KeyHash) -> Result<Option<Key>, Error>;
+    /// Remembers when a key was used.
+    async fn key_used(&self, id: KeyId, now: Micros) -> Result<(), Error>;
 
     // === fleet ===
 

@@ -1,6 +1,7 @@
 //! Rows as values. Plain data: the database's types end at this module.
 
 use caravan_proto::{
+    Tenant,
     name::{BatchId, ExecutorId, FileId, LeaseId, PlanId, SegmentId},
     v1,
 };
@@ -13,61 +14,14 @@ pub type Micros = i64;
 /// States of a batch, as in the contract.
 pub type State = v1::batch::State;
 
-/// A file to open.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewFile {
-    /// Its id.
-    pub id: FileId,
-    /// The client's key for resuming; none for files that the planner writes.
-    pub upload_id: Option<String>,
-    /// A label.
-    pub filename: String,
-    /// What it is for.
-    pub purpose: v1::file::Purpose,
-    /// When it was opened.
-    pub created: Micros,
-}
-
-/// A file: the concatenation of its parts, objects that never change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
-    /// Its id.
-    pub id: FileId,
-    /// The client's key for resuming.
-    pub upload_id: Option<String>,
-    /// A label.
-    pub filename: String,
-    /// What it is for.
-    pub purpose: v1::file::Purpose,
-    /// Complete and immutable.
-    pub ready: bool,
-    /// Bytes of all parts.
-    pub size: i64,
-    /// Bytes of each part, in order.
-    pub parts: Vec<i64>,
-    /// Of the whole, hexadecimal; empty until ready.
-    pub sha256: String,
-    /// When it was opened.
-    pub created: Micros,
-}
-
-/// What became of a deletion.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FileDeletion {
-    /// The row is gone; this is what it said.
-    Deleted(File),
-    /// There was none.
-    NotFound,
-    /// A batch that has not ended reads it.
-    InUse,
-}
-
 /// A batch to create.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewBatch {
     /// Its id.
     pub id: BatchId,
-    /// The client's idempotency key.
+    /// Whose it is.
+    pub tenant: Tenant,
+    /// The client's idempotency key, the tenant's own.
     pub request_id: Option<String>,
     /// The client's fields; nothing that the server sets.
     pub spec: v1::Batch,
@@ -99,6 +53,8 @@ pub enum Creation {
 pub struct Batch {
     /// Its id.
     pub id: BatchId,
+    /// Whose it is.
+    pub tenant: Tenant,
     /// The client's fields, but for `defaults`, which [`Store::defaults`](super::Store::defaults) gives.
     pub spec: v1::Batch,
     /// The input.

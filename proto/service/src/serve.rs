@@ -25,6 +25,7 @@ use tower::{Layer as _, Service, ServiceExt as _};
 pub use crate::connection::Options;
 use crate::{
     connection::{self, Inbound, Port},
+    identity::Guard,
     listen::Bound,
     shutdown::Shutdown,
     tls::Protocol,
@@ -44,6 +45,7 @@ pub struct Services {
     routes: RoutesBuilder,
     names: Vec<&'static str>,
     fit: Option<watch::Receiver<bool>>,
+    guard: Guard,
 }
 
 /// How long connections may take to close once every call on them was ended.
@@ -63,7 +65,7 @@ pub async fn serve(
     options: &Options,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    let Services { mut routes, names, fit } = services;
+    let Services { mut routes, names, fit, guard } = services;
     let (health, health_service) = health_reporter();
     let mut reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(caravan_proto::DESCRIPTORS)
@@ -83,7 +85,7 @@ pub async fn serve(
         }
         told.tell(false).await;
     };
-    let service = call::layer(cut.clone()).layer(routes.routes().prepare());
+    let service = call::layer(cut.clone()).layer(guard.layer(routes.routes().prepare()));
     let service = help::layer(&options.error_help_url).layer(service);
     let service = service.map_request(|request: Request<Inbound>| request.map(Body::new));
     let port = Port { bound, protocol: Protocol::Grpc, service, overloaded: || overloaded().into_http() };
@@ -148,6 +150,13 @@ impl Services {
     #[must_use]
     pub fn serving_while(mut self, fit: watch::Receiver<bool>) -> Self {
         self.fit = Some(fit);
+        self
+    }
+
+    /// Has `guard` stand before every call, in place of one that asks nobody.
+    #[must_use]
+    pub fn guarded_by(mut self, guard: Guard) -> Self {
+        self.guard = guard;
         self
     }
 

@@ -21,5 +21,6 @@ mod prefixes;
 mod profiles;
 mod replicas;
 mod servers;
+mod tenants;
 mod vram;
 mod whole_files;

@@ -30,9 +30,10 @@ async fn services(api: &Api) -> anyhow::Result<Vec<String>> {
 #[tokio::test]
 async fn every_server_reflects_its_services_and_is_healthy() -> anyhow::Result<()> {
     let fleet = Fleet::start("").await?;
-    let public =
-        ["BatchService", "FileService", "FleetService"].map(|name| format!("caravan.v1.{name}")).to_vec();
-    let own = [public.clone(), vec!["caravan.v1.WorkService".into()]].concat();
+    let named = |names: &[&str]| names.iter().map(|name| format!("caravan.v1.{name}")).collect::<Vec<_>>();
+    let public = named(&["AccessService", "BatchService", "FileService", "FleetService"]);
+    let mut own = [public.clone(), named(&["CredentialService", "WorkService"])].concat();
+    own.sort();
     for (url, wanted) in [(&fleet.grpc, &public), (&fleet.planner_url(), &own)] {
         let api = Api::new(url)?;
         let listed = services(&api).await?;

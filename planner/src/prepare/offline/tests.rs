@@ -1,6 +1,9 @@
 use std::{fmt::Write as _, fs, path::Path, sync::Arc};
 
-use caravan_proto::name::{ExecutorId, FileId, ProfileId};
+use caravan_proto::{
+    Tenant,
+    name::{ExecutorId, FileId, ProfileId},
+};
 
 use super::*;
 use crate::{
@@ -75,7 +78,14 @@ async fn online(directory: &Path, offline: &Offline, spec: v1::Batch, text: &str
     store.put_profile(&profile).await.unwrap();
 
     let purpose = v1::file::Purpose::Batch;
-    let new = NewFile { id: FileId::now(), upload_id: None, filename: String::new(), purpose, created: 1 };
+    let new = NewFile {
+        id: FileId::now(),
+        tenant: Tenant::default(),
+        upload_id: None,
+        filename: String::new(),
+        purpose,
+        created: 1,
+    };
     let opened = store.open_file(&new).await.unwrap();
     let mut writer = Writer::open(Arc::clone(&store), objects.clone(), opened).await.unwrap();
     writer.write(text.as_bytes()).await.unwrap();

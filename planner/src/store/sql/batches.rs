@@ -1,6 +1,7 @@
 //! Batches from creation to deletion; what planning does is in `planning`.
 
 use caravan_proto::{
+    Tenant,
     name::{BatchId, ExecutorId, LeaseId},
     v1,
 };
@@ -11,6 +12,7 @@ use super::{
     Reader,
     cells::{Cells, key},
     messages::LineErrors,
+    tenants::scoped,
 };
 use crate::clock;
 use crate::store::{
@@ -22,7 +24,7 @@ use crate::store::{
 macro_rules! batches {
     ($which:literal) => {
         concat!(
-            "SELECT id, spec, input, state, reason, message, total, succeeded, failed,
+            "SELECT id, tenant, spec, input, state, reason, message, total, succeeded, failed,
                     chunks, chunks_done, chunks_running, prompt_tokens, prompt_basis, evaluated_tokens,
                     cached_tokens, cache_basis, completion_tokens, plan, pins, next_segment, provisional,
                     output_file, error_file, line_errors, line_error_count, created, planned, started,
@@ -34,12 +36,14 @@ macro_rules! batches {
 }
 
 const BY_ID: &str = batches!("WHERE id = $1");
+const BY_ID_AND_TENANT: &str = batches!("WHERE id = $1 AND tenant = $2");
 
 pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creation, Error> {
-    const INPUT: &str = "SELECT EXISTS (SELECT 1 FROM files WHERE id = $1 AND ready = 1)";
+    const INPUT: &str = "SELECT EXISTS (SELECT 1 FROM files WHERE id = $1 AND tenant = $2 AND ready = 1)";
     const INSERT: &str = "
-        INSERT INTO batches (id, request_id, input, priority, state, created, deadline, retention, retried_from, retry_kinds)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+        INSERT INTO batches (id, tenant, request_id, input, priority, state, created, deadline, retention, retried_from,
+                             retry_kinds)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
         ON CONFLICT (request_id) DO NOTHING";
     const DETAILS: &str = "INSERT INTO batch_details (batch, spec, defaults) VALUES ($1, $2, $3)";
 
@@ -52,14 +56,25 @@ pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creatio
     if let Some(retry) = batch.retry {
         let filename = format!("{}_retry.jsonl", retry.of);
         let (purpose, created) = (v1::file::Purpose::Batch, batch.created);
-        let input = NewFile { id: batch.input, upload_id: None, filename, purpose, created };
+        let input = NewFile {
+            id: batch.input,
+            tenant: batch.tenant.clone(),
+            upload_id: None,
+            filename,
+            purpose,
+            created,
+        };
         super::files::insert(&mut tx, &input).await?;
-    } else if !sqlx::query_scalar(INPUT).bind(key(batch.input)).fetch_one(&mut *tx).await? {
-        return Ok(Creation::NoInput);
+    } else {
+        let ready = sqlx::query_scalar(INPUT).bind(key(batch.input)).bind(batch.tenant.as_str());
+        if !ready.fetch_one(&mut *tx).await? {
+            return Ok(Creation::NoInput);
+        }
     }
     let inserted = sqlx::query(INSERT)
         .bind(key(batch.id))
-        .bind(&batch.request_id)
+        .bind(batch.tenant.as_str())
+        .bind(batch.request_id.as_deref().map(|key| scoped(&batch.tenant, key)))
         .bind(key(batch.input))
         .bind(batch.spec.priority)
         .bind(State::Validating as i32)
@@ -90,7 +105,7 @@ async fn existing(
     given: &str,
 ) -> Result<Option<Creation>, Error> {
     let Some(request_id) = &batch.request_id else { return Ok(None) };
-    let Some(existing) = by_request(&mut *tx, request_id).await? else { return Ok(None) };
+    let Some(existing) = by_request(&mut *tx, &batch.tenant, request_id).await? else { return Ok(None) };
     let same = match batch.retry {
         // Each try of it named another file for its input.
         Some(_) => existing.retry == batch.retry,
@@ -108,10 +123,24 @@ pub(super) async fn by_id(db: impl Reader<'_>, id: BatchId) -> Result<Option<Bat
     sqlx::query(BY_ID).bind(key(id)).fetch_optional(db).await?.as_ref().map(batch).transpose()
 }
 
-pub(super) async fn by_request(db: impl Reader<'_>, request_id: &str) -> Result<Option<Batch>, Error> {
+pub(super) async fn by_tenant(
+    db: impl Reader<'_>,
+    tenant: &Tenant,
+    id: BatchId,
+) -> Result<Option<Batch>, Error> {
+    let query = sqlx::query(BY_ID_AND_TENANT).bind(key(id)).bind(tenant.as_str());
+    query.fetch_optional(db).await?.as_ref().map(batch).transpose()
+}
+
+pub(super) async fn by_request(
+    db: impl Reader<'_>,
+    tenant: &Tenant,
+    request_id: &str,
+) -> Result<Option<Batch>, Error> {
     const BY_REQUEST: &str = batches!("WHERE request_id = $1");
 
-    sqlx::query(BY_REQUEST).bind(request_id).fetch_optional(db).await?.as_ref().map(batch).transpose()
+    let query = sqlx::query(BY_REQUEST).bind(scoped(tenant, request_id));
+    query.fetch_optional(db).await?.as_ref().map(batch).transpose()
 }
 
 pub(super) async fn defaults(db: impl Reader<'_>, id: BatchId) -> Result<String, Error> {
@@ -122,15 +151,18 @@ pub(super) async fn defaults(db: impl Reader<'_>, id: BatchId) -> Result<String,
 
 pub(super) async fn list(
     store: &Database,
+    tenant: &Tenant,
     states: &[State],
     before: Option<BatchId>,
     limit: i64,
 ) -> Result<Vec<Batch>, Error> {
     const NEWEST: &str = batches!(
-        "WHERE ($1 = 0 OR ((1 << state) & $1) <> 0) AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3"
+        "WHERE tenant = $4 AND ($1 = 0 OR ((1 << state) & $1) <> 0) AND ($2 IS NULL OR id < $2)
+         ORDER BY id DESC LIMIT $3"
     );
 
-    let query = sqlx::query(NEWEST).bind(mask(states)).bind(before.map(key)).bind(limit);
+    let query =
+        sqlx::query(NEWEST).bind(mask(states)).bind(before.map(key)).bind(limit).bind(tenant.as_str());
     query.fetch_all(&store.read).await?.iter().map(batch).collect()
 }
 
@@ -306,6 +338,7 @@ fn batch(row: &Row) -> Result<Batch, Error> {
     let cells = Cells::of("batches", row);
     Ok(Batch {
         id: cells.id("id")?,
+        tenant: cells.tenant("tenant")?,
         spec: cells.message("spec")?,
         input: cells.id("input")?,
         state: cells.word("state")?,

@@ -1,6 +1,6 @@
 //! From cells of a row to typed values.
 
-use caravan_proto::name::Id;
+use caravan_proto::{Tenant, name::Id};
 use sqlx::{Decode, Row as _, Type};
 use uuid::Uuid;
 
@@ -46,6 +46,11 @@ impl<'r> Cells<'r> {
     /// An id, or null.
     pub(in crate::store) fn id_or_none<R>(&self, column: &str) -> Result<Option<Id<R>>, Error> {
         Ok(self.get::<Option<Uuid>>(column)?.map(Id::from))
+    }
+
+    /// The name of a tenant.
+    pub(in crate::store) fn tenant(&self, column: &str) -> Result<Tenant, Error> {
+        self.get::<&str>(column)?.parse().map_err(|error| self.corrupt(format!("{column}: {error}")))
     }
 
     /// What is true or false: 1 or 0 in every database.

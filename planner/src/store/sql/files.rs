@@ -1,6 +1,6 @@
 //! Files and uploads.
 
-use caravan_proto::name::FileId;
+use caravan_proto::{Tenant, name::FileId};
 use prost::Message as _;
 use uuid::Uuid;
 
@@ -9,6 +9,7 @@ use super::{
     Reader,
     cells::{Cells, key},
     messages::Numbers,
+    tenants::{scoped, unscoped},
 };
 use crate::store::{Error, File, FileDeletion, FileListing, NewFile};
 
@@ -16,20 +17,21 @@ use crate::store::{Error, File, FileDeletion, FileListing, NewFile};
 macro_rules! files {
     ($which:literal) => {
         concat!(
-            "SELECT id, upload_id, filename, purpose, ready, size, parts, sha256, created FROM files ",
+            "SELECT id, tenant, upload_id, filename, purpose, ready, size, parts, sha256, created FROM files ",
             $which
         )
     };
 }
 
 const BY_ID: &str = files!("WHERE id = $1");
+const BY_ID_AND_TENANT: &str = files!("WHERE id = $1 AND tenant = $2");
 const BY_UPLOAD: &str = files!("WHERE upload_id = $1");
 
 pub(super) async fn open(store: &Database, file: &NewFile) -> Result<File, Error> {
     let mut tx = store.begin().await?;
     insert(&mut tx, file).await?;
     let opened = match &file.upload_id {
-        Some(upload_id) => by_upload(&mut *tx, upload_id).await?,
+        Some(upload_id) => by_upload(&mut *tx, &file.tenant, upload_id).await?,
         None => by_id(&mut *tx, file.id).await?,
     };
     tx.commit().await?;
@@ -39,12 +41,13 @@ pub(super) async fn open(store: &Database, file: &NewFile) -> Result<File, Error
 /// Adds an open file, unless its `upload_id` opened one before.
 pub(super) async fn insert(tx: &mut Connection, file: &NewFile) -> Result<(), Error> {
     const INSERT: &str = "
-        INSERT INTO files (id, upload_id, filename, purpose, created) VALUES ($1, $2, $3, $4, $5)
+        INSERT INTO files (id, tenant, upload_id, filename, purpose, created) VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT (upload_id) DO NOTHING";
 
     sqlx::query(INSERT)
         .bind(key(file.id))
-        .bind(&file.upload_id)
+        .bind(file.tenant.as_str())
+        .bind(file.upload_id.as_deref().map(|key| scoped(&file.tenant, key)))
         .bind(&file.filename)
         .bind(file.purpose as i32)
         .bind(file.created)
@@ -80,15 +83,32 @@ pub(super) async fn by_id(db: impl Reader<'_>, id: FileId) -> Result<Option<File
     sqlx::query(BY_ID).bind(key(id)).fetch_optional(db).await?.as_ref().map(file).transpose()
 }
 
-pub(super) async fn by_upload(db: impl Reader<'_>, upload_id: &str) -> Result<Option<File>, Error> {
-    sqlx::query(BY_UPLOAD).bind(upload_id).fetch_optional(db).await?.as_ref().map(file).transpose()
+pub(super) async fn by_tenant(
+    db: impl Reader<'_>,
+    tenant: &Tenant,
+    id: FileId,
+) -> Result<Option<File>, Error> {
+    let query = sqlx::query(BY_ID_AND_TENANT).bind(key(id)).bind(tenant.as_str());
+    query.fetch_optional(db).await?.as_ref().map(file).transpose()
 }
 
-pub(super) async fn list(store: &Database, wanted: FileListing) -> Result<Vec<File>, Error> {
-    const NEWER: &str =
-        files!("WHERE id > $1 AND ($2 = 0 OR purpose = $2) AND ($3 = -1 OR ready = $3) ORDER BY id LIMIT $4");
+pub(super) async fn by_upload(
+    db: impl Reader<'_>,
+    tenant: &Tenant,
+    upload_id: &str,
+) -> Result<Option<File>, Error> {
+    let query = sqlx::query(BY_UPLOAD).bind(scoped(tenant, upload_id));
+    query.fetch_optional(db).await?.as_ref().map(file).transpose()
+}
+
+pub(super) async fn list(store: &Database, tenant: &Tenant, wanted: FileListing) -> Result<Vec<File>, Error> {
+    const NEWER: &str = files!(
+        "WHERE tenant = $5 AND id > $1 AND ($2 = 0 OR purpose = $2) AND ($3 = -1 OR ready = $3)
+         ORDER BY id LIMIT $4"
+    );
     const OLDER: &str = files!(
-        "WHERE id < $1 AND ($2 = 0 OR purpose = $2) AND ($3 = -1 OR ready = $3) ORDER BY id DESC LIMIT $4"
+        "WHERE tenant = $5 AND id < $1 AND ($2 = 0 OR purpose = $2) AND ($3 = -1 OR ready = $3)
+         ORDER BY id DESC LIMIT $4"
     );
 
     // Ids sort by the time they were made; none is the first or the last of all.
@@ -98,6 +118,7 @@ pub(super) async fn list(store: &Database, wanted: FileListing) -> Result<Vec<Fi
         .bind(wanted.purpose.map_or(0, i32::from))
         .bind(wanted.ready.map_or(-1, i32::from))
         .bind(wanted.limit)
+        .bind(tenant.as_str())
         .fetch_all(&store.read)
         .await?
         .iter()
@@ -130,7 +151,8 @@ fn file(row: &Row) -> Result<File, Error> {
     let cells = Cells::of("files", row);
     Ok(File {
         id: cells.id("id")?,
-        upload_id: cells.get("upload_id")?,
+        tenant: cells.tenant("tenant")?,
+        upload_id: cells.get::<Option<String>>("upload_id")?.map(unscoped),
         filename: cells.get("filename")?,
         purpose: cells.word("purpose")?,
         ready: cells.flag("ready")?,

@@ -9,6 +9,7 @@ pub(super) mod claim;
 mod commit;
 mod files;
 mod fleet;
+mod keys;
 pub(super) mod leases;
 mod lifecycle;
 mod messages;
@@ -17,11 +18,15 @@ mod planning;
 mod results;
 mod retention;
 mod runs;
+mod tenants;
 #[cfg(test)]
 pub(super) mod upgrade;
 
 use async_trait::async_trait;
-use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId, PlanId};
+use caravan_proto::{
+    Tenant,
+    name::{BatchId, ExecutorId, FileId, KeyId, LeaseId, PlanId},
+};
 
 use super::{Database, Db};
 use crate::store::*;
@@ -61,12 +66,16 @@ impl Store for Database {
         files::by_id(&self.read, id).await
     }
 
-    async fn file_of_upload(&self, upload_id: &str) -> Result<Option<File>, Error> {
-        files::by_upload(&self.read, upload_id).await
+    async fn file_of(&self, tenant: &Tenant, id: FileId) -> Result<Option<File>, Error> {
+        files::by_tenant(&self.read, tenant, id).await
     }
 
-    async fn files(&self, wanted: FileListing) -> Result<Vec<File>, Error> {
-        files::list(self, wanted).await
+    async fn file_of_upload(&self, tenant: &Tenant, upload_id: &str) -> Result<Option<File>, Error> {
+        files::by_upload(&self.read, tenant, upload_id).await
+    }
+
+    async fn files(&self, tenant: &Tenant, wanted: FileListing) -> Result<Vec<File>, Error> {
+        files::list(self, tenant, wanted).await
     }
 
     async fn delete_file(&self, id: FileId) -> Result<FileDeletion, Error> {
@@ -93,8 +102,12 @@ impl Store for Database {
         batches::by_id(&self.read, id).await
     }
 
-    async fn batch_of_request(&self, request_id: &str) -> Result<Option<Batch>, Error> {
-        batches::by_request(&self.read, request_id).await
+    async fn batch_of(&self, tenant: &Tenant, id: BatchId) -> Result<Option<Batch>, Error> {
+        batches::by_tenant(&self.read, tenant, id).await
+    }
+
+    async fn batch_of_request(&self, tenant: &Tenant, request_id: &str) -> Result<Option<Batch>, Error> {
+        batches::by_request(&self.read, tenant, request_id).await
     }
 
     async fn defaults(&self, id: BatchId) -> Result<String, Error> {
@@ -103,11 +116,12 @@ impl Store for Database {
 
     async fn batches(
         &self,
+        tenant: &Tenant,
         states: &[State],
         before: Option<BatchId>,
         limit: i64,
     ) -> Result<Vec<Batch>, Error> {
-        batches::list(self, states, before, limit).await
+        batches::list(self, tenant, states, before, limit).await
     }
 
     async fn revisions(&self, ids: &[BatchId]) -> Result<Vec<(BatchId, i64)>, Error> {
@@ -233,6 +247,31 @@ impl Store for Database {
 
     async fn set_compacted(&self, id: BatchId, chunk: i32, object: &Compacted) -> Result<bool, Error> {
         results::set_compacted(self, id, chunk, object).await
+    }
+
+    async fn create_key(&self, key: &NewKey) -> Result<(), Error> {
+        keys::create(self, key).await
+    }
+
+    async fn keys(
+        &self,
+        tenant: Option<&Tenant>,
+        before: Option<KeyId>,
+        limit: i64,
+    ) -> Result<Vec<Key>, Error> {
+        keys::list(self, tenant, before, limit).await
+    }
+
+    async fn revoke_key(&self, id: KeyId, now: Micros) -> Result<Option<Key>, Error> {
+        keys::revoke(self, id, now).await
+    }
+
+    async fn key_of_hash(&self, sha256: &KeyHash) -> Result<Option<Key>, Error> {
+        keys::find(self, sha256).await
+    }
+
+    async fn key_used(&self, id: KeyId, now: Micros) -> Result<(), Error> {
+        keys::used(self, id, now).await
     }
 
     async fn put_executor(&self, executor: &Executor) -> Result<(), Error> {

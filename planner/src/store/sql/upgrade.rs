@@ -1,6 +1,7 @@
 //! What a database of the first version holds, and what must be left of it.
 
 use caravan_proto::{
+    Tenant,
     name::{BatchId, ExecutorId, FileId, ProfileId, SegmentId},
     v1,
 };
@@ -9,7 +10,9 @@ use sqlx::{AssertSqlSafe, migrate::Migrator};
 use uuid::Uuid;
 
 use super::super::{Connection, Database};
-use crate::store::{Compacted, Error, Executor, Migrated, Outputs, Profile, State, Store, suite};
+use crate::store::{
+    Compacted, Error, Executor, FileListing, Migrated, Outputs, Profile, State, Store, suite,
+};
 
 /// Brings an empty database to the first version, with a batch and a profile in it.
 pub(in crate::store) async fn begin(connection: &mut Connection, migrations: &Migrator) -> BatchId {
@@ -54,7 +57,7 @@ pub(in crate::store) async fn check(store: &Database, batch: BatchId) {
 /// A version that nobody knows yet, with a column more in every table. Planners that know the last one can work
 /// on it.
 pub(in crate::store) async fn add_later(connection: &mut Connection) {
-    const TABLES: [&str; 10] = [
+    const TABLES: [&str; 11] = [
         "files",
         "batches",
         "batch_details",
@@ -65,6 +68,7 @@ pub(in crate::store) async fn add_later(connection: &mut Connection) {
         "profiles",
         "answers",
         "pins",
+        "keys",
     ];
     const LATER: &str = "
         INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
@@ -91,19 +95,12 @@ pub(in crate::store) fn assert_newer(outcome: Result<Migrated, Error>) {
 pub(in crate::store) async fn works(store: &impl Store) {
     let (executor, file) = (ExecutorId::now(), suite::input(store).await);
     assert!(store.file(file).await.unwrap().unwrap().ready);
-    assert!(store.file_of_upload("none").await.unwrap().is_none());
-    assert_eq!(
-        store
-            .files(crate::store::FileListing { after: Some(FileId::now()), limit: 1, ..Default::default() })
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
-    assert_eq!(
-        store.files(crate::store::FileListing { limit: 1, ..Default::default() }).await.unwrap().len(),
-        1
-    );
+    let tenant = Tenant::default();
+    assert!(store.file_of_upload(&tenant, "none").await.unwrap().is_none());
+    let first = FileListing { limit: 1, ..FileListing::default() };
+    for wanted in [FileListing { after: Some(FileId::now()), ..first }, first] {
+        assert_eq!(store.files(&tenant, wanted).await.unwrap().len(), 1);
+    }
     let id = suite::queued(store, &[2]).await;
     let (held, claim) = suite::claim(store, executor).await.unwrap();
     assert_eq!((claim.batch, store.leases(Some(id)).await.unwrap().len()), (id, 1));
@@ -119,7 +116,7 @@ pub(in crate::store) async fn works(store: &impl Store) {
     assert_eq!(store.chunk(id, 0).await.unwrap().unwrap().compacted, Some(compacted));
     assert_eq!(store.chunks(id, 0, 9).await.unwrap().len(), 1);
     assert!(store.finish(id, &Outputs::default(), 70).await.unwrap());
-    let ended = store.batches(&[State::Completed], None, 1).await.unwrap();
+    let ended = store.batches(&Tenant::default(), &[State::Completed], None, 1).await.unwrap();
     assert_eq!(ended[0].id, id);
     let seen = Executor { id: executor, detail: v1::Executor::default(), last_seen: 7 };
     store.put_executor(&seen).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use caravan_proto::name::FileId;
+use caravan_proto::{Tenant, name::FileId};
 use sqlx::{AssertSqlSafe, Row as _};
 use tempfile::TempDir;
 
@@ -85,6 +85,7 @@ async fn a_commit_is_on_disk_when_it_returns() {
     let store = db.open().await;
     let file = NewFile {
         id: FileId::now(),
+        tenant: Tenant::default(),
         upload_id: Some("up".into()),
         filename: String::new(),
         purpose: caravan_proto::v1::file::Purpose::Batch,
@@ -99,7 +100,7 @@ async fn a_commit_is_on_disk_when_it_returns() {
         std::fs::copy(db.0.path().join(&name), copy.0.path().join(&name)).unwrap();
     }
     let reopened = copy.open().await;
-    assert_eq!(reopened.file_of_upload("up").await.unwrap().unwrap().parts, [1; 100]);
+    assert_eq!(reopened.file_of_upload(&Tenant::default(), "up").await.unwrap().unwrap().parts, [1; 100]);
 }
 
 #[tokio::test]

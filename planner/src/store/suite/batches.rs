@@ -47,7 +47,7 @@ pub(in crate::store) async fn a_batch_needs_a_ready_input(db: &impl Backend) {
     assert_eq!(store.create_batch(&new_batch(FileId::now())).await.unwrap(), Creation::NoInput);
     let open = store.open_file(&new_file(FileId::now(), None)).await.unwrap();
     assert_eq!(store.create_batch(&new_batch(open.id)).await.unwrap(), Creation::NoInput);
-    assert_eq!(store.batches(&[], None, 10).await.unwrap(), []);
+    assert_eq!(store.batches(&Tenant::default(), &[], None, 10).await.unwrap(), []);
 }
 
 pub(in crate::store) async fn revisions_are_those_of_the_batches_there_are(db: &impl Backend) {
@@ -95,7 +95,13 @@ pub(in crate::store) async fn batches_are_listed_by_state(db: &impl Backend) {
     let second = planning(&store).await;
     let third = queued(&store, &[1]).await;
     let list = async |states: &[State], before, limit| -> Vec<BatchId> {
-        store.batches(states, before, limit).await.unwrap().into_iter().map(|batch| batch.id).collect()
+        store
+            .batches(&Tenant::default(), states, before, limit)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|batch| batch.id)
+            .collect()
     };
     assert_eq!(list(&[], None, 2).await, [third, second]);
     assert_eq!(list(&[], Some(second), 2).await, [first]);

@@ -15,7 +15,7 @@ pub(in crate::store) async fn an_upload_goes_on_where_it_stands(db: &impl Backen
     assert!(store.append_part(id, 0, 10).await.unwrap());
     assert!(!store.append_part(id, 0, 10).await.unwrap(), "the part is there");
     assert!(store.append_part(id, 1, 7).await.unwrap());
-    let file = store.file_of_upload("up").await.unwrap().unwrap();
+    let file = store.file_of_upload(&Tenant::default(), "up").await.unwrap().unwrap();
     assert_eq!((file.size, &*file.parts), (17, &[10, 7][..]));
     assert!(store.close_file(id, "abc").await.unwrap());
     assert!(!store.close_file(id, "def").await.unwrap(), "ready is for ever");
@@ -23,7 +23,7 @@ pub(in crate::store) async fn an_upload_goes_on_where_it_stands(db: &impl Backen
     let file = store.file(id).await.unwrap().unwrap();
     assert_eq!((file.ready, &*file.sha256, file.size), (true, "abc", 17));
     assert_eq!(store.file(FileId::now()).await.unwrap(), None);
-    assert_eq!(store.file_of_upload("down").await.unwrap(), None);
+    assert_eq!(store.file_of_upload(&Tenant::default(), "down").await.unwrap(), None);
 }
 
 pub(in crate::store) async fn an_upload_id_opens_one_file(db: &impl Backend) {
@@ -59,7 +59,8 @@ pub(in crate::store) async fn files_are_listed_as_asked_for(db: &impl Backend) {
     let open = store.open_file(&new_file(FileId::now(), None)).await.unwrap().id;
     ids.push(open);
     let list = async |wanted| -> Vec<FileId> {
-        store.files(wanted).await.unwrap().into_iter().map(|file| file.id).collect()
+        let listed = store.files(&Tenant::default(), wanted).await.unwrap();
+        listed.into_iter().map(|file| file.id).collect()
     };
     let oldest = |after, limit| FileListing { after, limit, oldest_first: true, ..Default::default() };
     let newest = |after, limit| FileListing { oldest_first: false, ..oldest(after, limit) };

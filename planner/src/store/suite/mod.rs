@@ -6,13 +6,16 @@ pub(super) mod claims;
 pub(super) mod concurrent;
 pub(super) mod files;
 pub(super) mod fleet;
+pub(super) mod keys;
 pub(super) mod leases;
 pub(super) mod lifecycle;
 pub(super) mod random;
 pub(super) mod results;
 pub(super) mod retention;
+pub(super) mod tenants;
 
 use caravan_proto::{
+    Tenant,
     name::{BatchId, ExecutorId, FileId, LeaseId, PlanId, SegmentId},
     v1,
 };
@@ -59,6 +62,8 @@ macro_rules! laws {
                 a_profile_is_of_one_engine_and_gpu, the_latest_answers_weigh_most;
             retention: a_database_has_one_identity, a_batch_is_retired_when_it_was_kept_long_enough,
                 an_input_goes_with_its_last_batch, open_files_are_found_by_age, outputs_that_no_batch_has_are_found;
+            tenants: a_file_is_its_tenants_alone, a_batch_is_its_tenants_alone, the_input_of_a_retry_is_its_tenants;
+            keys: a_key_is_found_by_its_hash_alone, a_key_is_revoked_once_and_for_ever, keys_are_listed_newest_first;
             random: any_order_keeps_the_laws;
             concurrent: nobody_waits_for_ever, what_is_exclusive_has_one_holder, time_goes_on;
         }
@@ -95,6 +100,7 @@ pub(super) async fn input(store: &impl Store) -> FileId {
 fn new_file(id: FileId, upload_id: Option<&str>) -> NewFile {
     NewFile {
         id,
+        tenant: Tenant::default(),
         upload_id: upload_id.map(Into::into),
         filename: "in.jsonl".into(),
         purpose: v1::file::Purpose::Batch,
@@ -108,7 +114,16 @@ fn new_batch(input: FileId) -> NewBatch {
         metadata: [("a".into(), "1".into()), ("b".into(), "2".into())].into(),
         ..Default::default()
     };
-    NewBatch { id: BatchId::now(), request_id: None, spec, input, created: 5, deadline: None, retry: None }
+    NewBatch {
+        id: BatchId::now(),
+        tenant: Tenant::default(),
+        request_id: None,
+        spec,
+        input,
+        created: 5,
+        deadline: None,
+        retry: None,
+    }
 }
 
 /// A batch in state planning, without chunks.

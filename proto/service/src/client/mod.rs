@@ -1,21 +1,23 @@
 //! How Caravan's programs dial a gRPC server: one of several replicas, whichever serves.
 
 mod body;
+mod credential;
 mod dial;
 mod replica;
 mod replicas;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
+pub use credential::CredentialError;
 pub use replica::{Replica, State};
 pub use replicas::Replicas;
 use tonic::{Request, Status, transport::Channel};
 use url::Url;
 
 use self::dial::{Dialer, tls_for};
-use crate::{telemetry, tls};
+use crate::{secret::Secret, telemetry, tls};
 
 /// A server that cannot be dialled, whatever the network says.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,9 @@ pub enum Error {
     /// The list of servers is empty.
     #[error("no server named")]
     None,
+    /// The credential cannot be used.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
     /// Not a URL that gRPC can use.
     #[error("`{url}` is not a server's address: expected http://HOST:PORT or https://HOST:PORT")]
     Url {
@@ -41,6 +46,12 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
+    /// A key or token that is shown with every call. `token_file` is better: nobody sees it in an environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret>,
+    /// A file with nothing but the key or token, read once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
     /// Longest wait for a connection, TLS included, in seconds. Default 2: a packet that was lost is sent again
     /// after one.
     pub connect_timeout_seconds: u64,
@@ -64,6 +75,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            token: None,
+            token_file: None,
             connect_timeout_seconds: 2,
             keepalive_seconds: 20,
             keepalive_timeout_seconds: 10,

@@ -19,6 +19,7 @@ use url::Url;
 use super::{
     Error, Options,
     body::{Bound, Lender, Silent},
+    credential::Credential,
     dial::{Dialer, tls_for},
     replica::{Replica, State, Watcher},
 };
@@ -41,6 +42,7 @@ pub struct Replicas {
 }
 
 struct Inner {
+    credential: Credential,
     replicas: Vec<Replica>,
     changes: watch::Sender<()>,
     /// How long the first word of a server is waited for.
@@ -62,11 +64,13 @@ impl Replicas {
     /// The servers at these addresses, in order of preference.
     ///
     /// # Errors
-    /// If the list is empty, one of them is no URL of a server, or no TLS can be made of the files.
+    /// If the list is empty, one of them is no URL of a server, no TLS can be made of the files, or the credential
+    /// cannot be used.
     pub fn new(servers: &[Url], options: &Options) -> Result<Self, Error> {
         if servers.is_empty() {
             return Err(Error::None);
         }
+        let credential = Credential::of(options)?;
         let tls = tls_for(servers, options)?;
         let changes = watch::Sender::new(());
         let (mut replicas, mut watchers) = (Vec::new(), JoinSet::new());
@@ -77,7 +81,7 @@ impl Replicas {
             replicas.push(replica);
         }
         let first_word = options.health_timeout();
-        Ok(Self { inner: Arc::new(Inner { replicas, changes, first_word, _watchers: watchers }) })
+        Ok(Self { inner: Arc::new(Inner { credential, replicas, changes, first_word, _watchers: watchers }) })
     }
 
     /// The servers, in order of preference.
@@ -141,7 +145,8 @@ impl Replicas {
     }
 
     async fn send(self, request: Request) -> Result<Response, BoxError> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        self.inner.credential.show(&mut head.headers);
         let message = if is_read(head.uri.path()) {
             Message::Kept(body.collect().await?.to_bytes())
         } else {
@@ -226,7 +231,8 @@ fn is_late(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Whether a method changes nothing, by the verbs of the contract's names.
 fn is_read(path: &str) -> bool {
-    const READS: [&str; 8] = ["Get", "List", "Query", "Watch", "Stream", "Download", "Fetch", "Check"];
+    const READS: [&str; 9] =
+        ["Get", "List", "Query", "Watch", "Stream", "Download", "Fetch", "Check", "Verify"];
     let method = path.rsplit('/').next().unwrap_or_default();
     READS.iter().any(|verb| method.starts_with(verb))
 }

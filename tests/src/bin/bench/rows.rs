@@ -7,6 +7,7 @@ use caravan_planner::store::{
     Planned, Record, State, Store, StoreUrl, Wanted, Warm, postgres,
 };
 use caravan_proto::{
+    Tenant,
     name::{BatchId, ExecutorId, FileId, LeaseId, PlanId, SegmentId},
     v1,
 };
@@ -120,11 +121,27 @@ impl Running {
     async fn queued(store: Arc<dyn Store>, plan: &Plan) -> anyhow::Result<Self> {
         let (input, id) = (FileId::now(), BatchId::now());
         let purpose = v1::file::Purpose::Batch;
-        let file = NewFile { id: input, upload_id: None, filename: "in.jsonl".into(), purpose, created: 1 };
+        let file = NewFile {
+            id: input,
+            tenant: Tenant::default(),
+            upload_id: None,
+            filename: "in.jsonl".into(),
+            purpose,
+            created: 1,
+        };
         store.open_file(&file).await?;
         ensure!(store.close_file(input, "").await?, "the input is not ready");
         let spec = v1::Batch::default();
-        let new = NewBatch { id, request_id: None, spec, input, created: 1, deadline: None, retry: None };
+        let new = NewBatch {
+            id,
+            tenant: Tenant::default(),
+            request_id: None,
+            spec,
+            input,
+            created: 1,
+            deadline: None,
+            retry: None,
+        };
         store.create_batch(&new).await?;
         store.advance(id, &[State::Validating], State::Planning, 2).await?;
         let plan_id = PlanId::now();

@@ -1,0 +1,37 @@
+-- Whose a file or a batch is. What was there before belongs to the tenant of those whom nobody asks who they are.
+-- An upload_id and a request_id are the tenant's own: those of any other tenant stand in their columns behind
+-- its name and a unit separator (U+001F), which neither may hold.
+ALTER TABLE files ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default';
+ALTER TABLE batches ADD COLUMN tenant TEXT NOT NULL DEFAULT 'default';
+
+-- For lists, newest first.
+CREATE INDEX files_of_tenant ON files (tenant, id);
+CREATE INDEX batches_of_tenant ON batches (tenant, id);
+
+-- API keys. Of the key itself only a hash is kept: it is random, so that nothing is gained from a slow one.
+CREATE TABLE keys (
+    id        UUID    NOT NULL PRIMARY KEY,
+    prefix    TEXT    NOT NULL,          -- how the key begins
+    sha256    BYTEA   NOT NULL UNIQUE,   -- of the whole key
+    tenant    TEXT    NOT NULL,
+    roles     INT     NOT NULL,          -- a bit a caravan.v1.Role
+    name      TEXT    NOT NULL,
+    created   BIGINT  NOT NULL,
+    last_used BIGINT,                    -- to the hour
+    expires   BIGINT,
+    revoked   BIGINT
+);
+
+CREATE INDEX keys_of_tenant ON keys (tenant, id);
+
+-- A view has the columns that there were when it was made.
+DROP VIEW whole_batches;
+CREATE VIEW whole_batches AS
+SELECT b.*, d.spec, d.plan, d.line_errors, d.line_error_count,
+       (SELECT COUNT(*) FROM leases l WHERE l.batch = b.id AND l.expired = 0) AS chunks_running,
+       (SELECT COALESCE(json_agg(json_build_array(p.model, p.digest) ORDER BY p.model), '[]')::text
+        FROM pins p WHERE p.batch = b.id) AS pins
+FROM batches b JOIN batch_details d ON d.batch = b.id;
+
+-- Who does not know of tenants would show everybody everything.
+UPDATE compatibility SET least_known = 10;

@@ -1,0 +1,73 @@
+//! What is one tenant's is nobody else's.
+
+use super::*;
+
+fn other() -> Tenant {
+    "other".parse().unwrap()
+}
+
+fn listing(after: Option<FileId>) -> FileListing {
+    FileListing { after, limit: 9, ..FileListing::default() }
+}
+
+pub(in crate::store) async fn a_file_is_its_tenants_alone(db: &impl Backend) {
+    let store = db.open().await;
+    let (mine, theirs) = (Tenant::default(), other());
+    let new = |tenant: &Tenant| NewFile { tenant: tenant.clone(), ..new_file(FileId::now(), Some("up")) };
+    let first = store.open_file(&new(&mine)).await.unwrap();
+    let second = store.open_file(&new(&theirs)).await.unwrap();
+    assert_ne!(first.id, second.id, "an upload_id is the tenant's own");
+    assert_eq!((second.tenant.clone(), second.upload_id.as_deref()), (theirs.clone(), Some("up")));
+    assert_eq!(store.open_file(&new(&theirs)).await.unwrap(), second);
+    for (tenant, own, foreign) in [(&mine, &first, &second), (&theirs, &second, &first)] {
+        assert_eq!(store.file_of(tenant, own.id).await.unwrap().as_ref(), Some(own));
+        assert_eq!(store.file_of(tenant, foreign.id).await.unwrap(), None);
+        assert_eq!(store.file_of_upload(tenant, "up").await.unwrap().as_ref(), Some(own));
+        assert_eq!(store.files(tenant, listing(None)).await.unwrap(), std::slice::from_ref(own));
+        // A page token of another tenant is a point in time and no more.
+        let older = store.files(tenant, listing(Some(foreign.id))).await.unwrap();
+        assert!(older.iter().all(|file| file.tenant == *tenant), "{older:?}");
+    }
+}
+
+pub(in crate::store) async fn a_batch_is_its_tenants_alone(db: &impl Backend) {
+    let store = db.open().await;
+    let (mine, theirs) = (Tenant::default(), other());
+    let input = input(&store).await;
+    let new = |tenant: &Tenant, input| NewBatch {
+        tenant: tenant.clone(),
+        request_id: Some("r".into()),
+        ..new_batch(input)
+    };
+    let Creation::Created(first) = store.create_batch(&new(&mine, input)).await.unwrap() else {
+        panic!("not created")
+    };
+    assert_eq!(store.create_batch(&new(&theirs, input)).await.unwrap(), Creation::NoInput, "another's file");
+    assert_eq!(store.batch_of_request(&theirs, "r").await.unwrap(), None);
+    let own = NewFile { tenant: theirs.clone(), ..new_file(FileId::now(), None) };
+    store.open_file(&own).await.unwrap();
+    assert!(store.close_file(own.id, "5ha").await.unwrap());
+    let Creation::Created(second) = store.create_batch(&new(&theirs, own.id)).await.unwrap() else {
+        panic!("a request_id is the tenant's own")
+    };
+    assert_eq!(second.tenant, theirs);
+    for (tenant, own, foreign) in [(&mine, &first, &second), (&theirs, &second, &first)] {
+        assert_eq!(store.batch_of(tenant, own.id).await.unwrap().as_ref(), Some(&**own));
+        assert_eq!(store.batch_of(tenant, foreign.id).await.unwrap(), None);
+        assert_eq!(store.batch_of_request(tenant, "r").await.unwrap().as_ref(), Some(&**own));
+        assert_eq!(store.batches(tenant, &[], None, 9).await.unwrap(), [(**own).clone()]);
+        let older = store.batches(tenant, &[], Some(foreign.id), 9).await.unwrap();
+        assert!(older.iter().all(|batch| batch.tenant == *tenant), "{older:?}");
+    }
+}
+
+pub(in crate::store) async fn the_input_of_a_retry_is_its_tenants(db: &impl Backend) {
+    let store = db.open().await;
+    let new = NewBatch {
+        tenant: other(),
+        retry: Some(Retry { of: BatchId::now(), kinds: 2 }),
+        ..new_batch(FileId::now())
+    };
+    assert!(matches!(store.create_batch(&new).await.unwrap(), Creation::Created(_)));
+    assert_eq!(store.file(new.input).await.unwrap().unwrap().tenant, other());
+}

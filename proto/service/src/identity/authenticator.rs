@@ -1,0 +1,83 @@
+use std::sync::Arc;
+
+use http::{Extensions, HeaderMap, header::AUTHORIZATION};
+use tonic::Status;
+
+use super::{
+    CertificateHolder, Keys, MARK, Mode, Options, Principal, certificates, refusal::Refusal,
+    remembered::Remembered, tokens::Tokens,
+};
+use crate::{config, peer::Peer};
+
+/// Finds out who makes a call, by what it shows: an API key or a token in the header `authorization`, else the
+/// certificate of its connection.
+pub(super) struct Authenticator {
+    keys: Remembered,
+    tokens: Option<Tokens>,
+    certificates: Vec<CertificateHolder>,
+}
+
+// === impl Authenticator ===
+
+impl Authenticator {
+    /// As `options` say, with `keys` to ask for keys. None if nobody is asked who they are.
+    ///
+    /// # Errors
+    /// If the options cannot be met.
+    pub(super) fn new(options: &Options, keys: Arc<dyn Keys>) -> Result<Option<Self>, config::Error> {
+        options.check()?;
+        if options.mode == Mode::Off {
+            return Ok(None);
+        }
+        let tokens = options.oidc.as_ref().map(Tokens::new).transpose()?;
+        Ok(Some(Self {
+            keys: Remembered::new(keys, options.key_cache()),
+            tokens,
+            certificates: options.certificates.clone(),
+        }))
+    }
+
+    /// Whoever makes a call with these headers, over a connection with these extensions.
+    pub(super) async fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        connection: &Extensions,
+    ) -> Result<Principal, Status> {
+        let Some(shown) = headers.get(AUTHORIZATION) else { return Ok(self.certified(connection)?) };
+        let credential = bearer(shown.as_bytes()).ok_or(Refusal::Malformed)?;
+        if credential.starts_with(MARK) {
+            let holder = self.keys.holder(credential).await?;
+            return holder.ok_or_else(|| Refusal::UnknownKey.into());
+        }
+        let tokens = self.tokens.as_ref().ok_or(Refusal::NoIssuer)?;
+        Ok(tokens.principal(credential).await?)
+    }
+
+    /// Whomever the certificate of the connection stands for.
+    fn certified(&self, connection: &Extensions) -> Result<Principal, Refusal> {
+        let certificate = connection.get::<Peer>().and_then(|peer| peer.certificate.as_ref());
+        let certificate = certificate.ok_or(Refusal::NoCredential)?;
+        certificates::principal(&self.certificates, certificate).ok_or(Refusal::UnknownCertificate)
+    }
+}
+
+/// What stands behind `Bearer`, in whatever case that is.
+fn bearer(header: &[u8]) -> Option<&str> {
+    let (scheme, credential) = std::str::from_utf8(header).ok()?.split_once(' ')?;
+    let credential = credential.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !credential.is_empty()).then_some(credential)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bearers_are_read() {
+        assert_eq!(bearer(b"Bearer cvn_1"), Some("cvn_1"));
+        assert_eq!(bearer(b"bearer  a.b.c "), Some("a.b.c"));
+        for bad in [&b"Basic abc"[..], b"Bearer", b"Bearer ", b"cvn_1", b"", b"Bearer \xff"] {
+            assert_eq!(bearer(bad), None, "{bad:?}");
+        }
+    }
+}
