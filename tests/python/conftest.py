@@ -76,12 +76,17 @@ def start(directory):
 
 
 @pytest.fixture(scope="session")
-def channel(start, directory):
-    """To a Caravan with one engine of 4 slots that takes 50 ms an answer."""
+def up(start, directory):
+    """A Caravan with one engine of 4 slots that takes 50 ms an answer."""
     engine = start("simulated-engine", "--slots", "4", "--answer-ms", "50")
     addresses = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
     engines = ["--engine", f"ollama={engine['http']}", "--slots", "4"]
-    up = start("caravan", "up", "--data-dir", str(directory / "data"), *engines, *addresses)
+    return start("caravan", "up", "--data-dir", str(directory / "data"), *engines, *addresses)
+
+
+@pytest.fixture(scope="session")
+def channel(up):
+    """To its gRPC services."""
     with grpc.insecure_channel(up["grpc"].removeprefix("http://")) as channel:
         yield channel
 
