@@ -9,6 +9,7 @@ mod rest;
 mod resume;
 mod service;
 mod upstream;
+mod watches;
 
 pub use options::Options;
 pub use rest::multipart;

@@ -4,8 +4,10 @@ mod batch;
 mod batches;
 mod caller;
 mod content;
+pub(crate) mod cors;
 mod create;
 mod error;
+mod events;
 mod file;
 mod files;
 mod health;
@@ -19,22 +21,30 @@ mod route;
 mod segment;
 mod upload;
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Router,
     http::{Method, Uri},
+    response::IntoResponse as _,
 };
-use caravan_service::Shutdown;
-use tokio::net::TcpListener;
+use caravan_service::{
+    Shutdown,
+    connection::{self, Port},
+    listen::Bound,
+    serve::overloaded,
+    tls::Protocol,
+};
 use tonic::Request;
+use url::Url;
 
 use self::caller::Caller;
-use crate::upstream::Upstream;
+use crate::{upstream::Upstream, watches::Watches};
 
 #[derive(Clone)]
 struct Rest {
     planner: Upstream,
+    watches: Watches,
     /// Longest time of a call, and of a client's silence.
     timeout: Duration,
     /// How long a planner is looked for with which a download can go on.
@@ -42,21 +52,29 @@ struct Rest {
     shutdown: Shutdown,
 }
 
-/// The routes.
-pub(crate) fn router(planner: Upstream, timeout: Duration, resume: Duration, shutdown: Shutdown) -> Router {
+/// The routes; pages of `origins` may call them.
+pub(crate) fn router(
+    planner: Upstream,
+    watches: Watches,
+    origins: &[Url],
+    timeout: Duration,
+    resume: Duration,
+    shutdown: Shutdown,
+) -> Router {
     route::router()
         .fallback(|method: Method, uri: Uri| async move { error::Error::no_such_path(&method, &uri) })
         .method_not_allowed_fallback(|| async { error::Error::method_not_allowed() })
-        .with_state(Rest { planner, timeout, resume, shutdown })
+        .layer(cors::layer(origins))
+        .with_state(Rest { planner, watches, timeout, resume, shutdown })
 }
 
 /// Serves until `shutdown`, and then no longer than its drain limit.
-pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) -> io::Result<()> {
-    let stopping = shutdown.token().cancelled_owned();
-    let serving = axum::serve(listener, router).with_graceful_shutdown(stopping).into_future();
+pub(crate) async fn serve(bound: Bound, router: Router, options: &connection::Options, shutdown: Shutdown) {
+    let overloaded = || error::Error::from(overloaded()).into_response();
+    let port = Port { bound, protocol: Protocol::Http, service: router, overloaded };
     tokio::select! {
-        ended = serving => ended,
-        () = shutdown.expired() => Ok(()),
+        () = connection::serve(port, options, shutdown.cancelled()) => {}
+        () = shutdown.expired() => {}
     }
 }
 

@@ -76,8 +76,8 @@ def start(directory):
 
 
 @pytest.fixture(scope="session")
-def up(start, directory):
-    """A Caravan with one engine of 4 slots that takes 50 ms an answer."""
+def up(start, directory) -> dict:
+    """Where a Caravan serves with one engine of 4 slots that takes 50 ms an answer."""
     engine = start("simulated-engine", "--slots", "4", "--answer-ms", "50")
     addresses = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
     engines = ["--engine", f"ollama={engine['http']}", "--slots", "4"]
@@ -85,9 +85,14 @@ def up(start, directory):
 
 
 @pytest.fixture(scope="session")
-def channel(up):
-    """To its gRPC services."""
-    with grpc.insecure_channel(up["grpc"].removeprefix("http://")) as channel:
+def server(up) -> str:
+    """The URL of its gRPC services."""
+    return up["grpc"]
+
+
+@pytest.fixture(scope="session")
+def channel(server):
+    with grpc.insecure_channel(server.removeprefix("http://")) as channel:
         yield channel
 
 

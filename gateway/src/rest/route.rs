@@ -6,7 +6,7 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 
-use super::{Rest, batches, content, files, health, models, openapi};
+use super::{Rest, batches, content, events, files, health, models, openapi};
 
 /// What a caller must be allowed to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::new(POST, "/v1/batches", Role::Submit, batches::create),
         Route::new(GET, "/v1/batches", Role::Read, batches::list),
         Route::new(GET, "/v1/batches/{id}", Role::Read, batches::get),
+        Route::new(GET, "/v1/batches/{id}/events", Role::Read, events::get),
         Route::new(POST, "/v1/batches/{id}/cancel", Role::Submit, batches::cancel),
         Route::new(GET, "/v1/models", Role::Read, models::list),
         // Names of models have slashes, which some clients send as they are.

@@ -8,6 +8,7 @@ mod latest;
 mod lifecycle;
 mod models;
 mod offer;
+mod pace;
 mod page;
 mod status;
 mod view;

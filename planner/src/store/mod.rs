@@ -162,6 +162,8 @@ pub trait Store: Send + Sync + 'static {
         before: Option<BatchId>,
         limit: i64,
     ) -> Result<Vec<Batch>, Error>;
+    /// Revisions of those of these batches that there are.
+    async fn revisions(&self, ids: &[BatchId]) -> Result<Vec<(BatchId, i64)>, Error>;
     /// (id, state, revision) of every batch that has not ended, oldest first: what a replica has to look after.
     async fn open_batches(&self) -> Result<Vec<OpenBatch>, Error>;
     /// Moves a batch from one of `from` to `to`; where that is an end, its leases are removed.

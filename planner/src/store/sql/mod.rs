@@ -5,7 +5,7 @@
 
 mod batches;
 pub(super) mod cells;
-mod claim;
+pub(super) mod claim;
 mod commit;
 mod files;
 mod fleet;
@@ -108,6 +108,10 @@ impl Store for Database {
         limit: i64,
     ) -> Result<Vec<Batch>, Error> {
         batches::list(self, states, before, limit).await
+    }
+
+    async fn revisions(&self, ids: &[BatchId]) -> Result<Vec<(BatchId, i64)>, Error> {
+        batches::revisions(self, ids).await
     }
 
     async fn open_batches(&self) -> Result<Vec<OpenBatch>, Error> {
