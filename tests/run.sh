@@ -36,6 +36,10 @@ say "end-to-end tests with PostgreSQL and S3"
 CARAVAN_TEST_STORE_URL=postgres CARAVAN_TEST_OBJECT_URL=s3 cargo test --locked --workspace --test suite -- \
     --skip prefixes:: --skip profiles:: --skip planned:: --skip chaos:: --skip outage:: --skip replicas::
 
-say "a client in Python, configuration examples"
+say "clients in Python, configuration examples"
 bash deploy/venv.sh tests/python/requirements.txt
 PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -p no:cacheprovider tests/python
+
+say "OpenAI's client for Node"
+npm ci --prefix tests/node --no-audit --no-fund --silent
+node --test tests/node/*.test.mjs

@@ -76,12 +76,18 @@ def start(directory):
 
 
 @pytest.fixture(scope="session")
-def server(start, directory) -> str:
-    """The URL of a Caravan with one engine of 4 slots that takes 50 ms an answer."""
+def up(start, directory) -> dict:
+    """Where a Caravan serves with one engine of 4 slots that takes 50 ms an answer."""
     engine = start("simulated-engine", "--slots", "4", "--answer-ms", "50")
     addresses = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
     engines = ["--engine", f"ollama={engine['http']}", "--slots", "4"]
-    return start("caravan", "up", "--data-dir", str(directory / "data"), *engines, *addresses)["grpc"]
+    return start("caravan", "up", "--data-dir", str(directory / "data"), *engines, *addresses)
+
+
+@pytest.fixture(scope="session")
+def server(up) -> str:
+    """The URL of its gRPC services."""
+    return up["grpc"]
 
 
 @pytest.fixture(scope="session")
