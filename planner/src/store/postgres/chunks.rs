@@ -1,41 +1,61 @@
 //! What is done to chunks in one statement.
 
 use caravan_proto::name::BatchId;
-use uuid::Uuid;
 
-use super::{Connection, Row, sql::cells::key};
-use crate::store::{Wanted, accept::Home};
+use super::{
+    Connection, Row,
+    sql::{cells::key, claim::Take},
+    statements::NEXT_OF_SHARES,
+};
+use crate::store::{Warm, accept::Home};
 
-/// Takes a chunk that nobody else can take, and leases it; an expired lease of it cannot be revived from then on.
-/// Gives what is told of the chunk.
-pub(super) async fn take(
+/// What comes next in shares, each with how many lanes are at it; of batches with at least this priority. Nobody
+/// else gets these until the transaction ends.
+pub(super) async fn next_of_shares(
     tx: &mut Connection,
-    batch: Uuid,
-    chunk: i32,
-    wanted: &Wanted,
-) -> Result<Row, sqlx::Error> {
+    models: &str,
+    kind: i64,
+    priority: i32,
+    shares: &[(Warm, i64)],
+) -> Result<Vec<Row>, sqlx::Error> {
+    let batches: Vec<_> = shares.iter().map(|(share, _)| key(share.batch)).collect();
+    let groups: Vec<_> = shares.iter().map(|(share, _)| share.group).collect();
+    let numbers: Vec<_> = shares.iter().map(|(share, _)| share.share).collect();
+    let lanes: Vec<_> = shares.iter().map(|(_, lanes)| *lanes).collect();
+    let next = sqlx::query(NEXT_OF_SHARES).bind(models).bind(kind).bind(priority);
+    next.bind(batches).bind(groups).bind(numbers).bind(lanes).fetch_all(tx).await
+}
+
+/// Takes chunks that nobody else can take, and leases them, in one statement; an expired lease of one cannot be
+/// revived from then on. Gives what is told of each.
+pub(super) async fn take(tx: &mut Connection, wanted: &[Take<'_>]) -> Result<Vec<Row>, sqlx::Error> {
     // Not `state = 0`: before a large batch is analyzed, that leads it down the index of all that is queued.
     const TAKE: &str = "
-        WITH taken AS (
-            UPDATE chunks SET state = 1, epoch = epoch + 1 WHERE batch = $1 AND number = $2 AND state < 1
-            RETURNING plan_group, share, epoch, size, done,
-                (SELECT plan_key FROM batches WHERE id = $1) AS plan_key),
+        WITH wanted AS (
+            SELECT * FROM UNNEST($1::uuid[], $2::int[], $3::uuid[], $4::uuid[], $5::text[], $6::int[], $7::bigint[])
+                AS w (batch, number, id, executor, engine, lane, deadline)),
+        taken AS (
+            UPDATE chunks c SET state = 1, epoch = epoch + 1
+            FROM wanted w WHERE c.batch = w.batch AND c.number = w.number AND c.state < 1
+            RETURNING c.batch, c.number, c.plan_group, c.share, c.epoch, c.size, c.done,
+                (SELECT plan_key FROM batches b WHERE b.id = c.batch) AS plan_key),
         forgotten AS (
-            DELETE FROM leases WHERE batch = $1 AND chunk = $2 AND expired = 1),
+            DELETE FROM leases l USING wanted w WHERE l.batch = w.batch AND l.chunk = w.number AND l.expired = 1),
         leased AS (
             INSERT INTO leases (id, batch, chunk, epoch, executor, engine, lane, deadline)
-            SELECT $3, $1, $2, epoch, $4, $5, $6, $7 FROM taken)
+            SELECT w.id, w.batch, w.number, t.epoch, w.executor, w.engine, w.lane, w.deadline
+            FROM taken t JOIN wanted w ON w.batch = t.batch AND w.number = t.number)
         SELECT * FROM taken";
 
     sqlx::query(TAKE)
-        .bind(batch)
-        .bind(chunk)
-        .bind(key(wanted.lease))
-        .bind(key(wanted.executor))
-        .bind(&wanted.engine)
-        .bind(wanted.lane)
-        .bind(wanted.deadline)
-        .fetch_one(tx)
+        .bind(wanted.iter().map(|take| key(take.batch)).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|take| take.chunk).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|take| key(take.wanted.lease)).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|take| key(take.wanted.executor)).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|take| take.wanted.engine.as_str()).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|take| take.wanted.lane).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|take| take.wanted.deadline).collect::<Vec<_>>())
+        .fetch_all(tx)
         .await
 }
 

@@ -59,21 +59,22 @@ macro_rules! statement {
     };
 }
 
-/// Binds: models, kind; batch, group and share that the lane is warm for; least priority.
-pub(super) const NEXT_OF_SHARE: &str = statement!(
+/// Binds: models, kind, least priority; batches, groups and shares that lanes are at, and how many lanes at each.
+pub(super) const NEXT_OF_SHARES: &str = statement!(
     "
-    SELECT c.batch, c.number, c.model
-    FROM batches b
+    SELECT c.batch, c.number, c.model, c.plan_group, c.share
+    FROM UNNEST($4::uuid[], $5::int[], $6::int[], $7::bigint[]) s (batch, plan_group, share, lanes)
+    JOIN batches b ON b.id = s.batch AND b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= $3
     CROSS JOIN"
     {offers}
     "CROSS JOIN LATERAL (
-        SELECT q.batch, q.number, q.model FROM chunks q
-        WHERE q.state = 0 AND q.batch = b.id AND q.plan_group = $4 AND q.share = $5 AND q.model = w.model
-          AND (q.kinds & $2) <> 0 AND (w.context = 0 OR w.context >= q.context)
-        ORDER BY q.number LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) c
-    WHERE b.id = $3 AND b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= $6 AND"
+        SELECT q.batch, q.number, q.model, q.plan_group, q.share FROM chunks q
+        WHERE q.state = 0 AND q.batch = s.batch AND q.plan_group = s.plan_group AND q.share = s.share
+          AND q.model = w.model AND (q.kinds & $2) <> 0 AND (w.context = 0 OR w.context >= q.context)
+        ORDER BY q.number LIMIT s.lanes FOR NO KEY UPDATE SKIP LOCKED) c
+    WHERE"
     {pinned}
-    "ORDER BY c.number LIMIT 1"
+    "ORDER BY c.number"
 );
 
 /// Binds: models, kind, least priority. One step down an index for each claimable batch and model, then one for
@@ -101,7 +102,8 @@ pub(super) const HEAD_OF_SHARE: &str = statement!(
         ORDER BY q.number LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) c"
 );
 
-/// Binds: models, kind. The highest priority that has anything queued.
+/// Binds: models, kind. The highest priority that has anything queued. From the tail: the heads are taken all the time,
+/// and what was taken stays in the index for a while.
 pub(super) const HIGHEST_PRIORITY: &str = statement!(
     "
     SELECT b.priority
@@ -112,7 +114,7 @@ pub(super) const HIGHEST_PRIORITY: &str = statement!(
         SELECT 1 FROM chunks q
         WHERE q.state = 0 AND q.batch = b.id AND q.model = w.model
           AND (q.kinds & $2) <> 0 AND (w.context = 0 OR w.context >= q.context)
-        ORDER BY q.number LIMIT 1) c
+        ORDER BY q.number DESC LIMIT 1) c
     WHERE b.state IN (3, 4) AND b.provisional = 0 AND"
     {pinned}
     "ORDER BY b.priority DESC, b.id LIMIT 1"

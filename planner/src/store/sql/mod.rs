@@ -5,7 +5,7 @@
 
 mod batches;
 pub(super) mod cells;
-mod claim;
+pub(super) mod claim;
 mod commit;
 mod files;
 mod fleet;

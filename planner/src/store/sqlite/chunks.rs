@@ -2,33 +2,60 @@
 
 use caravan_proto::name::BatchId;
 use sqlx::Row as _;
-use uuid::Uuid;
 
-use super::{Connection, Row, sql::cells::key};
-use crate::store::{Wanted, accept::Home};
+use super::{
+    Connection, Row,
+    sql::{cells::key, claim::Take},
+    statements::NEXT_OF_SHARE,
+};
+use crate::store::{Warm, accept::Home};
 
-/// Takes a chunk that nobody else can take, and leases it; an expired lease of it cannot be revived from then on.
-/// Gives what is told of the chunk.
-pub(super) async fn take(
+/// What comes next in shares, each with how many lanes are at it; of batches with at least this priority.
+pub(super) async fn next_of_shares(
     tx: &mut Connection,
-    batch: Uuid,
-    chunk: i32,
-    wanted: &Wanted,
+    models: &str,
+    kind: i64,
+    priority: i32,
+    shares: &[(Warm, i64)],
+) -> Result<Vec<Row>, sqlx::Error> {
+    let mut rows = Vec::new();
+    for (share, lanes) in shares {
+        let next =
+            sqlx::query(NEXT_OF_SHARE).bind(models).bind(kind).bind(key(share.batch)).bind(share.group);
+        let next = next.bind(share.share).bind(priority).bind(lanes);
+        rows.extend(next.fetch_all(&mut *tx).await?);
+    }
+    Ok(rows)
+}
+
+/// Takes chunks that nobody else can take, and leases them; an expired lease of one cannot be revived from then on.
+/// Gives what is told of each.
+pub(super) async fn take(tx: &mut Connection, wanted: &[Take<'_>]) -> Result<Vec<Row>, sqlx::Error> {
+    let mut rows = Vec::with_capacity(wanted.len());
+    for wanted in wanted {
+        rows.push(take_one(tx, wanted).await?);
+    }
+    Ok(rows)
+}
+
+async fn take_one(
+    tx: &mut Connection,
+    &Take { batch, chunk, wanted }: &Take<'_>,
 ) -> Result<Row, sqlx::Error> {
     const TAKE: &str = "
         UPDATE chunks SET state = 1, epoch = epoch + 1 WHERE batch = $1 AND number = $2 AND state = 0
-        RETURNING plan_group, share, epoch, size, done,
+        RETURNING batch, number, plan_group, share, epoch, size, done,
             (SELECT plan_key FROM batches WHERE id = $1) AS plan_key";
     const FORGET: &str = "DELETE FROM leases WHERE batch = $1 AND chunk = $2 AND expired = 1";
     const LEASE: &str = "
         INSERT INTO leases (id, batch, chunk, epoch, executor, engine, lane, deadline)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
 
-    let row = sqlx::query(TAKE).bind(batch).bind(chunk).fetch_one(&mut *tx).await?;
-    sqlx::query(FORGET).bind(batch).bind(chunk).execute(&mut *tx).await?;
+    let row = sqlx::query(TAKE).bind(key(batch)).bind(chunk).fetch_one(&mut *tx).await?;
+    sqlx::query(FORGET).bind(key(batch)).bind(chunk).execute(&mut *tx).await?;
     sqlx::query(LEASE)
         .bind(key(wanted.lease))
-        .bind(batch)
+        .bind(key(batch))
         .bind(chunk)
         .bind(row.try_get::<i64, _>("epoch")?)
         .bind(key(wanted.executor))

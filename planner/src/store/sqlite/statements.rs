@@ -56,16 +56,16 @@ macro_rules! statement {
     };
 }
 
-/// Binds: models, kind; batch, group and share that the lane is warm for; least priority.
+/// Binds: models, kind; batch, group and share that lanes are at; least priority; how many lanes.
 pub(super) const NEXT_OF_SHARE: &str = statement!(
     "
-    SELECT c.batch, c.number, c.model
+    SELECT c.batch, c.number, c.model, c.plan_group, c.share
     FROM chunks c
     CROSS JOIN batches b ON b.id = c.batch AND b.state IN (3, 4) AND b.provisional = 0 AND b.priority >= $6
     CROSS JOIN json_each($1) w ON w.value ->> 0 = c.model AND (w.value ->> 1 = 0 OR w.value ->> 1 >= c.context)
     WHERE c.state = 0 AND c.batch = $3 AND c.plan_group = $4 AND c.share = $5 AND (c.kinds & $2) <> 0 AND"
     {pinned}
-    "ORDER BY c.number LIMIT 1"
+    "ORDER BY c.number LIMIT $7"
 );
 
 /// Binds: models, kind, least priority. One step down an index for each claimable batch and model; chunks that the
