@@ -6,6 +6,7 @@ from base64 import b64encode
 
 import grpc
 import pytest
+from google.api import field_behavior_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -79,6 +80,10 @@ def test_every_public_service_is_told_with_all_that_it_needs(reflected):
     for name in told:
         assert reflected.service(name).methods, name
     assert reflected.find("google/api/field_behavior.proto").package == "google.api"
+    # With the options of fields, in bytes: the pool's own classes know no extension.
+    options = reflected.pool.FindFieldByName("caravan.v1.CreateBatchRequest.batch").GetOptions()
+    options = descriptor_pb2.FieldOptions.FromString(options.SerializeToString())
+    assert list(options.Extensions[field_behavior_pb2.field_behavior]) == [field_behavior_pb2.REQUIRED]
 
 
 def test_a_batch_is_run_without_a_proto(reflected):

@@ -1286,7 +1286,10 @@ pub mod batch_service_client {
     /// Batches: submit one, watch it, stream its results while it runs.
     ///
     /// Every error is a google.rpc.Status whose details hold one ErrorInfo (domain
-    /// "caravan", a stable `reason`) and, where they help, BadRequest or RetryInfo.
+    /// "caravan", a stable `reason`), a Help with a link to the page on that reason (docs/errors) and, where
+    /// they help, BadRequest or RetryInfo.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct BatchServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1358,7 +1361,8 @@ pub mod batch_service_client {
         }
         /// Creates a batch from an uploaded file. With `validate_only` nothing is
         /// created: the answer is the batch as it would be, with its plan.
-        /// Errors: FILE_NOT_FOUND, FILE_NOT_READY, INVALID_ARGUMENT, REQUEST_ID_REUSED.
+        /// Errors: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_NOT_READY, REQUEST_ID_REUSED, and with `validate_only`
+        /// OBJECT_DAMAGED (the input).
         pub async fn create_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateBatchRequest>,
@@ -1380,7 +1384,7 @@ pub mod batch_service_client {
                 .insert(GrpcMethod::new("caravan.v1.BatchService", "CreateBatch"));
             self.inner.unary(req, path, codec).await
         }
-        /// Errors: BATCH_NOT_FOUND.
+        /// One batch, all of it. Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND.
         pub async fn get_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::GetBatchRequest>,
@@ -1402,7 +1406,7 @@ pub mod batch_service_client {
                 .insert(GrpcMethod::new("caravan.v1.BatchService", "GetBatch"));
             self.inner.unary(req, path, codec).await
         }
-        /// Newest first. Errors: INVALID_ARGUMENT (page token, page size).
+        /// Newest first. Errors: INVALID_ARGUMENT (page token, page size, a number that is no state).
         pub async fn list_batches(
             &mut self,
             request: impl tonic::IntoRequest<super::ListBatchesRequest>,
@@ -1428,7 +1432,7 @@ pub mod batch_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Stops a batch and keeps what is finished. Cancelling an ended batch returns it unchanged.
-        /// Errors: BATCH_NOT_FOUND.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND.
         pub async fn cancel_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::CancelBatchRequest>,
@@ -1454,7 +1458,7 @@ pub mod batch_service_client {
         /// the rest of their chunks, and chunks not begun, are handed back. A batch that is still validated or
         /// planned is planned to its end, and stands paused then. If the last open request is finished, the
         /// batch ends. Its completion window goes on. A paused batch is returned unchanged.
-        /// Errors: BATCH_NOT_FOUND, BATCH_ENDED.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, BATCH_ENDED.
         pub async fn pause_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::PauseBatchRequest>,
@@ -1477,7 +1481,8 @@ pub mod batch_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Lets a paused batch go on: running if anything of it was leased before, else queued. A batch that is
-        /// not paused is returned unchanged. Errors: BATCH_NOT_FOUND, BATCH_ENDED.
+        /// not paused is returned unchanged.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, BATCH_ENDED.
         pub async fn resume_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::ResumeBatchRequest>,
@@ -1527,7 +1532,8 @@ pub mod batch_service_client {
                 .insert(GrpcMethod::new("caravan.v1.BatchService", "RetryBatch"));
             self.inner.unary(req, path, codec).await
         }
-        /// Deletes an ended batch with its results. Errors: BATCH_NOT_FOUND, BATCH_NOT_ENDED.
+        /// Deletes an ended batch with its results.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, BATCH_NOT_ENDED, STORAGE_DENIED.
         pub async fn delete_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteBatchRequest>,
@@ -1552,7 +1558,7 @@ pub mod batch_service_client {
         /// A snapshot first, then what changes, at most twice a second; a slow reader
         /// gets the latest state, never a queue. Ends after the final state, or with
         /// UNAVAILABLE and RetryInfo when the server drains: resume with the last token.
-        /// Errors: BATCH_NOT_FOUND, INVALID_RESUME_TOKEN.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, INVALID_RESUME_TOKEN.
         pub async fn watch_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchBatchRequest>,
@@ -1578,7 +1584,7 @@ pub mod batch_service_client {
             self.inner.server_streaming(req, path, codec).await
         }
         /// Results as they are committed, or in input order, from any cursor.
-        /// Errors: BATCH_NOT_FOUND, INVALID_CURSOR.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, INVALID_CURSOR, OBJECT_DAMAGED.
         pub async fn stream_results(
             &mut self,
             request: impl tonic::IntoRequest<super::StreamResultsRequest>,
@@ -1620,17 +1626,18 @@ pub mod batch_service_server {
     pub trait BatchService: std::marker::Send + std::marker::Sync + 'static {
         /// Creates a batch from an uploaded file. With `validate_only` nothing is
         /// created: the answer is the batch as it would be, with its plan.
-        /// Errors: FILE_NOT_FOUND, FILE_NOT_READY, INVALID_ARGUMENT, REQUEST_ID_REUSED.
+        /// Errors: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_NOT_READY, REQUEST_ID_REUSED, and with `validate_only`
+        /// OBJECT_DAMAGED (the input).
         async fn create_batch(
             &self,
             request: tonic::Request<super::CreateBatchRequest>,
         ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status>;
-        /// Errors: BATCH_NOT_FOUND.
+        /// One batch, all of it. Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND.
         async fn get_batch(
             &self,
             request: tonic::Request<super::GetBatchRequest>,
         ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status>;
-        /// Newest first. Errors: INVALID_ARGUMENT (page token, page size).
+        /// Newest first. Errors: INVALID_ARGUMENT (page token, page size, a number that is no state).
         async fn list_batches(
             &self,
             request: tonic::Request<super::ListBatchesRequest>,
@@ -1639,7 +1646,7 @@ pub mod batch_service_server {
             tonic::Status,
         >;
         /// Stops a batch and keeps what is finished. Cancelling an ended batch returns it unchanged.
-        /// Errors: BATCH_NOT_FOUND.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND.
         async fn cancel_batch(
             &self,
             request: tonic::Request<super::CancelBatchRequest>,
@@ -1648,13 +1655,14 @@ pub mod batch_service_server {
         /// the rest of their chunks, and chunks not begun, are handed back. A batch that is still validated or
         /// planned is planned to its end, and stands paused then. If the last open request is finished, the
         /// batch ends. Its completion window goes on. A paused batch is returned unchanged.
-        /// Errors: BATCH_NOT_FOUND, BATCH_ENDED.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, BATCH_ENDED.
         async fn pause_batch(
             &self,
             request: tonic::Request<super::PauseBatchRequest>,
         ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status>;
         /// Lets a paused batch go on: running if anything of it was leased before, else queued. A batch that is
-        /// not paused is returned unchanged. Errors: BATCH_NOT_FOUND, BATCH_ENDED.
+        /// not paused is returned unchanged.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, BATCH_ENDED.
         async fn resume_batch(
             &self,
             request: tonic::Request<super::ResumeBatchRequest>,
@@ -1670,7 +1678,8 @@ pub mod batch_service_server {
             &self,
             request: tonic::Request<super::RetryBatchRequest>,
         ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status>;
-        /// Deletes an ended batch with its results. Errors: BATCH_NOT_FOUND, BATCH_NOT_ENDED.
+        /// Deletes an ended batch with its results.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, BATCH_NOT_ENDED, STORAGE_DENIED.
         async fn delete_batch(
             &self,
             request: tonic::Request<super::DeleteBatchRequest>,
@@ -1684,7 +1693,7 @@ pub mod batch_service_server {
         /// A snapshot first, then what changes, at most twice a second; a slow reader
         /// gets the latest state, never a queue. Ends after the final state, or with
         /// UNAVAILABLE and RetryInfo when the server drains: resume with the last token.
-        /// Errors: BATCH_NOT_FOUND, INVALID_RESUME_TOKEN.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, INVALID_RESUME_TOKEN.
         async fn watch_batch(
             &self,
             request: tonic::Request<super::WatchBatchRequest>,
@@ -1696,7 +1705,7 @@ pub mod batch_service_server {
             + std::marker::Send
             + 'static;
         /// Results as they are committed, or in input order, from any cursor.
-        /// Errors: BATCH_NOT_FOUND, INVALID_CURSOR.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, INVALID_CURSOR, OBJECT_DAMAGED.
         async fn stream_results(
             &self,
             request: tonic::Request<super::StreamResultsRequest>,
@@ -1708,7 +1717,10 @@ pub mod batch_service_server {
     /// Batches: submit one, watch it, stream its results while it runs.
     ///
     /// Every error is a google.rpc.Status whose details hold one ErrorInfo (domain
-    /// "caravan", a stable `reason`) and, where they help, BadRequest or RetryInfo.
+    /// "caravan", a stable `reason`), a Help with a link to the page on that reason (docs/errors) and, where
+    /// they help, BadRequest or RetryInfo.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct BatchServiceServer<T> {
         inner: Arc<T>,
@@ -2661,6 +2673,8 @@ pub mod file_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// Files: inputs as uploaded, outputs as written.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FileServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2733,7 +2747,7 @@ pub mod file_service_client {
         /// First `start`, then chunks in order, then `finish`. An interrupted upload is
         /// resumed by a second call with the same upload_id, from the offset that QueryUpload names.
         /// Errors: INVALID_ARGUMENT, UPLOAD_OUT_OF_ORDER, OFFSET_MISMATCH, CHECKSUM_MISMATCH,
-        /// FILE_TOO_LARGE, UPLOAD_COMPLETE.
+        /// FILE_TOO_LARGE, UPLOAD_COMPLETE, STORAGE_FULL, STORAGE_DENIED, OBJECT_DAMAGED (what is stored of it).
         pub async fn upload_file(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::UploadFileRequest>,
@@ -2755,7 +2769,7 @@ pub mod file_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FileService", "UploadFile"));
             self.inner.client_streaming(req, path, codec).await
         }
-        /// How much of an upload is stored. Errors: UPLOAD_NOT_FOUND.
+        /// How much of an upload is stored. Errors: INVALID_ARGUMENT, UPLOAD_NOT_FOUND.
         pub async fn query_upload(
             &mut self,
             request: impl tonic::IntoRequest<super::QueryUploadRequest>,
@@ -2780,7 +2794,7 @@ pub mod file_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FileService", "QueryUpload"));
             self.inner.unary(req, path, codec).await
         }
-        /// Errors: FILE_NOT_FOUND.
+        /// One file, without its bytes. Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND.
         pub async fn get_file(
             &mut self,
             request: impl tonic::IntoRequest<super::GetFileRequest>,
@@ -2802,7 +2816,7 @@ pub mod file_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FileService", "GetFile"));
             self.inner.unary(req, path, codec).await
         }
-        /// Newest first.
+        /// Newest first. Errors: INVALID_ARGUMENT (page token, page size).
         pub async fn list_files(
             &mut self,
             request: impl tonic::IntoRequest<super::ListFilesRequest>,
@@ -2827,7 +2841,7 @@ pub mod file_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FileService", "ListFiles"));
             self.inner.unary(req, path, codec).await
         }
-        /// Errors: FILE_NOT_FOUND, FILE_IN_USE.
+        /// Deletes a file for ever. Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND, FILE_IN_USE, STORAGE_DENIED.
         pub async fn delete_file(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteFileRequest>,
@@ -2849,7 +2863,8 @@ pub mod file_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FileService", "DeleteFile"));
             self.inner.unary(req, path, codec).await
         }
-        /// The bytes from an offset on. Errors: FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET.
+        /// The bytes from an offset on.
+        /// Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET, OBJECT_DAMAGED.
         pub async fn download_file(
             &mut self,
             request: impl tonic::IntoRequest<super::DownloadFileRequest>,
@@ -2892,12 +2907,12 @@ pub mod file_service_server {
         /// First `start`, then chunks in order, then `finish`. An interrupted upload is
         /// resumed by a second call with the same upload_id, from the offset that QueryUpload names.
         /// Errors: INVALID_ARGUMENT, UPLOAD_OUT_OF_ORDER, OFFSET_MISMATCH, CHECKSUM_MISMATCH,
-        /// FILE_TOO_LARGE, UPLOAD_COMPLETE.
+        /// FILE_TOO_LARGE, UPLOAD_COMPLETE, STORAGE_FULL, STORAGE_DENIED, OBJECT_DAMAGED (what is stored of it).
         async fn upload_file(
             &self,
             request: tonic::Request<tonic::Streaming<super::UploadFileRequest>>,
         ) -> std::result::Result<tonic::Response<super::File>, tonic::Status>;
-        /// How much of an upload is stored. Errors: UPLOAD_NOT_FOUND.
+        /// How much of an upload is stored. Errors: INVALID_ARGUMENT, UPLOAD_NOT_FOUND.
         async fn query_upload(
             &self,
             request: tonic::Request<super::QueryUploadRequest>,
@@ -2905,12 +2920,12 @@ pub mod file_service_server {
             tonic::Response<super::QueryUploadResponse>,
             tonic::Status,
         >;
-        /// Errors: FILE_NOT_FOUND.
+        /// One file, without its bytes. Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND.
         async fn get_file(
             &self,
             request: tonic::Request<super::GetFileRequest>,
         ) -> std::result::Result<tonic::Response<super::File>, tonic::Status>;
-        /// Newest first.
+        /// Newest first. Errors: INVALID_ARGUMENT (page token, page size).
         async fn list_files(
             &self,
             request: tonic::Request<super::ListFilesRequest>,
@@ -2918,7 +2933,7 @@ pub mod file_service_server {
             tonic::Response<super::ListFilesResponse>,
             tonic::Status,
         >;
-        /// Errors: FILE_NOT_FOUND, FILE_IN_USE.
+        /// Deletes a file for ever. Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND, FILE_IN_USE, STORAGE_DENIED.
         async fn delete_file(
             &self,
             request: tonic::Request<super::DeleteFileRequest>,
@@ -2929,7 +2944,8 @@ pub mod file_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// The bytes from an offset on. Errors: FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET.
+        /// The bytes from an offset on.
+        /// Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET, OBJECT_DAMAGED.
         async fn download_file(
             &self,
             request: tonic::Request<super::DownloadFileRequest>,
@@ -2939,6 +2955,8 @@ pub mod file_service_server {
         >;
     }
     /// Files: inputs as uploaded, outputs as written.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FileServiceServer<T> {
         inner: Arc<T>,
@@ -4320,6 +4338,8 @@ pub mod fleet_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FleetServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -4389,7 +4409,7 @@ pub mod fleet_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// By host, then name. Errors: INVALID_ARGUMENT.
+        /// By host, then name. Errors: INVALID_ARGUMENT (page size).
         pub async fn list_executors(
             &mut self,
             request: impl tonic::IntoRequest<super::ListExecutorsRequest>,
@@ -4415,6 +4435,7 @@ pub mod fleet_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// The whole fleet at once, then again when it changes, at most once a second.
+        /// Errors: those of every RPC.
         pub async fn watch_fleet(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchFleetRequest>,
@@ -4439,7 +4460,7 @@ pub mod fleet_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FleetService", "WatchFleet"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Profiles by model, newest first. Errors: INVALID_ARGUMENT.
+        /// Profiles by model, newest first. Errors: INVALID_ARGUMENT (page size).
         pub async fn list_profiles(
             &mut self,
             request: impl tonic::IntoRequest<super::ListProfilesRequest>,
@@ -4530,7 +4551,7 @@ pub mod fleet_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with FleetServiceServer.
     #[async_trait]
     pub trait FleetService: std::marker::Send + std::marker::Sync + 'static {
-        /// By host, then name. Errors: INVALID_ARGUMENT.
+        /// By host, then name. Errors: INVALID_ARGUMENT (page size).
         async fn list_executors(
             &self,
             request: tonic::Request<super::ListExecutorsRequest>,
@@ -4545,11 +4566,12 @@ pub mod fleet_service_server {
             + std::marker::Send
             + 'static;
         /// The whole fleet at once, then again when it changes, at most once a second.
+        /// Errors: those of every RPC.
         async fn watch_fleet(
             &self,
             request: tonic::Request<super::WatchFleetRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchFleetStream>, tonic::Status>;
-        /// Profiles by model, newest first. Errors: INVALID_ARGUMENT.
+        /// Profiles by model, newest first. Errors: INVALID_ARGUMENT (page size).
         async fn list_profiles(
             &self,
             request: tonic::Request<super::ListProfilesRequest>,
@@ -4582,6 +4604,8 @@ pub mod fleet_service_server {
         >;
     }
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FleetServiceServer<T> {
         inner: Arc<T>,
@@ -5769,6 +5793,8 @@ pub mod work_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// How executors get work. The executor dials; one stream an executor.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct WorkServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -5841,7 +5867,7 @@ pub mod work_service_client {
         /// The executor sends `hello` first; the planner answers `welcome`. From then on
         /// both sides send whatever they have. A broken stream loses nothing: the executor
         /// dials again, names its leases in a heartbeat and sends unacked results again.
-        /// Errors: INVALID_ARGUMENT, and UNAVAILABLE with RetryInfo when the planner drains.
+        /// Errors: INVALID_ARGUMENT (no hello first, or two; a name that is none).
         pub async fn connect(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::ConnectRequest>,
@@ -5867,7 +5893,7 @@ pub mod work_service_client {
             self.inner.streaming(req, path, codec).await
         }
         /// The bytes of a model's file, for an import that the planner asked for.
-        /// Errors: NOT_FOUND, OUT_OF_RANGE.
+        /// Errors: INVALID_ARGUMENT (name, purpose), FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET, OBJECT_DAMAGED.
         pub async fn fetch_model(
             &mut self,
             request: impl tonic::IntoRequest<super::FetchModelRequest>,
@@ -5916,7 +5942,7 @@ pub mod work_service_server {
         /// The executor sends `hello` first; the planner answers `welcome`. From then on
         /// both sides send whatever they have. A broken stream loses nothing: the executor
         /// dials again, names its leases in a heartbeat and sends unacked results again.
-        /// Errors: INVALID_ARGUMENT, and UNAVAILABLE with RetryInfo when the planner drains.
+        /// Errors: INVALID_ARGUMENT (no hello first, or two; a name that is none).
         async fn connect(
             &self,
             request: tonic::Request<tonic::Streaming<super::ConnectRequest>>,
@@ -5928,13 +5954,15 @@ pub mod work_service_server {
             + std::marker::Send
             + 'static;
         /// The bytes of a model's file, for an import that the planner asked for.
-        /// Errors: NOT_FOUND, OUT_OF_RANGE.
+        /// Errors: INVALID_ARGUMENT (name, purpose), FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET, OBJECT_DAMAGED.
         async fn fetch_model(
             &self,
             request: tonic::Request<super::FetchModelRequest>,
         ) -> std::result::Result<tonic::Response<Self::FetchModelStream>, tonic::Status>;
     }
     /// How executors get work. The executor dials; one stream an executor.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct WorkServiceServer<T> {
         inner: Arc<T>,
