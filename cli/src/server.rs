@@ -1,6 +1,6 @@
 //! The server that the client commands talk to.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use caravan_proto::{
     MAX_MESSAGE_BYTES,
@@ -12,11 +12,12 @@ use caravan_proto::{
 use caravan_service::{
     client::{self, Replica, Replicas, State},
     compression::Compression,
+    tls,
 };
 use tonic::{Response, Status, codec::CompressionEncoding};
 use url::Url;
 
-use crate::{failure::Failure, patience::Patience, span};
+use crate::{failure::Failure, patience::Patience, span, up::explain};
 
 /// Which server, and how long to wait for it.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,6 +41,29 @@ pub(crate) struct Options {
         help_heading = "Server"
     )]
     compress: Compression,
+    /// PEM file with the authorities that vouch for an https server [default: this system's].
+    #[arg(long, global = true, env = "CARAVAN_TLS_CA", value_name = "FILE", help_heading = "Server")]
+    tls_ca: Option<PathBuf>,
+    /// PEM file with a certificate to show to an https server, and those between it and its authority.
+    #[arg(
+        long,
+        global = true,
+        env = "CARAVAN_TLS_CERTIFICATE",
+        value_name = "FILE",
+        requires = "tls_key",
+        help_heading = "Server"
+    )]
+    tls_certificate: Option<PathBuf>,
+    /// PEM file with its private key.
+    #[arg(
+        long,
+        global = true,
+        env = "CARAVAN_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_certificate",
+        help_heading = "Server"
+    )]
+    tls_key: Option<PathBuf>,
 }
 
 /// A server that was reached; connections are made anew, and with another one, as often as needed.
@@ -51,16 +75,32 @@ pub(crate) struct Server {
     patience: Duration,
 }
 
+// === impl Options ===
+
+impl Options {
+    fn client(&self) -> client::Options {
+        let tls = tls::ClientOptions {
+            ca: self.tls_ca.clone(),
+            certificate: self.tls_certificate.clone(),
+            key: self.tls_key.clone(),
+            ..tls::ClientOptions::default()
+        };
+        client::Options { tls, ..client::Options::default() }
+    }
+}
+
 // === impl Server ===
 
 impl Server {
     /// Reaches the server, once and without patience: a wrong address is told at once.
     pub(crate) async fn connect(options: &Options) -> Result<Self, Failure> {
-        let replicas = Replicas::new(&options.server, &client::Options::default())
-            .map_err(|error| Failure::Usage(error.to_string()))?;
+        let replicas = Replicas::new(&options.server, &options.client())
+            .map_err(|error| Failure::Usage(explain(&error)))?;
         let url = replicas.all().iter().map(Replica::url).collect::<Vec<_>>().join(", ");
         if replicas.heard().await == State::Down {
-            let reason = "nobody answers there".to_owned();
+            let failures = replicas.all().iter().filter_map(Replica::failure);
+            let reason =
+                failures.last().map_or_else(|| "nobody answers there".to_owned(), |why| why.to_string());
             return Err(Failure::NotReached { server: url, reason });
         }
         let encoding = options.compress.encoding(&options.server);
@@ -118,14 +158,14 @@ impl Server {
     }
 }
 
-/// Takes `http://host:port` and `host:port`.
+/// Takes `http://host:port`, `https://host:port` and `host:port`, which is http.
 fn parse_url(text: &str) -> Result<Url, String> {
     let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let url = Url::parse(&url).map_err(|error| format!("not a URL: {error}"))?;
-    if url.scheme() == "http" && url.host().is_some() {
+    if matches!(url.scheme(), "http" | "https") && url.host().is_some() {
         Ok(url)
     } else {
-        Err("give it as http://host:port".to_owned())
+        Err("give it as http://host:port or https://host:port".to_owned())
     }
 }
 
@@ -136,7 +176,8 @@ mod tests {
     #[test]
     fn a_url_may_leave_out_its_scheme() {
         assert_eq!(parse_url("localhost:4081").map(String::from), Ok("http://localhost:4081/".into()));
-        for bad in ["ftp://localhost", "http://", "https://localhost"] {
+        assert_eq!(parse_url("https://there").map(String::from), Ok("https://there/".into()));
+        for bad in ["ftp://localhost", "http://"] {
             assert!(parse_url(bad).is_err(), "{bad}");
         }
     }

@@ -15,11 +15,14 @@ use caravan_service::{
     listen::{self, Bound},
     ready::Ready,
     serve::{self, Services},
+    tls,
 };
 
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use url::Url;
 
-use crate::{forward::Forward, rest, upstream::Upstream};
+use crate::{forward::Forward, rest, upstream::Upstream, watches::Watches};
 
 /// A gateway that holds its ports and serves once [`run`](Self::run).
 #[derive(Debug)]
@@ -29,6 +32,7 @@ pub struct Service {
     pub(crate) addresses: Ready,
     pub(crate) planner: Upstream,
     pub(crate) http_timeout: Duration,
+    pub(crate) origins: Vec<Url>,
     pub(crate) resume: Duration,
     pub(crate) server: serve::Options,
 }
@@ -48,9 +52,9 @@ pub enum Error {
     /// The gRPC server failed.
     #[error(transparent)]
     Grpc(#[from] serve::Error),
-    /// The HTTP server failed.
-    #[error("HTTP server failed")]
-    Http(#[source] std::io::Error),
+    /// The certificate or what belongs to it.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
 }
 
 impl Service {
@@ -66,7 +70,9 @@ impl Service {
     /// If one of the servers fails.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
         let upstream = self.planner;
-        let forward = Forward::new(upstream.clone(), self.resume, &shutdown);
+        let tasks = TaskTracker::new();
+        let watches = Watches::new(upstream.clone(), self.resume, tasks.clone(), shutdown.token());
+        let forward = Forward::new(upstream.clone(), watches.clone(), self.resume, &shutdown);
         let (reaches, reaching) = watch::channel(true);
         let services = Services::new()
             .serving_while(reaching)
@@ -84,15 +90,17 @@ impl Service {
             )
             .add(FleetServiceServer::new(forward).max_decoding_message_size(MAX_MESSAGE_BYTES));
         let watching = watch_planners(upstream.planners().clone(), reaches);
-        let rest = rest::router(upstream, self.http_timeout, shutdown.clone());
+        let rest =
+            rest::router(upstream, watches, &self.origins, self.http_timeout, self.resume, shutdown.clone());
         let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());
-        let http = rest::serve(self.http.into_listener(), rest, shutdown);
-        let grpc = Box::pin(async { grpc.await.map_err(Error::from) });
-        let http = Box::pin(async { http.await.map_err(Error::Http) });
+        let http = Box::pin(async { Ok(rest::serve(self.http, rest, &self.server, shutdown).await) });
         tokio::select! {
-            ended = async { tokio::try_join!(grpc, http) } => drop(ended?),
+            ended = async { tokio::try_join!(Box::pin(grpc), http) } => drop(ended?),
             () = watching => {}
         }
+        // Whoever watched is gone, and with them what was watched for them.
+        tasks.close();
+        tasks.wait().await;
         Ok(())
     }
 }

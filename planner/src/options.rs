@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use caravan_service::{serve, shutdown, telemetry};
+use caravan_service::{serve, shutdown, telemetry, tls};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -44,7 +44,9 @@ pub struct Options {
     pub commit: results::Options,
     /// What is removed by itself.
     pub garbage: garbage::Options,
-    /// The gRPC server.
+    /// TLS of the port.
+    pub tls: tls::Options,
+    /// Bounds of the port.
     pub serve: serve::Options,
     /// Logs, traces, metrics.
     pub telemetry: telemetry::Options,
@@ -68,6 +70,7 @@ impl Default for Options {
             lease: dispatch::Options::default(),
             commit: results::Options::default(),
             garbage: garbage::Options::default(),
+            tls: tls::Options::default(),
             serve: serve::Options::default(),
             telemetry: telemetry::Options::default(),
         }

@@ -12,6 +12,7 @@ use caravan_service::{
     compression::ACCEPTED,
     listen::{self, Bound},
     serve::{self, Services, serve},
+    tls,
 };
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -58,6 +59,9 @@ pub enum Error {
     /// The port.
     #[error(transparent)]
     Listen(#[from] listen::Error),
+    /// The certificate or what belongs to it.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -88,7 +92,9 @@ impl Options {
     /// If one of them cannot be had.
     pub async fn build(self) -> Result<Service, Error> {
         let (database, lock) = self.take_database()?;
-        let bound = listen::bind(&self.listen).await?;
+        self.serve.check("serve").map_err(|error| Error::Configuration(error.to_string()))?;
+        let tls = tls::Server::new(&self.tls)?;
+        let bound = listen::bind(&self.listen).await?.with_tls(tls);
         let store = database.open(self.store).await?;
         let objects = Objects::open(&self.objects(), &self.objects).await?;
         objects.belong_to(store.identity(Uuid::now_v7()).await?).await?;
@@ -133,7 +139,7 @@ impl Service {
         self.bound.local_addr()
     }
 
-    /// Where clients find it, `http://host:port`.
+    /// Where clients find it, `http://host:port`, or `https://` with TLS.
     #[must_use]
     pub fn url(&self) -> String {
         self.bound.url()
@@ -199,7 +205,7 @@ impl Service {
             tasks: tasks.clone(),
             stop: streams.clone(),
         };
-        let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes);
+        let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes, tasks.clone());
         let fleet_api = FleetApi::new(store, options.lease, models, tasks.clone(), streams);
         let services = Services::new()
             .serving_while(is_fit)

@@ -95,6 +95,9 @@ reasons! {
     StorageDenied = "STORAGE_DENIED", FailedPrecondition;
     /// The server is going away or not there yet; `RetryInfo` says when to try again.
     Unavailable = "UNAVAILABLE", Unavailable;
+    /// The client sent nothing for longer than it may in the middle of a call. What an upload sent before is
+    /// kept: ask QueryUpload, then resume.
+    StreamSilent = "STREAM_SILENT", DeadlineExceeded;
     /// The call took longer than it may.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded;
     /// A defect of the server; its log has the rest.

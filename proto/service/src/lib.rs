@@ -5,13 +5,17 @@ pub mod args;
 pub mod client;
 pub mod compression;
 pub mod config;
+pub mod connection;
 pub mod exit;
 pub mod listen;
 pub mod metrics;
+pub mod peer;
 pub mod ready;
 pub mod serve;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 
 pub use args::Args;
+pub use peer::Peer;
 pub use shutdown::Shutdown;

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
+use crate::tls;
+
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: choose another address, or port 0 for any free port")]
@@ -18,6 +20,7 @@ pub struct Error {
 pub struct Bound {
     listener: TcpListener,
     local: SocketAddr,
+    tls: Option<tls::Server>,
 }
 
 /// Binds `HOST:PORT`; port 0 takes any free one.
@@ -28,7 +31,7 @@ pub async fn bind(address: &str) -> Result<Bound, Error> {
     let named = |source| Error { address: address.to_owned(), source };
     let listener = TcpListener::bind(address).await.map_err(named)?;
     let local = listener.local_addr().map_err(named)?;
-    Ok(Bound { listener, local })
+    Ok(Bound { listener, local, tls: None })
 }
 
 impl Bound {
@@ -38,16 +41,25 @@ impl Bound {
         self.local
     }
 
-    /// The same as a URL, `http://host:port`.
+    /// With TLS, if there is any.
     #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://{}", self.local)
+    pub fn with_tls(self, tls: Option<tls::Server>) -> Self {
+        if tls.is_none() && !self.local.ip().is_loopback() {
+            tracing::warn!(address = %self.local, "no TLS: whoever is on the network reads along");
+        }
+        Self { tls, ..self }
     }
 
-    /// The listener itself.
+    /// The same as a URL, `http://host:port`, or `https://` with TLS.
     #[must_use]
-    pub fn into_listener(self) -> TcpListener {
-        self.listener
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.local)
+    }
+
+    /// The listener itself, and its TLS.
+    pub(crate) fn into_parts(self) -> (TcpListener, Option<tls::Server>) {
+        (self.listener, self.tls)
     }
 }
 

@@ -11,32 +11,24 @@ mod tests;
 
 use std::{convert::Infallible, time::Duration};
 
+use caravan_proto::error::Reason;
 use http::{Request, Response};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::{body::Body, server::NamedService, service::RoutesBuilder, transport::Server};
+use tonic::{Status, body::Body, server::NamedService, service::RoutesBuilder};
 use tonic_health::{
     ServingStatus,
     server::{HealthReporter, health_reporter},
 };
-use tower::Service;
+use tower::{Layer as _, Service, ServiceExt as _};
 
-use crate::{listen::Bound, shutdown::Shutdown};
-
-/// Bounds of a server.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Options {
-    /// Calls at once on one connection. A gateway carries all its clients over one.
-    pub max_concurrent_streams: u32,
-    /// A silent connection is probed after so many seconds.
-    pub keepalive_seconds: u64,
-    /// A probe unanswered for so many seconds ends the connection.
-    pub keepalive_timeout_seconds: u64,
-    /// What links to the pages on errors begin with, e.g. `https://wiki.example/caravan/errors/`. Default: their
-    /// folder in the repository.
-    pub error_help_url: String,
-}
+pub use crate::connection::Options;
+use crate::{
+    connection::{self, Inbound, Port},
+    listen::Bound,
+    shutdown::Shutdown,
+    tls::Protocol,
+};
 
 /// Why a server ended early.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +36,6 @@ pub enum Error {
     /// The descriptors cannot be reflected.
     #[error("reflection cannot be built")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The transport failed.
-    #[error("gRPC server failed")]
-    Transport(#[from] tonic::transport::Error),
 }
 
 /// The services of one server. Set message limits on each before it goes in.
@@ -59,13 +48,15 @@ pub struct Services {
 
 /// How long connections may take to close once every call on them was ended.
 const CLOSING: Duration = Duration::from_millis(500);
+/// When those who found the server with too many calls may try again.
+const OVERLOADED: Duration = Duration::from_secs(1);
 
 /// Serves until `shutdown`, then lets calls end until its drain limit, then ends the rest
 /// with UNAVAILABLE. Handlers of endless streams should end them at `shutdown` themselves.
-/// Dropping the future stops accepting; open connections live on.
+/// Dropping the future ends all connections.
 ///
 /// # Errors
-/// If the stack cannot be built or the transport fails.
+/// If the stack cannot be built.
 pub async fn serve(
     bound: Bound,
     services: Services,
@@ -83,37 +74,36 @@ pub async fn serve(
     routes.add_service(health_service).add_service(reflection.build_v1()?);
 
     let cut = CancellationToken::new();
-    let keepalive = Duration::from_secs(options.keepalive_seconds);
     let told = Told { health, names };
     told.tell(fit.as_ref().is_none_or(|fit| *fit.borrow())).await;
-    let stopping = {
-        let shutdown = shutdown.clone();
-        async move {
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                () = told.follow(fit) => {}
-            }
-            told.tell(false).await;
+    let stopping = async {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = told.follow(fit) => {}
         }
+        told.tell(false).await;
     };
-    let serving = Server::builder()
-        .max_concurrent_streams(options.max_concurrent_streams)
-        .http2_keepalive_interval(Some(keepalive))
-        .http2_keepalive_timeout(Some(Duration::from_secs(options.keepalive_timeout_seconds)))
-        .layer(help::layer(&options.error_help_url))
-        .layer(call::layer(cut.clone()))
-        .add_routes(routes.routes())
-        .serve_with_incoming_shutdown(incoming(bound, keepalive), stopping);
+    let service = call::layer(cut.clone()).layer(routes.routes().prepare());
+    let service = help::layer(&options.error_help_url).layer(service);
+    let service = service.map_request(|request: Request<Inbound>| request.map(Body::new));
+    let port = Port { bound, protocol: Protocol::Grpc, service, overloaded: || overloaded().into_http() };
+    let serving = connection::serve(port, options, stopping);
     let bounded = async {
         shutdown.expired().await;
         cut.cancel();
         tokio::time::sleep(CLOSING).await;
     };
     tokio::select! {
-        ended = serving => ended?,
+        () = serving => {}
         () = bounded => tracing::warn!("calls were cut off at the drain limit"),
     }
     Ok(())
+}
+
+/// The answer where there are as many calls as there may be.
+#[must_use]
+pub fn overloaded() -> Status {
+    Reason::Unavailable.retry_after("the server has as many calls as it takes; try again", OVERLOADED)
 }
 
 /// What clients are told of the server's health.
@@ -141,27 +131,6 @@ impl Told {
             }
         }
         std::future::pending().await
-    }
-}
-
-/// tonic sets no socket options on connections that it did not accept itself.
-fn incoming(bound: Bound, keepalive: Duration) -> tonic::transport::server::TcpIncoming {
-    tonic::transport::server::TcpIncoming::from(bound.into_listener())
-        .with_nodelay(Some(true))
-        .with_keepalive(Some(keepalive))
-}
-
-// === impl Options ===
-
-impl Default for Options {
-    fn default() -> Self {
-        // 20 s of silence is under the idle limits of the usual load balancers (60 s and up).
-        Self {
-            max_concurrent_streams: 16_384,
-            keepalive_seconds: 20,
-            keepalive_timeout_seconds: 20,
-            error_help_url: caravan_proto::error::HELP.to_owned(),
-        }
     }
 }
 

@@ -809,7 +809,7 @@ pub struct ListBatchesRequest {
     /// 1 to 1000; 0 means 50.
     #[prost(int32, tag = "1")]
     pub page_size: i32,
-    /// From the page before; empty for the first.
+    /// From the page before, or the name of a batch, there still or not: what is older. Empty for the first.
     #[prost(string, tag = "2")]
     pub page_token: ::prost::alloc::string::String,
     /// Only batches in one of these states; empty for all.
@@ -2462,6 +2462,10 @@ pub struct UploadStart {
     /// As File.purpose; batch or model.
     #[prost(enumeration = "file::Purpose", tag = "3")]
     pub purpose: i32,
+    /// Whether an upload that ends without `finish` is removed at once, where others are kept for a week to be
+    /// resumed. For who cannot resume.
+    #[prost(bool, tag = "4")]
+    pub discard_unfinished: bool,
 }
 impl ::prost::Name for UploadStart {
     const NAME: &'static str = "UploadStart";
@@ -2570,9 +2574,65 @@ pub struct ListFilesRequest {
     /// 1 to 1000; 0 means 50.
     #[prost(int32, tag = "1")]
     pub page_size: i32,
-    /// From the page before; empty for the first.
+    /// From the page before, or the name of a file, there still or not: what comes behind it in this order.
+    /// Empty for the first page.
     #[prost(string, tag = "2")]
     pub page_token: ::prost::alloc::string::String,
+    /// Only files for this; unspecified for all.
+    #[prost(enumeration = "file::Purpose", tag = "3")]
+    pub purpose: i32,
+    /// Only files in this state; unspecified for all.
+    #[prost(enumeration = "file::State", tag = "4")]
+    pub state: i32,
+    /// In which order.
+    #[prost(enumeration = "list_files_request::Order", tag = "5")]
+    pub order: i32,
+}
+/// Nested message and enum types in `ListFilesRequest`.
+pub mod list_files_request {
+    /// By when uploads began.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Order {
+        /// The server's default: newest first.
+        Unspecified = 0,
+        /// The last one first.
+        NewestFirst = 1,
+        /// The first one first.
+        OldestFirst = 2,
+    }
+    impl Order {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "ORDER_UNSPECIFIED",
+                Self::NewestFirst => "ORDER_NEWEST_FIRST",
+                Self::OldestFirst => "ORDER_OLDEST_FIRST",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ORDER_UNSPECIFIED" => Some(Self::Unspecified),
+                "ORDER_NEWEST_FIRST" => Some(Self::NewestFirst),
+                "ORDER_OLDEST_FIRST" => Some(Self::OldestFirst),
+                _ => None,
+            }
+        }
+    }
 }
 impl ::prost::Name for ListFilesRequest {
     const NAME: &'static str = "ListFilesRequest";
@@ -2587,7 +2647,7 @@ impl ::prost::Name for ListFilesRequest {
 /// Answer of ListFiles.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListFilesResponse {
-    /// Newest first.
+    /// In the order asked for.
     #[prost(message, repeated, tag = "1")]
     pub files: ::prost::alloc::vec::Vec<File>,
     /// Empty on the last page.
@@ -2630,6 +2690,9 @@ pub struct DownloadFileRequest {
     /// First byte wanted, 0 to size_bytes.
     #[prost(int64, tag = "2")]
     pub offset: i64,
+    /// Offset behind the last byte wanted, `offset` to size_bytes; 0 for the end of the file.
+    #[prost(int64, tag = "3")]
+    pub end: i64,
 }
 impl ::prost::Name for DownloadFileRequest {
     const NAME: &'static str = "DownloadFileRequest";
@@ -2747,7 +2810,8 @@ pub mod file_service_client {
         /// First `start`, then chunks in order, then `finish`. An interrupted upload is
         /// resumed by a second call with the same upload_id, from the offset that QueryUpload names.
         /// Errors: INVALID_ARGUMENT, UPLOAD_OUT_OF_ORDER, OFFSET_MISMATCH, CHECKSUM_MISMATCH,
-        /// FILE_TOO_LARGE, UPLOAD_COMPLETE, STORAGE_FULL, STORAGE_DENIED, OBJECT_DAMAGED (what is stored of it).
+        /// FILE_TOO_LARGE, UPLOAD_COMPLETE, STREAM_SILENT, STORAGE_FULL, STORAGE_DENIED, OBJECT_DAMAGED (what is
+        /// stored of it).
         pub async fn upload_file(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::UploadFileRequest>,
@@ -2816,7 +2880,8 @@ pub mod file_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FileService", "GetFile"));
             self.inner.unary(req, path, codec).await
         }
-        /// Newest first. Errors: INVALID_ARGUMENT (page token, page size).
+        /// Newest first, unless asked otherwise.
+        /// Errors: INVALID_ARGUMENT (page token, page size, a number that is no purpose, state or order).
         pub async fn list_files(
             &mut self,
             request: impl tonic::IntoRequest<super::ListFilesRequest>,
@@ -2863,7 +2928,7 @@ pub mod file_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FileService", "DeleteFile"));
             self.inner.unary(req, path, codec).await
         }
-        /// The bytes from an offset on.
+        /// The bytes from an offset on, to the end or to another offset.
         /// Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET, OBJECT_DAMAGED.
         pub async fn download_file(
             &mut self,
@@ -2907,7 +2972,8 @@ pub mod file_service_server {
         /// First `start`, then chunks in order, then `finish`. An interrupted upload is
         /// resumed by a second call with the same upload_id, from the offset that QueryUpload names.
         /// Errors: INVALID_ARGUMENT, UPLOAD_OUT_OF_ORDER, OFFSET_MISMATCH, CHECKSUM_MISMATCH,
-        /// FILE_TOO_LARGE, UPLOAD_COMPLETE, STORAGE_FULL, STORAGE_DENIED, OBJECT_DAMAGED (what is stored of it).
+        /// FILE_TOO_LARGE, UPLOAD_COMPLETE, STREAM_SILENT, STORAGE_FULL, STORAGE_DENIED, OBJECT_DAMAGED (what is
+        /// stored of it).
         async fn upload_file(
             &self,
             request: tonic::Request<tonic::Streaming<super::UploadFileRequest>>,
@@ -2925,7 +2991,8 @@ pub mod file_service_server {
             &self,
             request: tonic::Request<super::GetFileRequest>,
         ) -> std::result::Result<tonic::Response<super::File>, tonic::Status>;
-        /// Newest first. Errors: INVALID_ARGUMENT (page token, page size).
+        /// Newest first, unless asked otherwise.
+        /// Errors: INVALID_ARGUMENT (page token, page size, a number that is no purpose, state or order).
         async fn list_files(
             &self,
             request: tonic::Request<super::ListFilesRequest>,
@@ -2944,7 +3011,7 @@ pub mod file_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// The bytes from an offset on.
+        /// The bytes from an offset on, to the end or to another offset.
         /// Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET, OBJECT_DAMAGED.
         async fn download_file(
             &self,
@@ -3637,6 +3704,81 @@ impl ::prost::Name for Model {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/caravan.v1.Model".into()
+    }
+}
+/// One model as a fleet has it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetModel {
+    /// As requests name it.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Engines that answer and have it.
+    #[prost(int32, tag = "2")]
+    pub engines: i32,
+    /// Their slots.
+    #[prost(int32, tag = "3")]
+    pub slots: i32,
+    /// Largest context of one slot that any of them takes, in tokens; 0 if not known.
+    #[prost(int64, tag = "4")]
+    pub max_context: i64,
+    /// True if some of them answer chats with it.
+    #[prost(bool, tag = "5")]
+    pub chat: bool,
+    /// True if some of them embed with it.
+    #[prost(bool, tag = "6")]
+    pub embedding: bool,
+    /// Its digests, where engines tell: more than one if they have different files under its name.
+    #[prost(string, repeated, tag = "7")]
+    pub digests: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for FleetModel {
+    const NAME: &'static str = "FleetModel";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.FleetModel".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.FleetModel".into()
+    }
+}
+/// Request of ListModels.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListModelsRequest {
+    /// 1 to 1000; 0 means 50.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the page before; empty for the first.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListModelsRequest {
+    const NAME: &'static str = "ListModelsRequest";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.ListModelsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.ListModelsRequest".into()
+    }
+}
+/// Answer of ListModels.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListModelsResponse {
+    /// By name.
+    #[prost(message, repeated, tag = "1")]
+    pub models: ::prost::alloc::vec::Vec<FleetModel>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListModelsResponse {
+    const NAME: &'static str = "ListModelsResponse";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.ListModelsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.ListModelsResponse".into()
     }
 }
 /// A lane at work.
@@ -4460,6 +4602,32 @@ pub mod fleet_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FleetService", "WatchFleet"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// The models that requests may name now, by name: those of engines that answer. Says nothing of hosts.
+        /// Errors: INVALID_ARGUMENT (page token, page size).
+        pub async fn list_models(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListModelsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListModelsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/caravan.v1.FleetService/ListModels",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("caravan.v1.FleetService", "ListModels"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Profiles by model, newest first. Errors: INVALID_ARGUMENT (page size).
         pub async fn list_profiles(
             &mut self,
@@ -4571,6 +4739,15 @@ pub mod fleet_service_server {
             &self,
             request: tonic::Request<super::WatchFleetRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchFleetStream>, tonic::Status>;
+        /// The models that requests may name now, by name: those of engines that answer. Says nothing of hosts.
+        /// Errors: INVALID_ARGUMENT (page token, page size).
+        async fn list_models(
+            &self,
+            request: tonic::Request<super::ListModelsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListModelsResponse>,
+            tonic::Status,
+        >;
         /// Profiles by model, newest first. Errors: INVALID_ARGUMENT (page size).
         async fn list_profiles(
             &self,
@@ -4769,6 +4946,51 @@ pub mod fleet_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/caravan.v1.FleetService/ListModels" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListModelsSvc<T: FleetService>(pub Arc<T>);
+                    impl<
+                        T: FleetService,
+                    > tonic::server::UnaryService<super::ListModelsRequest>
+                    for ListModelsSvc<T> {
+                        type Response = super::ListModelsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListModelsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FleetService>::list_models(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListModelsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

@@ -1,6 +1,7 @@
 //! How Caravan's programs dial a gRPC server: one of several replicas, whichever serves.
 
 mod body;
+mod dial;
 mod replica;
 mod replicas;
 #[cfg(test)]
@@ -10,13 +11,11 @@ use std::time::Duration;
 
 pub use replica::{Replica, State};
 pub use replicas::Replicas;
-use tonic::{
-    Request, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Request, Status, transport::Channel};
 use url::Url;
 
-use crate::telemetry;
+use self::dial::{Dialer, tls_for};
+use crate::{telemetry, tls};
 
 /// A server that cannot be dialled, whatever the network says.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +24,7 @@ pub enum Error {
     #[error("no server named")]
     None,
     /// Not a URL that gRPC can use.
-    #[error("`{url}` is not a server's address: expected http://HOST:PORT")]
+    #[error("`{url}` is not a server's address: expected http://HOST:PORT or https://HOST:PORT")]
     Url {
         /// As given.
         url: String,
@@ -33,13 +32,16 @@ pub enum Error {
         #[source]
         source: Option<tonic::transport::Error>,
     },
+    /// No TLS can be made of the client's files.
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
 }
 
 /// How connections are made and kept.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Longest wait for a TCP connection, in seconds. Default 2: a packet that was lost is sent again
+    /// Longest wait for a connection, TLS included, in seconds. Default 2: a packet that was lost is sent again
     /// after one.
     pub connect_timeout_seconds: u64,
     /// A silent connection is probed after so many seconds. Servers may refuse pings more
@@ -53,6 +55,8 @@ pub struct Options {
     /// A server that does not answer that for so long is given up, in milliseconds, with every call to
     /// it. Default 1500: with the interval, a server that falls silent is left within 2 s.
     pub health_timeout_millis: u64,
+    /// TLS towards servers whose URL is `https://`.
+    pub tls: tls::ClientOptions,
 }
 
 // === impl Options ===
@@ -65,6 +69,7 @@ impl Default for Options {
             keepalive_timeout_seconds: 10,
             health_millis: 500,
             health_timeout_millis: 1_500,
+            tls: tls::ClientOptions::default(),
         }
     }
 }
@@ -83,25 +88,11 @@ impl Options {
 /// break. Set message limits on the client made from it.
 ///
 /// # Errors
-/// If the list is empty or its first is not `http://HOST:PORT`.
+/// If the list is empty, its first is no URL of a server, or no TLS can be made of the files.
 pub fn channel(servers: &[Url], options: &Options) -> Result<Channel, Error> {
-    Ok(endpoint(servers.first().ok_or(Error::None)?, options)?.connect_lazy())
-}
-
-fn endpoint(url: &Url, options: &Options) -> Result<Endpoint, Error> {
-    let bad = |source| Error::Url { url: url.to_string(), source };
-    if url.scheme() != "http" || url.host().is_none() {
-        return Err(bad(None));
-    }
-    let endpoint = Endpoint::from_shared(url.to_string()).map_err(|source| bad(Some(source)))?;
-    let keepalive = Duration::from_secs(options.keepalive_seconds);
-    Ok(endpoint
-        .connect_timeout(Duration::from_secs(options.connect_timeout_seconds))
-        .tcp_nodelay(true)
-        .tcp_keepalive(Some(keepalive))
-        .http2_keep_alive_interval(keepalive)
-        .keep_alive_timeout(Duration::from_secs(options.keepalive_timeout_seconds))
-        .keep_alive_while_idle(true))
+    let first = servers.get(..1).ok_or(Error::None)?;
+    let tls = tls_for(first, options)?;
+    Ok(Dialer::new(&first[0], options, tls.as_ref())?.channel())
 }
 
 /// Interceptor that hands the current trace on: `XClient::with_interceptor(channel, traced)`.

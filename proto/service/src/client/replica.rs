@@ -1,6 +1,7 @@
 //! One server of several: its connection, and whether it serves.
 
 use std::{
+    error::Error as _,
     fmt,
     sync::{Arc, LazyLock},
     time::Duration,
@@ -12,16 +13,13 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Code, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Status, transport::Channel};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
     health_client::HealthClient,
 };
 
-use super::Options;
+use super::{Options, dial::Dialer};
 use crate::metrics::Metric;
 
 /// Changes of servers' states.
@@ -53,6 +51,8 @@ pub(super) struct Life {
     pub(super) channel: Channel,
     /// Cancelled when the server is given up: calls on this connection have no answer to wait for.
     pub(super) given_up: CancellationToken,
+    /// Why the one before was given up.
+    failure: Option<Arc<str>>,
 }
 
 /// A server. Cheap to clone.
@@ -67,7 +67,7 @@ pub struct Replica {
 /// Keeps the state of a server up to date.
 pub(super) struct Watcher {
     replica: Replica,
-    endpoint: Endpoint,
+    dialer: Dialer,
     interval: Duration,
     timeout: Duration,
 }
@@ -75,9 +75,9 @@ pub(super) struct Watcher {
 // === impl Replica ===
 
 impl Replica {
-    pub(super) fn new(url: &str, endpoint: &Endpoint, changes: watch::Sender<()>) -> Self {
-        let channel = endpoint.connect_lazy();
-        let life = Life { state: State::Unknown, channel, given_up: CancellationToken::new() };
+    pub(super) fn new(url: &str, dialer: &Dialer, changes: watch::Sender<()>) -> Self {
+        let channel = dialer.channel();
+        let life = Life { state: State::Unknown, channel, given_up: CancellationToken::new(), failure: None };
         Self { url: url.trim_end_matches('/').into(), life: watch::Sender::new(life), changes }
     }
 
@@ -91,6 +91,12 @@ impl Replica {
     #[must_use]
     pub fn state(&self) -> State {
         self.life.borrow().state
+    }
+
+    /// Why it was given up the last time, in words; none if it never was.
+    #[must_use]
+    pub fn failure(&self) -> Option<Arc<str>> {
+        self.life.borrow().failure.clone()
     }
 
     pub(super) fn life(&self) -> Life {
@@ -109,10 +115,14 @@ impl Replica {
     }
 
     /// Nothing can be had of it: calls under way end, and the next connection is a new one.
-    fn give_up(&self, endpoint: &Endpoint) {
+    fn give_up(&self, dialer: &Dialer, status: &Status) {
         let before = self.state();
-        let fresh =
-            Life { state: State::Down, channel: endpoint.connect_lazy(), given_up: CancellationToken::new() };
+        let fresh = Life {
+            state: State::Down,
+            channel: dialer.channel(),
+            given_up: CancellationToken::new(),
+            failure: Some(cause(status).into()),
+        };
         self.life.send_replace(fresh).given_up.cancel();
         if before != State::Down {
             self.tell(State::Down);
@@ -125,7 +135,9 @@ impl Replica {
             State::Serving => tracing::info!(server = url, "server serves"),
             State::Unknown => {}
             State::NotServing => tracing::warn!(server = url, "server does not serve"),
-            State::Down => tracing::warn!(server = url, "server does not answer"),
+            State::Down => {
+                tracing::warn!(server = url, why = self.failure().as_deref(), "server does not answer");
+            }
         }
         let labels = [KeyValue::new("server", url.to_owned()), KeyValue::new("state", format!("{state:?}"))];
         CHANGES.add(1, &labels);
@@ -145,15 +157,15 @@ impl fmt::Debug for Replica {
 // === impl Watcher ===
 
 impl Watcher {
-    pub(super) fn new(replica: Replica, endpoint: Endpoint, options: &Options) -> Self {
-        Self { replica, endpoint, interval: options.health(), timeout: options.health_timeout() }
+    pub(super) fn new(replica: Replica, dialer: Dialer, options: &Options) -> Self {
+        Self { replica, dialer, interval: options.health(), timeout: options.health_timeout() }
     }
 
     /// Watches for ever: drop it to end it.
     pub(super) async fn run(self) {
         loop {
-            if self.connection().await.is_err() {
-                self.replica.give_up(&self.endpoint);
+            if let Err(status) = self.connection().await {
+                self.replica.give_up(&self.dialer, &status);
             }
             tokio::time::sleep(self.interval).await;
         }
@@ -218,4 +230,10 @@ impl Watcher {
         self.replica.set(state);
         Ok(())
     }
+}
+
+/// The first of the causes: the others say no more than that there was an error.
+fn cause(status: &Status) -> String {
+    let chain = std::iter::successors(status.source(), |&error| error.source());
+    chain.last().map_or_else(|| status.message().to_owned(), ToString::to_string)
 }

@@ -19,7 +19,7 @@ use url::Url;
 use super::{
     Error, Options,
     body::{Bound, Lender, Silent},
-    endpoint,
+    dial::{Dialer, tls_for},
     replica::{Replica, State, Watcher},
 };
 
@@ -62,17 +62,18 @@ impl Replicas {
     /// The servers at these addresses, in order of preference.
     ///
     /// # Errors
-    /// If the list is empty or one of them is not `http://HOST:PORT`.
+    /// If the list is empty, one of them is no URL of a server, or no TLS can be made of the files.
     pub fn new(servers: &[Url], options: &Options) -> Result<Self, Error> {
         if servers.is_empty() {
             return Err(Error::None);
         }
+        let tls = tls_for(servers, options)?;
         let changes = watch::Sender::new(());
         let (mut replicas, mut watchers) = (Vec::new(), JoinSet::new());
         for url in servers {
-            let endpoint = endpoint(url, options)?;
-            let replica = Replica::new(url.as_str(), &endpoint, changes.clone());
-            watchers.spawn(Watcher::new(replica.clone(), endpoint, options).run());
+            let dialer = Dialer::new(url, options, tls.as_ref())?;
+            let replica = Replica::new(url.as_str(), &dialer, changes.clone());
+            watchers.spawn(Watcher::new(replica.clone(), dialer, options).run());
             replicas.push(replica);
         }
         let first_word = options.health_timeout();
