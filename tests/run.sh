@@ -9,7 +9,7 @@ say "format"
 cargo fmt --all --check
 
 say "no source file over 500 lines (generated code excepted)"
-long=$(git ls-files '*.rs' '*.py' '*.sh' '*.proto' '*.sql' | grep -v '/generated/' |
+long=$(git ls-files '*.rs' '*.py' '*.sh' '*.proto' '*.sql' '*.js' '*.go' | grep -v '/generated/' |
     xargs wc -l | awk '$1 > 500 && $2 != "total"')
 if [ -n "$long" ]; then
     echo "$long" >&2
@@ -36,9 +36,9 @@ say "end-to-end tests with PostgreSQL and S3"
 CARAVAN_TEST_STORE_URL=postgres CARAVAN_TEST_OBJECT_URL=s3 cargo test --locked --workspace --test suite -- \
     --skip prefixes:: --skip profiles:: --skip planned:: --skip chaos:: --skip outage:: --skip replicas::
 
-say "clients in Python, configuration examples"
+say "clients in Python, Node, Rust and Go, configuration examples"
 bash deploy/venv.sh tests/python/requirements.txt
-PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -p no:cacheprovider tests/python
+PYTHONDONTWRITEBYTECODE=1 .venv/bin/python -m pytest -p no:cacheprovider -rs tests/python
 
 say "OpenAI's client for Node"
 npm ci --prefix tests/node --no-audit --no-fund --silent

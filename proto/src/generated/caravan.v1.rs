@@ -3785,7 +3785,8 @@ pub mod file_service_client {
         /// First `start`, then chunks in order, then `finish`. An interrupted upload is
         /// resumed by a second call with the same upload_id, from the offset that QueryUpload names.
         /// Errors: INVALID_ARGUMENT, UPLOAD_OUT_OF_ORDER, OFFSET_MISMATCH, CHECKSUM_MISMATCH,
-        /// FILE_TOO_LARGE, UPLOAD_COMPLETE, STORAGE_FULL, STORAGE_DENIED, OBJECT_DAMAGED (what is stored of it).
+        /// FILE_TOO_LARGE, UPLOAD_COMPLETE, STREAM_SILENT, STORAGE_FULL, STORAGE_DENIED, OBJECT_DAMAGED (what is
+        /// stored of it).
         pub async fn upload_file(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::UploadFileRequest>,
@@ -3854,6 +3855,7 @@ pub mod file_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FileService", "GetFile"));
             self.inner.unary(req, path, codec).await
         }
+        /// Newest first, unless asked otherwise.
         /// Errors: INVALID_ARGUMENT (page token, page size, a number that is no purpose, state or order).
         pub async fn list_files(
             &mut self,
@@ -3945,7 +3947,8 @@ pub mod file_service_server {
         /// First `start`, then chunks in order, then `finish`. An interrupted upload is
         /// resumed by a second call with the same upload_id, from the offset that QueryUpload names.
         /// Errors: INVALID_ARGUMENT, UPLOAD_OUT_OF_ORDER, OFFSET_MISMATCH, CHECKSUM_MISMATCH,
-        /// FILE_TOO_LARGE, UPLOAD_COMPLETE, STORAGE_FULL, STORAGE_DENIED, OBJECT_DAMAGED (what is stored of it).
+        /// FILE_TOO_LARGE, UPLOAD_COMPLETE, STREAM_SILENT, STORAGE_FULL, STORAGE_DENIED, OBJECT_DAMAGED (what is
+        /// stored of it).
         async fn upload_file(
             &self,
             request: tonic::Request<tonic::Streaming<super::UploadFileRequest>>,
@@ -3963,6 +3966,7 @@ pub mod file_service_server {
             &self,
             request: tonic::Request<super::GetFileRequest>,
         ) -> std::result::Result<tonic::Response<super::File>, tonic::Status>;
+        /// Newest first, unless asked otherwise.
         /// Errors: INVALID_ARGUMENT (page token, page size, a number that is no purpose, state or order).
         async fn list_files(
             &self,

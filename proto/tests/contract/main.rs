@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 mod compatible;
+mod details;
 mod errors;
 mod lint;
 mod source;
