@@ -86,7 +86,9 @@ pub(super) fn of(method: &str, theirs: &Theirs) -> Option<Vec<Attempt>> {
         }
         "FileService.DeleteFile" => vec![one(NotFound, &DeleteFileRequest { name: file })],
         "FileService.DownloadFile" => [0, i64::MAX]
-            .map(|offset| one(NotFound, &DownloadFileRequest { name: file.clone(), offset, ..Default::default() }))
+            .map(|offset| {
+                one(NotFound, &DownloadFileRequest { name: file.clone(), offset, ..Default::default() })
+            })
             .into(),
         "BatchService.CreateBatch" => create(theirs),
         "BatchService.GetBatch" => vec![one(NotFound, &GetBatchRequest { name })],
