@@ -93,7 +93,10 @@ impl Service {
         let rest =
             rest::router(upstream, watches, &self.origins, self.http_timeout, self.resume, shutdown.clone());
         let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());
-        let http = Box::pin(async { Ok(rest::serve(self.http, rest, &self.server, shutdown).await) });
+        let http = Box::pin(async {
+            rest::serve(self.http, rest, &self.server, shutdown).await;
+            Ok(())
+        });
         tokio::select! {
             ended = async { tokio::try_join!(Box::pin(grpc), http) } => drop(ended?),
             () = watching => {}

@@ -1,6 +1,7 @@
 //! What is done to chunks in one statement.
 
 use caravan_proto::name::BatchId;
+use sqlx::PgPool;
 
 use super::{
     Connection, Row,
@@ -8,6 +9,20 @@ use super::{
     statements::NEXT_OF_SHARES,
 };
 use crate::store::{Warm, accept::Home};
+
+/// So many chunks were added, and are about to be claimed. If that changes what the database knows of them, it
+/// is told now: until it looks by itself, after a minute, it would take them for few, and sort all that
+/// are queued at every claim.
+pub(super) async fn added(pool: &PgPool, count: i64) -> Result<(), sqlx::Error> {
+    // As much as it waits for itself (`autovacuum_analyze_scale_factor`), but for what is sorted in no time.
+    const CHANGED: &str = "
+        SELECT $1 > 500 AND $1 > reltuples * 0.1 FROM pg_class WHERE oid = 'chunks'::regclass";
+
+    if sqlx::query_scalar(CHANGED).bind(count).fetch_one(pool).await? {
+        sqlx::query("ANALYZE chunks").execute(pool).await?;
+    }
+    Ok(())
+}
 
 /// What comes next in shares, each with how many lanes are at it; of batches with at least this priority. Nobody
 /// else gets these until the transaction ends.

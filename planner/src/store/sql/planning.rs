@@ -8,7 +8,7 @@ use prost::Message as _;
 use sqlx::Row as _;
 
 use super::{
-    super::{Connection, Database},
+    super::{Connection, Database, chunks},
     cells::{Cells, key},
     messages::LineErrors,
     results::{Registration, register},
@@ -114,6 +114,7 @@ pub(super) async fn activate(
         WHERE id = $1 AND state = 2 /* planning */ AND plan_key = $7
         RETURNING chunks";
 
+    chunks::added(&store.write, planned.chunks).await?;
     let mut tx = store.begin().await?;
     let row = sqlx::query(ACTIVATE)
         .bind(key(id))

@@ -1,7 +1,7 @@
 //! What is done to chunks, a statement after the other: they do not leave this process.
 
 use caravan_proto::name::BatchId;
-use sqlx::Row as _;
+use sqlx::{Row as _, SqlitePool};
 
 use super::{
     Connection, Row,
@@ -9,6 +9,12 @@ use super::{
     statements::NEXT_OF_SHARE,
 };
 use crate::store::{Warm, accept::Home};
+
+/// Nothing: statements name the index that they go down.
+#[expect(clippy::unused_async, reason = "where there is something to do, it takes time")]
+pub(super) async fn added(_: &SqlitePool, _: i64) -> Result<(), sqlx::Error> {
+    Ok(())
+}
 
 /// What comes next in shares, each with how many lanes are at it; of batches with at least this priority.
 pub(super) async fn next_of_shares(

@@ -4,8 +4,8 @@ use caravan_proto::{
     error::{help, reason, retry_delay},
     v1::{
         CreateProfileRequest, EnsureModelRequest, EnsureModelResponse, ListExecutorsRequest,
-        ListExecutorsResponse, ListProfilesRequest, ListProfilesResponse, Profile, WatchFleetRequest,
-        WatchFleetResponse,
+        ListExecutorsResponse, ListModelsRequest, ListModelsResponse, ListProfilesRequest,
+        ListProfilesResponse, Profile, WatchFleetRequest, WatchFleetResponse,
         fleet_service_client::FleetServiceClient,
         fleet_service_server::{FleetService, FleetServiceServer},
     },
@@ -45,6 +45,13 @@ impl FleetService for Stubborn {
         self.entered.cancel();
         let _guard = self.dropped.clone().drop_guard();
         std::future::pending().await
+    }
+
+    async fn list_models(
+        &self,
+        _: Request<ListModelsRequest>,
+    ) -> Result<Response<ListModelsResponse>, Status> {
+        Err(Status::unimplemented("not called"))
     }
 
     async fn list_profiles(
