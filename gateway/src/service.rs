@@ -87,7 +87,10 @@ impl Service {
         let watching = watch_planners(upstream.planners().clone(), reaches);
         let rest = rest::router(upstream, self.http_timeout, shutdown.clone());
         let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());
-        let http = Box::pin(async { Ok(rest::serve(self.http, rest, &self.server, shutdown).await) });
+        let http = Box::pin(async {
+            rest::serve(self.http, rest, &self.server, shutdown).await;
+            Ok(())
+        });
         tokio::select! {
             ended = async { tokio::try_join!(Box::pin(grpc), http) } => drop(ended?),
             () = watching => {}

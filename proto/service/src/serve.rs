@@ -6,7 +6,7 @@ mod call;
 mod deadline;
 mod inbound;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{convert::Infallible, time::Duration};
 
