@@ -21,5 +21,6 @@ mod prefixes;
 mod profiles;
 mod replicas;
 mod servers;
+mod tls;
 mod vram;
 mod whole_files;
