@@ -92,8 +92,7 @@ async fn a_batch_runs_with_certificates_on_every_hop_that_are_renewed_meanwhile(
     );
     let (gateway, served) = ground.start("gateway", &config).await?;
     let engines = format!("[{{kind = 'ollama', url = '{}', slots = 2}}]", engine.url());
-    let config =
-        format!("planner = ['{at}']\nengines = {engines}\n{}", ground.client("executor"));
+    let config = format!("planner = ['{at}']\nengines = {engines}\n{}", ground.client("executor"));
     let (executor, _) = ground.start("executor", &config).await?;
 
     let caravan = Caravan::new(&served);

@@ -63,10 +63,11 @@ async fn grpc(options: Options, tasks: &mut JoinSet<()>) -> SocketAddr {
 async fn http(options: Options, tls: Option<tls::Server>, tasks: &mut JoinSet<()>) -> SocketAddr {
     let (bound, address) = bound().await;
     let service = tower::service_fn(async |request: Request<Inbound>| {
-        let peer = request.extensions().get::<crate::Peer>().unwrap().address;
+        let peer = request.extensions().get::<crate::Peer>().unwrap().clone();
+        let shown = if peer.certificate.is_some() { " with a certificate" } else { "" };
         let body = request.into_body().collect().await;
         let told = match body {
-            Ok(body) => format!("{peer} sent {}", body.to_bytes().len()),
+            Ok(body) => format!("{}{shown} sent {}", peer.address, body.to_bytes().len()),
             Err(error) => error.downcast::<Silent>().unwrap().to_string(),
         };
         Ok(http::Response::new(Full::from(told)))
@@ -75,6 +76,22 @@ async fn http(options: Options, tls: Option<tls::Server>, tasks: &mut JoinSet<()
     let port = Port { bound: bound.with_tls(tls), protocol: Protocol::Http, service, overloaded };
     tasks.spawn(async move { serve(port, &options, std::future::pending()).await });
     address
+}
+
+/// TLS that lets clients show a certificate; `ca.pem`, `server.pem` and `server.key` are in the directory.
+fn secured() -> (tempfile::TempDir, Option<tls::Server>) {
+    let authority = Authority::new("hostile").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let client_ca = Some(authority.write(directory.path()).unwrap());
+    let files = authority.identity("server").unwrap().write(directory.path(), "server").unwrap();
+    let options = tls::Options {
+        certificate: Some(files.certificate),
+        key: Some(files.key),
+        client_ca,
+        client_auth: tls::ClientAuth::Optional,
+        ..tls::Options::default()
+    };
+    (directory, tls::Server::new(&options).unwrap())
 }
 
 fn channel(address: SocketAddr) -> Channel {
@@ -93,17 +110,27 @@ async fn answer(address: SocketAddr, bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
+async fn an_http_port_has_tls_too_and_says_who_is_there() {
+    let mut tasks = JoinSet::new();
+    let (directory, tls) = secured();
+    let address = http(quick(), tls, &mut tasks).await;
+    let ca = Some(directory.path().join("ca.pem"));
+    let [certificate, key] = ["server.pem", "server.key"].map(|name| Some(directory.path().join(name)));
+    let options = tls::ClientOptions { ca, certificate, key, ..tls::ClientOptions::default() };
+    let connector = tls::Client::new(&options).unwrap().connector();
+    let socket = TcpStream::connect(address).await.unwrap();
+    let here = socket.local_addr().unwrap();
+    let mut stream = connector.connect("localhost".try_into().unwrap(), socket).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with(&format!("{here} with a certificate sent 0")), "{answer}");
+}
+
+#[tokio::test]
 async fn who_says_nothing_is_closed() {
     let mut tasks = JoinSet::new();
-    let authority = Authority::new("hostile").unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let files = authority.identity("server").unwrap().write(directory.path(), "server").unwrap();
-    let options = tls::Options {
-        certificate: Some(files.certificate),
-        key: Some(files.key),
-        ..tls::Options::default()
-    };
-    let tls = tls::Server::new(&options).unwrap();
+    let (_directory, tls) = secured();
     for address in [
         grpc(quick(), &mut tasks).await,
         http(quick(), None, &mut tasks).await,
