@@ -30,8 +30,10 @@ pub const INTERRUPTED: u8 = 130;
 pub fn report(result: &anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::from(OK) };
     eprintln!("error: {error:#}");
-    let misconfigured =
-        |cause: &dyn std::error::Error| cause.is::<config::Error>() || cause.is::<tls::Error>();
-    let code = if error.chain().any(|cause| misconfigured(cause)) { CONFIG } else { FAILED };
+    let code = if error.chain().any(is_of_configuration) { CONFIG } else { FAILED };
     ExitCode::from(code)
+}
+
+fn is_of_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<config::Error>() || cause.is::<tls::Error>()
 }
