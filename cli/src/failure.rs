@@ -99,7 +99,8 @@ impl From<Status> for Failure {
     }
 }
 
-/// The server's message, the fields that are wrong, and the stable reason.
+/// The server's message with the way out, the fields that are wrong, the stable reason, when to try again, and
+/// where more is to be read.
 fn refusal(status: &Status) -> String {
     let mut text = status.message().to_owned();
     for violation in status.get_details_bad_request().into_iter().flat_map(|bad| bad.field_violations) {
@@ -112,11 +113,21 @@ fn refusal(status: &Status) -> String {
     }
     let reason = error::reason(status).unwrap_or_else(|| format!("{:?}", status.code()));
     let _ = write!(text, " [{reason}]");
+    if let Some(delay) = error::retry_delay(status) {
+        let _ = write!(text, "; try again in {} s", delay.as_secs_f64());
+    }
+    if let Some(page) = error::help(status) {
+        let _ = write!(text, "\nhelp: {page}");
+    }
     text
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, time::Duration};
+
+    use serde_json::Value;
+
     use super::*;
 
     #[test]
@@ -125,9 +136,50 @@ mod tests {
         let failure = Failure::from(status);
         assert_eq!(
             failure.to_string(),
-            "priority must be -100 to 100 (field batch.priority) [INVALID_ARGUMENT]"
+            "priority must be -100 to 100 (field batch.priority) [INVALID_ARGUMENT]\n\
+             help: docs/errors/INVALID_ARGUMENT.md"
         );
         assert_eq!(failure.exit(), Exit::Usage);
+    }
+
+    #[test]
+    fn a_refusal_for_now_says_when_to_try_again() {
+        let status = Reason::Unavailable.retry_after("draining", Duration::from_millis(1_500));
+        let told = Failure::from(status).to_string();
+        assert_eq!(told, "draining [UNAVAILABLE]; try again in 1.5 s\nhelp: docs/errors/UNAVAILABLE.md");
+    }
+
+    /// Each page on a reason shows a status, and what becomes of it here.
+    #[test]
+    fn the_pages_on_errors_show_what_is_printed() {
+        let pages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/errors");
+        for reason in Reason::ALL {
+            let page = fs::read_to_string(pages.join(format!("{}.md", reason.as_str()))).unwrap();
+            let block = |language: &str| {
+                let after = page.split_once(&format!("```{language}\n")).unwrap().1;
+                after.split_once("\n```").unwrap().0.to_owned()
+            };
+            let shown: Value = serde_json::from_str(&block("json")).unwrap();
+            let printed = format!("error: {}", Failure::from(status(*reason, &shown)));
+            assert_eq!(printed, block("text"), "{}", reason.as_str());
+        }
+    }
+
+    /// The status that a page shows, which names each kind of detail at most once.
+    fn status(reason: Reason, shown: &Value) -> Status {
+        let message = shown["message"].as_str().unwrap();
+        let detail = |kind: &str| {
+            let url = format!("type.googleapis.com/google.rpc.{kind}");
+            shown["details"].as_array().unwrap().iter().find(|detail| detail["@type"] == url.as_str())
+        };
+        if let Some(retry) = detail("RetryInfo") {
+            let seconds = retry["retryDelay"].as_str().unwrap().trim_end_matches('s').parse().unwrap();
+            return reason.retry_after(message, Duration::from_secs(seconds));
+        }
+        match detail("BadRequest") {
+            Some(bad) => reason.field(bad["fieldViolations"][0]["field"].as_str().unwrap(), message),
+            None => reason.status(message),
+        }
     }
 
     #[test]

@@ -5,11 +5,11 @@ use caravan_proto::v1::{
     Batch, CancelBatchRequest, CreateBatchRequest, CreateProfileRequest, DeleteBatchRequest,
     DeleteFileRequest, DownloadFileRequest, DownloadFileResponse, EnsureModelRequest, EnsureModelResponse,
     File, GetBatchRequest, GetFileRequest, ListBatchesRequest, ListBatchesResponse, ListExecutorsRequest,
-    ListExecutorsResponse, ListFilesRequest, ListFilesResponse, ListProfilesRequest, ListProfilesResponse,
-    PauseBatchRequest, Profile, QueryUploadRequest, QueryUploadResponse, ResumeBatchRequest,
-    RetryBatchRequest, StreamResultsRequest, StreamResultsResponse, UploadFileRequest, WatchBatchRequest,
-    WatchBatchResponse, WatchFleetRequest, WatchFleetResponse, batch_service_server::BatchService,
-    file_service_server::FileService, fleet_service_server::FleetService,
+    ListExecutorsResponse, ListFilesRequest, ListFilesResponse, ListModelsRequest, ListModelsResponse,
+    ListProfilesRequest, ListProfilesResponse, PauseBatchRequest, Profile, QueryUploadRequest,
+    QueryUploadResponse, ResumeBatchRequest, RetryBatchRequest, StreamResultsRequest, StreamResultsResponse,
+    UploadFileRequest, WatchBatchRequest, WatchFleetRequest, WatchFleetResponse,
+    batch_service_server::BatchService, file_service_server::FileService, fleet_service_server::FleetService,
 };
 use std::time::Duration;
 
@@ -21,20 +21,22 @@ use crate::{
     relay::{Relay, client_stream},
     resume::{Place, copy},
     upstream::{Upstream, failure, inbound, outbound},
+    watches::{Messages, Watches},
 };
 
 /// Implements the services; a cheap clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Forward {
     planner: Upstream,
+    watches: Watches,
     /// How long a planner is looked for with which a stream can go on.
     resume: Duration,
     shutdown: CancellationToken,
 }
 
 impl Forward {
-    pub(crate) fn new(planner: Upstream, resume: Duration, shutdown: &Shutdown) -> Self {
-        Self { planner, resume, shutdown: shutdown.token() }
+    pub(crate) fn new(planner: Upstream, watches: Watches, resume: Duration, shutdown: &Shutdown) -> Self {
+        Self { planner, watches, resume, shutdown: shutdown.token() }
     }
 }
 
@@ -42,6 +44,7 @@ macro_rules! forward {
     ($service:ident, $client:ident {
         $(unary $unary:ident($ask:ty) -> $answer:ty;)*
         $(upload $upload:ident($part:ty) -> $whole:ty;)*
+        $(watched $watched:ident($of:ty) as $watching:ident;)*
         $(resumed $resumed:ident($behind:ty) -> $next:ty as $resuming:ident;)*
         $(stream $stream:ident($from:ty) -> $item:ty as $name:ident;)*
     }) => {
@@ -60,6 +63,12 @@ macro_rules! forward {
                     answer = planner.$upload(request) => answer.map(inbound).map_err(failure),
                     status = broken => Err(status),
                 }
+            })*
+
+            $(type $watching = Messages;
+
+            async fn $watched(&self, request: Request<$of>) -> Result<Response<Messages>, Status> {
+                self.watches.subscribe(outbound(request)).await.map(Response::new)
             })*
 
             $(type $resuming = Relay<$next>;
@@ -110,7 +119,7 @@ forward! {
         unary resume_batch(ResumeBatchRequest) -> Batch;
         unary retry_batch(RetryBatchRequest) -> Batch;
         unary delete_batch(DeleteBatchRequest) -> ();
-        resumed watch_batch(WatchBatchRequest) -> WatchBatchResponse as WatchBatchStream;
+        watched watch_batch(WatchBatchRequest) as WatchBatchStream;
         resumed stream_results(StreamResultsRequest) -> StreamResultsResponse as StreamResultsStream;
     }
 }
@@ -118,6 +127,7 @@ forward! {
 forward! {
     FleetService, fleet {
         unary list_executors(ListExecutorsRequest) -> ListExecutorsResponse;
+        unary list_models(ListModelsRequest) -> ListModelsResponse;
         unary list_profiles(ListProfilesRequest) -> ListProfilesResponse;
         unary create_profile(CreateProfileRequest) -> Profile;
         resumed watch_fleet(WatchFleetRequest) -> WatchFleetResponse as WatchFleetStream;

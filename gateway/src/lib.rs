@@ -9,6 +9,8 @@ mod rest;
 mod resume;
 mod service;
 mod upstream;
+mod watches;
 
 pub use options::Options;
+pub use rest::multipart;
 pub use service::{Error, Service};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::{
+    rest,
     service::{Error, Service},
     upstream::Upstream,
 };
@@ -27,8 +28,11 @@ pub struct Options {
     pub planner: Vec<Url>,
     /// Calls may go on for so many seconds once the gateway is asked to stop.
     pub drain_seconds: u64,
-    /// Longest time of one HTTP request, in seconds.
+    /// Longest time of one HTTP request, in seconds; of a stream of events, until it begins.
     pub http_timeout_seconds: u64,
+    /// Origins, as `https://HOST[:PORT]`, whose pages browsers let call the HTTP server. Default none: only
+    /// pages that come from the server's own address.
+    pub cors_origins: Vec<Url>,
     /// A watch or a stream of results whose planner is lost goes on with another one, which is looked for
     /// for so many seconds; then the client is told to resume it. Default 60: a database that restarts is waited
     /// for.
@@ -53,6 +57,12 @@ impl Options {
     pub async fn build(&self) -> Result<Service, Error> {
         config::check(!self.planner.is_empty(), "planner", "a list of at least one URL")?;
         config::check(self.http_timeout_seconds > 0, "http_timeout_seconds", "at least 1")?;
+        let origins = self.cors_origins.clone();
+        config::check(
+            origins.iter().all(rest::cors::is_origin),
+            "cors_origins",
+            "a list of https://HOST[:PORT]",
+        )?;
         self.server.check("server")?;
         let tls = tls::Server::new(&self.tls)?;
         let planners = Replicas::new(&self.planner, &self.client)?;
@@ -62,7 +72,16 @@ impl Options {
         let addresses = Ready::new(Some(grpc.url()), Some(http.url()));
         let http_timeout = Duration::from_secs(self.http_timeout_seconds);
         let resume = Duration::from_secs(self.resume_seconds);
-        Ok(Service { grpc, http, addresses, planner, http_timeout, resume, server: self.server.clone() })
+        Ok(Service {
+            grpc,
+            http,
+            addresses,
+            planner,
+            http_timeout,
+            origins,
+            resume,
+            server: self.server.clone(),
+        })
     }
 }
 
@@ -75,6 +94,7 @@ impl Default for Options {
             drain_seconds: shutdown::DEFAULT_DRAIN.as_secs(),
             // As long as the usual proxies wait for an answer's head is 60 s: be there first.
             http_timeout_seconds: 30,
+            cors_origins: Vec::new(),
             resume_seconds: 60,
             compression: Compression::default(),
             tls: tls::Options::default(),

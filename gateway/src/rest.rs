@@ -1,18 +1,33 @@
 //! The HTTP port: the OpenAI-compatible facade, liveness and readiness.
 
 mod batch;
+mod batches;
+mod caller;
+mod content;
+pub(crate) mod cors;
+mod create;
 mod error;
+mod events;
+mod file;
+mod files;
+mod health;
+mod json;
+mod models;
+pub mod multipart;
+mod openapi;
+mod query;
+mod range;
+mod route;
+mod segment;
+mod upload;
 
 use std::time::Duration;
 
 use axum::{
-    Json, Router,
-    extract::{Path, State},
-    http::StatusCode,
-    response::{IntoResponse, Response},
-    routing::get,
+    Router,
+    http::{Method, Uri},
+    response::IntoResponse as _,
 };
-use caravan_proto::{name::BatchId, v1::GetBatchRequest};
 use caravan_service::{
     Shutdown,
     connection::{self, Port},
@@ -20,29 +35,37 @@ use caravan_service::{
     serve::overloaded,
     tls::Protocol,
 };
-use tonic::{Request, Status};
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use tonic::Request;
+use url::Url;
 
-use crate::upstream::{Upstream, failure};
+use self::caller::Caller;
+use crate::{upstream::Upstream, watches::Watches};
 
 #[derive(Clone)]
 struct Rest {
     planner: Upstream,
+    watches: Watches,
+    /// Longest time of a call, and of a client's silence.
     timeout: Duration,
+    /// How long a planner is looked for with which a download can go on.
+    resume: Duration,
     shutdown: Shutdown,
 }
 
-/// The routes.
-pub(crate) fn router(planner: Upstream, timeout: Duration, shutdown: Shutdown) -> Router {
-    Router::new()
-        .route("/v1/batches/{id}", get(get_batch))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .fallback(|| async { error::Error::no_such_path() })
+/// The routes; pages of `origins` may call them.
+pub(crate) fn router(
+    planner: Upstream,
+    watches: Watches,
+    origins: &[Url],
+    timeout: Duration,
+    resume: Duration,
+    shutdown: Shutdown,
+) -> Router {
+    route::router()
+        .fallback(|method: Method, uri: Uri| async move { error::Error::no_such_path(&method, &uri) })
         .method_not_allowed_fallback(|| async { error::Error::method_not_allowed() })
-        .with_state(Rest { planner, timeout, shutdown })
+        .layer(cors::layer(origins))
+        .with_state(Rest { planner, watches, timeout, resume, shutdown })
 }
 
 /// Serves until `shutdown`, and then no longer than its drain limit.
@@ -55,35 +78,9 @@ pub(crate) async fn serve(bound: Bound, router: Router, options: &connection::Op
     }
 }
 
-async fn get_batch(State(rest): State<Rest>, Path(id): Path<String>) -> Result<Response, error::Error> {
-    // OpenAI answers an id that cannot exist as one that does not.
-    let id: BatchId = id.parse().map_err(|_| error::Error::no_such_batch(&id))?;
-    let request = rest.bounded(GetBatchRequest { name: id.name() });
-    let batch = rest.planner.batches().get_batch(request).await.map_err(failure)?;
-    Ok(Json(batch::object(batch.get_ref())).into_response())
-}
-
-/// Ready while the planner answers and nobody asked the gateway to stop.
-async fn ready(State(rest): State<Rest>) -> Result<&'static str, (StatusCode, String)> {
-    let not_ready = |why: String| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
-    if rest.shutdown.is_triggered() {
-        return Err(not_ready("stopping".to_owned()));
-    }
-    let asked = HealthClient::new(rest.planner.planners().clone())
-        .check(rest.bounded(HealthCheckRequest::default()))
-        .await;
-    let status: Result<ServingStatus, Status> = asked.map(|answer| answer.get_ref().status());
-    match status.map_err(failure) {
-        Ok(ServingStatus::Serving) => Ok("ready\n"),
-        Ok(_) => Err(not_ready("the planner does not serve".to_owned())),
-        Err(status) => Err(not_ready(status.message().to_owned())),
-    }
-}
-
 impl Rest {
-    fn bounded<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.timeout);
-        request
+    /// `message` in the name of `caller`, answered within the port's time limit.
+    fn request<T>(&self, caller: &Caller, message: T) -> Request<T> {
+        caller.request(message, self.timeout)
     }
 }

@@ -19,8 +19,10 @@ use caravan_service::{
 };
 
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use url::Url;
 
-use crate::{forward::Forward, rest, upstream::Upstream};
+use crate::{forward::Forward, rest, upstream::Upstream, watches::Watches};
 
 /// A gateway that holds its ports and serves once [`run`](Self::run).
 #[derive(Debug)]
@@ -30,6 +32,7 @@ pub struct Service {
     pub(crate) addresses: Ready,
     pub(crate) planner: Upstream,
     pub(crate) http_timeout: Duration,
+    pub(crate) origins: Vec<Url>,
     pub(crate) resume: Duration,
     pub(crate) server: serve::Options,
 }
@@ -67,7 +70,9 @@ impl Service {
     /// If one of the servers fails.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
         let upstream = self.planner;
-        let forward = Forward::new(upstream.clone(), self.resume, &shutdown);
+        let tasks = TaskTracker::new();
+        let watches = Watches::new(upstream.clone(), self.resume, tasks.clone(), shutdown.token());
+        let forward = Forward::new(upstream.clone(), watches.clone(), self.resume, &shutdown);
         let (reaches, reaching) = watch::channel(true);
         let services = Services::new()
             .serving_while(reaching)
@@ -85,7 +90,8 @@ impl Service {
             )
             .add(FleetServiceServer::new(forward).max_decoding_message_size(MAX_MESSAGE_BYTES));
         let watching = watch_planners(upstream.planners().clone(), reaches);
-        let rest = rest::router(upstream, self.http_timeout, shutdown.clone());
+        let rest =
+            rest::router(upstream, watches, &self.origins, self.http_timeout, self.resume, shutdown.clone());
         let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());
         let http = Box::pin(async {
             rest::serve(self.http, rest, &self.server, shutdown).await;
@@ -95,6 +101,9 @@ impl Service {
             ended = async { tokio::try_join!(Box::pin(grpc), http) } => drop(ended?),
             () = watching => {}
         }
+        // Whoever watched is gone, and with them what was watched for them.
+        tasks.close();
+        tasks.wait().await;
         Ok(())
     }
 }

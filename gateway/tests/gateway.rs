@@ -11,7 +11,7 @@ use caravan_proto::{
     error::{reason, retry_delay},
     name::{BatchId, FileId},
     v1::{
-        Batch, CancelBatchRequest, ChunkCounts, CreateBatchRequest, GetBatchRequest, RequestCounts,
+        Batch, CancelBatchRequest, ChunkCounts, CreateBatchRequest, GetBatchRequest, Progress, RequestCounts,
         StreamResultsRequest, UploadChunk, UploadFileRequest, WatchBatchRequest, batch::State,
         batch_service_client::BatchServiceClient, file_service_client::FileServiceClient,
         upload_file_request::Part,
@@ -85,6 +85,11 @@ fn batch() -> Batch {
         create_time: Some(prost_types::Timestamp { seconds: 1000, nanos: 5 }),
         expire_time: Some(prost_types::Timestamp { seconds: 87_400, nanos: 5 }),
         metadata: [("team".to_owned(), "search".to_owned())].into(),
+        progress: Some(Progress {
+            requests_per_second: 2.0,
+            tokens_per_second: 90.5,
+            remaining: Some(prost_types::Duration { seconds: 42, nanos: 0 }),
+        }),
         ..Batch::default()
     }
 }
@@ -138,7 +143,9 @@ async fn a_server_stream_goes_through_to_its_error() {
 #[tokio::test]
 async fn an_open_stream_ends_with_unavailable_at_shutdown() {
     let mut edge = edge().await;
-    let watch = BatchServiceClient::new(edge.channel).watch_batch(WatchBatchRequest::default()).await;
+    let name = edge.planner.batch.name.clone();
+    let request = WatchBatchRequest { name, ..Default::default() };
+    let watch = BatchServiceClient::new(edge.channel).watch_batch(request).await;
     let mut watch = watch.expect("a stream").into_inner();
     watch.message().await.expect("the snapshot");
     edge.shutdown.trigger();
@@ -156,7 +163,9 @@ async fn an_open_stream_ends_with_unavailable_at_shutdown() {
 #[tokio::test]
 async fn a_planner_that_goes_away_in_a_stream_is_unavailable() {
     let edge = edge_with(Options { resume_seconds: 0, ..Options::default() }).await;
-    let watch = BatchServiceClient::new(edge.channel).watch_batch(WatchBatchRequest::default()).await;
+    let name = edge.planner.batch.name.clone();
+    let request = WatchBatchRequest { name, ..Default::default() };
+    let watch = BatchServiceClient::new(edge.channel).watch_batch(request).await;
     let mut watch = watch.expect("a stream").into_inner();
     watch.message().await.expect("the snapshot");
     edge.planner_shutdown.trigger();
@@ -167,20 +176,27 @@ async fn a_planner_that_goes_away_in_a_stream_is_unavailable() {
 #[tokio::test]
 async fn calls_and_streams_go_on_with_another_planner() {
     let mut tasks = JoinSet::new();
-    let (one, other) = (Planner::new(batch()), Planner::new(batch()));
+    let one = Planner::new(batch());
+    let other = Planner::new(Batch { revision: 2, ..Batch::clone(&one.batch) });
     let (one_url, one_stops) = one.serve(&mut tasks).await;
     let (other_url, _other) = other.serve(&mut tasks).await;
     let (channel, _http, _stops) = gateway(&[one_url, other_url], Options::default(), &mut tasks).await;
     let mut client = BatchServiceClient::new(channel);
-    let mut watch = client.watch_batch(WatchBatchRequest::default()).await.expect("a stream").into_inner();
+    let name = one.batch.name.clone();
+    let request = WatchBatchRequest { name: name.clone(), ..Default::default() };
+    let mut watch = client.watch_batch(request).await.expect("a stream").into_inner();
     watch.message().await.expect("the snapshot");
-    assert_eq!((one.tokens.borrow().len(), other.tokens.borrow().len()), (1, 0), "the first is preferred");
+    // One let the subscriber in, the other is everybody's.
+    timeout(PATIENCE, one.tokens.subscribe().wait_for(|tokens| tokens.len() == 2))
+        .await
+        .expect("in time")
+        .expect("a planner");
+    assert!(other.tokens.borrow().is_empty(), "the first is preferred");
 
     one_stops.trigger();
     let next = timeout(PATIENCE, watch.message()).await.expect("in time").expect("no break is seen");
-    assert_eq!(next.expect("a message").resume_token, "1");
-    assert_eq!(*other.tokens.borrow(), ["1"], "where it stood");
-    let name = other.batch.name.clone();
+    assert_eq!(next.expect("a message").resume_token, other.token(2));
+    assert_eq!(*other.tokens.borrow(), [one.token(0)], "where it stood");
     client.get_batch(GetBatchRequest { name: name.clone() }).await.expect("an answer of the other");
     client.cancel_batch(CancelBatchRequest { name }).await.expect("what was not sent goes elsewhere too");
 }
@@ -288,9 +304,16 @@ async fn a_batch_reads_as_openais() {
         "completed_at": null, "failed_at": null, "expired_at": null, "cancelling_at": null, "cancelled_at": null,
         "request_counts": { "total": 10, "completed": 4, "failed": 1 },
         "metadata": { "team": "search" },
+        "model": null, "usage": null,
         "x_caravan": {
             "state": "running", "state_reason": null, "state_message": null,
-            "chunks": { "total": 3, "done": 1 }, "usage": null,
+            "strategy": "unspecified", "on_invalid": "unspecified", "priority": 0,
+            "progress": {
+                "chunk": 2, "chunks": 3, "chunks_done": 1, "chunks_running": 1,
+                "eta_seconds": 42, "requests_per_second": 2.0, "tokens_per_second": 90.5,
+            },
+            "cache_share": null, "plan": null, "line_error_count": 0, "pinned_models": [],
+            "retention_seconds": null, "purged_at": null, "retried_from": null,
         },
     });
     assert_eq!(body, expected);

@@ -205,7 +205,7 @@ impl Service {
             tasks: tasks.clone(),
             stop: streams.clone(),
         };
-        let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes);
+        let files = Files::new(Arc::clone(&store), objects, options.max_file_bytes, tasks.clone());
         let fleet_api = FleetApi::new(store, options.lease, models, tasks.clone(), streams);
         let services = Services::new()
             .serving_while(is_fit)

@@ -8,6 +8,11 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 /// `ErrorInfo.domain` of every error.
 pub const DOMAIN: &str = "caravan";
 
+/// Where the page of a reason is, `Help` says: relative to the root of this repository. Nobody else's
+/// host is part of the contract, and a checkout has the page of the very version that runs. Who serves
+/// the pages configures where, and every link that leaves the server begins with that instead.
+pub const HELP: &str = "docs/errors/";
+
 macro_rules! reasons {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $code:ident;)*) => {
         /// Why a call failed; stable, for programs.
@@ -22,6 +27,12 @@ macro_rules! reasons {
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
+            }
+
+            /// Where the page on it is.
+            #[must_use]
+            pub fn help(self) -> &'static str {
+                match self { $(Self::$variant => concat!("docs/errors/", $text, ".md"),)* }
             }
 
             /// The gRPC code that goes with it.
@@ -136,6 +147,7 @@ impl Reason {
         let metadata: HashMap<String, String> =
             metadata.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
         details.set_error_info(self.as_str(), DOMAIN, metadata);
+        details.add_help_link(self.as_str(), self.help());
         Status::with_error_details(self.code(), message, details)
     }
 }
@@ -152,6 +164,23 @@ pub fn retry_delay(status: &Status) -> Option<Duration> {
     status.get_details_retry_info().and_then(|info| info.retry_delay)
 }
 
+/// Where a status says that more is to be read.
+#[must_use]
+pub fn help(status: &Status) -> Option<String> {
+    status.get_details_help().and_then(|help| help.links.into_iter().next()).map(|link| link.url)
+}
+
+/// Lets the link of `status` to a page begin with `base` instead of [`HELP`]. None if it has no such link.
+#[must_use]
+pub fn with_help_at(status: &Status, base: &str) -> Option<Status> {
+    let mut details = status.get_error_details();
+    let mut links = details.help()?.links.clone();
+    let link = links.iter_mut().find(|link| link.url.starts_with(HELP))?;
+    link.url.replace_range(..HELP.len(), base);
+    details.set_help(links);
+    Some(Status::with_error_details(status.code(), status.message(), details))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,5 +194,20 @@ mod tests {
 
         let status = Reason::Unavailable.retry_after("draining", Duration::from_secs(1));
         assert_eq!(retry_delay(&status), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_status_links_to_the_page_of_its_reason() {
+        let status = Reason::OffsetMismatch.metadata("no", [("expected_offset", "7".to_owned())]);
+        assert_eq!(help(&status).as_deref(), Some("docs/errors/OFFSET_MISMATCH.md"));
+        assert!(Reason::ALL.iter().all(|reason| reason.help().starts_with(HELP)));
+
+        let moved = with_help_at(&status, "https://wiki.example/caravan/").expect("it has a link");
+        assert_eq!(help(&moved).as_deref(), Some("https://wiki.example/caravan/OFFSET_MISMATCH.md"));
+        assert_eq!((moved.code(), moved.message()), (status.code(), status.message()));
+        let metadata = moved.get_details_error_info().expect("an ErrorInfo").metadata;
+        assert_eq!(metadata["expected_offset"], "7");
+        assert!(with_help_at(&moved, "elsewhere/").is_none());
+        assert!(with_help_at(&Status::internal("no details"), "elsewhere/").is_none());
     }
 }

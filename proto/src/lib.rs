@@ -1,5 +1,5 @@
 //! The contract `caravan.v1`: generated messages, clients and servers, and what
-//! stands beside them by hand (names, of models too, errors, JSON, what a profile holds for). It holds no behaviour.
+//! stands beside them by hand (names, of models too, errors, JSON, resume tokens, what a profile holds for). It holds no behaviour.
 
 pub mod delta;
 pub mod error;
@@ -7,6 +7,7 @@ pub mod json;
 pub mod model;
 pub mod name;
 pub mod profile;
+pub mod resume;
 
 /// The generated package.
 #[expect(

@@ -3,13 +3,22 @@
 
 use std::{fs, path::Path};
 
-use prost::Message as _;
+const PACKAGE: &str = "caravan.v1";
 
 fn generate(out: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = ["batch", "file", "fleet", "plan", "usage", "work"].map(|f| format!("caravan/v1/{f}.proto"));
-    let descriptors = protox::compile(files, [root]).expect("the protos compile");
-    fs::write(out.join("caravan.v1.bin"), descriptors.encode_to_vec()).expect("write the descriptors");
+    let protos = fs::read_dir(root.join("caravan/v1")).expect("the folder of the protos");
+    let mut protos: Vec<_> = protos.map(|file| file.expect("a proto").path()).collect();
+    protos.sort();
+    let mut compiler = protox::Compiler::new([root]).expect("the folder exists");
+    compiler.include_imports(true).include_source_info(true);
+    compiler.open_files(protos).expect("the protos compile");
+    // With the options of fields, which the set below has no place for.
+    let descriptors = compiler.encode_file_descriptor_set();
+    fs::write(out.join("caravan.v1.bin"), descriptors).expect("write the descriptors");
+
+    let mut descriptors = compiler.file_descriptor_set();
+    descriptors.file.retain(|file| file.package() == PACKAGE || file.package() == "google.protobuf");
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();
     tonic_prost_build::configure()

@@ -76,13 +76,17 @@ def start(directory):
 
 
 @pytest.fixture(scope="session")
-def channel(start, directory):
-    """To a Caravan with one engine of 4 slots that takes 50 ms an answer."""
+def server(start, directory) -> str:
+    """The URL of a Caravan with one engine of 4 slots that takes 50 ms an answer."""
     engine = start("simulated-engine", "--slots", "4", "--answer-ms", "50")
     addresses = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
     engines = ["--engine", f"ollama={engine['http']}", "--slots", "4"]
-    up = start("caravan", "up", "--data-dir", str(directory / "data"), *engines, *addresses)
-    with grpc.insecure_channel(up["grpc"].removeprefix("http://")) as channel:
+    return start("caravan", "up", "--data-dir", str(directory / "data"), *engines, *addresses)["grpc"]
+
+
+@pytest.fixture(scope="session")
+def channel(server):
+    with grpc.insecure_channel(server.removeprefix("http://")) as channel:
         yield channel
 
 

@@ -166,7 +166,7 @@ impl Api {
     pub async fn download(&self, name: &str) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         if !name.is_empty() {
-            let request = DownloadFileRequest { name: name.to_owned(), offset: 0 };
+            let request = DownloadFileRequest { name: name.to_owned(), offset: 0, end: 0 };
             let mut stream = self.files().download_file(request).await?.into_inner();
             while let Some(part) = stream.message().await? {
                 anyhow::ensure!(part.offset == bytes.len() as i64, "a gap at {}", part.offset);

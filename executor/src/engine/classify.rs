@@ -213,4 +213,13 @@ mod tests {
             assert!(all.iter().all(|fragment| *fragment == fragment.to_ascii_lowercase()), "{all:?}");
         }
     }
+
+    #[test]
+    fn the_page_on_lines_has_every_code() {
+        let page = include_str!("../../../docs/errors/lines.md");
+        let of_status = [401, 404, 429, 408, 400, 500].map(|status| classify(status, "").1);
+        for code in RULES.iter().map(|(.., code)| *code).chain(of_status) {
+            assert!(page.contains(&format!("\n| `{code}` | ")), "docs/errors/lines.md lacks {code}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use caravan_proto::{
     json,
-    v1::{Batch, LineError, batch::State},
+    v1::{Batch, LineError, Plan, Usage, batch::State},
 };
 use serde_json::{Value, json};
 
@@ -13,7 +13,6 @@ pub(super) fn object(batch: &Batch) -> Value {
     let ended = |wanted: State| if state == wanted { seconds(&batch.end_time) } else { None };
     let window = batch.completion_window.as_ref().map(|window| window.seconds);
     let requests = batch.requests.unwrap_or_default();
-    let chunks = batch.chunks.unwrap_or_default();
     let results_over = matches!(state, State::Finalizing | State::Completed);
     json!({
         "id": id(&batch.name),
@@ -40,13 +39,79 @@ pub(super) fn object(batch: &Batch) -> Value {
             "failed": requests.failed,
         },
         "metadata": batch.metadata,
-        "x_caravan": {
-            "state": json::enum_text(state.as_str_name(), "State"),
-            "state_reason": text(&batch.state_reason),
-            "state_message": text(&batch.state_message),
-            "chunks": { "total": chunks.total, "done": chunks.done },
-            "usage": batch.usage.as_ref().map(json::to_value),
-        },
+        "model": text(&batch.model),
+        "usage": batch.usage.as_ref().map(usage),
+        "x_caravan": own(batch),
+    })
+}
+
+/// Tokens as OpenAI counts them.
+fn usage(usage: &Usage) -> Value {
+    json!({
+        "input_tokens": usage.prompt_tokens,
+        "input_tokens_details": { "cached_tokens": usage.cached_tokens },
+        "output_tokens": usage.completion_tokens,
+        "output_tokens_details": { "reasoning_tokens": 0 },
+        "total_tokens": usage.prompt_tokens.saturating_add(usage.completion_tokens),
+    })
+}
+
+/// What OpenAI's object has no place for.
+fn own(batch: &Batch) -> Value {
+    let word = |value: &str, of| json::enum_text(value, of);
+    json!({
+        "state": word(batch.state().as_str_name(), "State"),
+        "state_reason": text(&batch.state_reason),
+        "state_message": text(&batch.state_message),
+        "strategy": word(batch.strategy().as_str_name(), "Strategy"),
+        "on_invalid": word(batch.on_invalid().as_str_name(), "OnInvalid"),
+        "priority": batch.priority,
+        "progress": progress(batch),
+        "cache_share": batch.usage.as_ref().and_then(cache_share),
+        "plan": batch.plan.as_ref().map(plan),
+        "line_error_count": batch.line_error_count,
+        "pinned_models": batch.pinned_models.iter().map(json::to_value).collect::<Vec<_>>(),
+        "retention_seconds": batch.retention.map(|retention| retention.seconds),
+        "purged_at": batch.purge_time.map(|time| time.seconds),
+        "retried_from": id(&batch.retried_from),
+    })
+}
+
+/// It works on chunk `chunk` of `chunks`, and is at its end in so many seconds if it goes on at this speed.
+fn progress(batch: &Batch) -> Value {
+    let chunks = batch.chunks.unwrap_or_default();
+    let speed = batch.progress.unwrap_or_default();
+    json!({
+        "chunk": chunks.total.min(chunks.done.saturating_add(1)),
+        "chunks": chunks.total,
+        "chunks_done": chunks.done,
+        "chunks_running": chunks.running,
+        "eta_seconds": speed.remaining.map(|remaining| remaining.seconds),
+        "requests_per_second": speed.requests_per_second,
+        "tokens_per_second": speed.tokens_per_second,
+    })
+}
+
+/// Of the prompt tokens, those that engines took from their caches; 0 to 1.
+fn cache_share(usage: &Usage) -> Option<f64> {
+    let known = usage.evaluated_tokens.saturating_add(usage.cached_tokens);
+    #[expect(clippy::cast_precision_loss, reason = "tokens of a batch are far below 2^52")]
+    (known > 0).then(|| usage.cached_tokens as f64 / known as f64)
+}
+
+/// The plan in short; gRPC has the whole.
+fn plan(plan: &Plan) -> Value {
+    json!({
+        "requests": plan.requests,
+        "chunks": plan.chunks,
+        "largest_chunk": plan.largest_chunk,
+        "lanes": plan.lanes,
+        "prompt_tokens_without": plan.prompt_tokens_without,
+        "prompt_tokens_with": plan.prompt_tokens_with,
+        "savings": plan.savings,
+        "token_basis": json::enum_text(plan.token_basis().as_str_name(), "Basis"),
+        "estimated_seconds": plan.estimated_duration.map(|estimate| estimate.seconds),
+        "warnings": plan.warnings,
     })
 }
 
@@ -80,7 +145,7 @@ fn errors(lines: &[LineError]) -> Value {
 }
 
 /// The bare id of a resource name; none for an empty one.
-fn id(name: &str) -> Option<&str> {
+pub(super) fn id(name: &str) -> Option<&str> {
     text(name.rsplit('/').next().unwrap_or_default())
 }
 

@@ -2,83 +2,225 @@
 
 use axum::{
     Json,
-    http::{HeaderName, StatusCode, header::RETRY_AFTER},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use caravan_proto::error::{Reason, reason, retry_delay};
 use serde_json::json;
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+/// Characters of what a client sent that an error says again, at most.
+const QUOTED: usize = 128;
 
 /// An error as OpenAI's clients read it.
 #[derive(Debug)]
 pub(super) struct Error {
     http: StatusCode,
     message: String,
-    /// Caravan's reason in lower case, e.g. `batch_not_found`.
-    code: Option<String>,
-    /// Whole seconds.
-    retry_after: Option<u64>,
+    /// The field, query parameter, form part or header that is wrong.
+    param: Option<String>,
+    /// A word of OpenAI's, or Caravan's reason in lower case, e.g. `batch_not_found`.
+    code: String,
+    /// What else the answer's head says.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
+// === impl Error ===
+
 impl Error {
-    pub(super) fn no_such_batch(id: &str) -> Self {
-        let id: String = id.chars().take(128).collect();
-        Reason::BatchNotFound.status(format!("no batch `{id}`")).into()
+    /// One that `param` is to blame for.
+    pub(super) fn of(code: &str, param: &str, message: impl Into<String>) -> Self {
+        Self { param: Some(param.to_owned()), ..Self::plain(StatusCode::BAD_REQUEST, code, message) }
     }
 
-    pub(super) fn no_such_path() -> Self {
-        Self::plain(StatusCode::NOT_FOUND, "no such path", "unknown_url")
+    /// A value that may not be.
+    pub(super) fn invalid(param: &str, message: impl Into<String>) -> Self {
+        Self::of("invalid_value", param, message)
+    }
+
+    pub(super) fn missing(param: &str) -> Self {
+        Self::of("missing_required_parameter", param, format!("{param} must be given"))
+    }
+
+    pub(super) fn unknown(param: &str) -> Self {
+        let param = quoted(param);
+        Self::of("unknown_parameter", &param, format!("{param} is not a parameter that is known here"))
+    }
+
+    pub(super) fn no_such_batch(id: &str) -> Self {
+        Reason::BatchNotFound.status(format!("there is no batch `{}`", quoted(id))).into()
+    }
+
+    pub(super) fn no_such_file(id: &str) -> Self {
+        Reason::FileNotFound.status(format!("there is no file `{}`", quoted(id))).into()
+    }
+
+    pub(super) fn no_such_model(id: &str) -> Self {
+        let message = format!("no engine that answers has the model `{}`", quoted(id));
+        let error = Self::plain(StatusCode::NOT_FOUND, "model_not_found", message);
+        Self { param: Some("model".to_owned()), ..error }
+    }
+
+    pub(super) fn no_such_path(method: &Method, uri: &Uri) -> Self {
+        let message = format!(
+            "Invalid URL ({} {}): this server has /v1/files, /v1/batches and /v1/models; requests to models run as \
+             lines of a batch",
+            quoted(method.as_str()),
+            quoted(uri.path())
+        );
+        Self::plain(StatusCode::NOT_FOUND, "unknown_url", message)
     }
 
     pub(super) fn method_not_allowed() -> Self {
-        Self::plain(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "this path does not take this method",
-            "method_not_allowed",
-        )
+        let message = "this path does not take this method: the header Allow names those that it takes";
+        Self::plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
-    fn plain(http: StatusCode, message: &str, code: &str) -> Self {
-        Self { http, message: message.to_owned(), code: Some(code.to_owned()), retry_after: None }
+    pub(super) fn content_type(wanted: &str) -> Self {
+        let message = format!("the body must be sent with `Content-Type: {wanted}`");
+        let error = Self::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type", message);
+        Self { param: Some("Content-Type".to_owned()), ..error }
+    }
+
+    pub(super) fn too_large(message: impl Into<String>) -> Self {
+        Self::plain(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
+    }
+
+    /// The client sends nothing any more, or its connection is gone.
+    pub(super) fn cut_off(message: &str) -> Self {
+        Self::plain(StatusCode::REQUEST_TIMEOUT, "request_incomplete", message)
+    }
+
+    /// None of `size` bytes are in the range.
+    pub(super) fn no_such_range(size: u64) -> Self {
+        let message = format!("Range must be one of bytes, `bytes=FIRST-LAST`, within the file's {size}");
+        let error = Self::plain(StatusCode::RANGE_NOT_SATISFIABLE, "invalid_range", message);
+        let whole = HeaderValue::try_from(format!("bytes */{size}")).ok();
+        let header = whole.map(|whole| Box::new((header::CONTENT_RANGE, whole)));
+        Self { param: Some("Range".to_owned()), header, ..error }
+    }
+
+    fn plain(http: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self { http, message: message.into(), param: None, code: code.to_owned(), header: None }
+    }
+
+    /// OpenAI's word for the kind of error.
+    fn kind(&self) -> &'static str {
+        match self.http {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            http if http.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        }
     }
 }
 
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
+        let told = reason(&status);
+        let field = status.get_details_bad_request().and_then(|bad| bad.field_violations.into_iter().next());
+        let retry = retry_delay(&status).map(|delay| delay.as_secs().max(1));
+        let code = match told.as_deref() {
+            Some("INVALID_ARGUMENT") => "invalid_value".to_owned(),
+            Some(reason) => reason.to_lowercase(),
+            None => "server_error".to_owned(),
+        };
+        let message = match told {
+            Some(_) => status.message(),
+            // What transport or a library says of itself is for the log.
+            None => "the planner could not answer",
+        };
         Self {
-            http: http(status.code()),
-            message: status.message().to_owned(),
-            code: reason(&status).map(|reason| reason.to_lowercase()),
-            retry_after: retry_delay(&status).map(|delay| delay.as_secs().max(1)),
+            http: http(&status, &code),
+            message: message.to_owned(),
+            param: field.map(|violation| param(&violation.field)),
+            code,
+            header: retry.map(|seconds| Box::new((header::RETRY_AFTER, seconds.into()))),
         }
     }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let kind = if self.http.is_server_error() { "server_error" } else { "invalid_request_error" };
-        let error = json!({ "message": self.message, "type": kind, "param": null, "code": self.code });
-        let retry: Option<[(HeaderName, String); 1]> =
-            self.retry_after.map(|s| [(RETRY_AFTER, s.to_string())]);
-        let body = Json(json!({ "error": error }));
-        match retry {
-            Some(retry) => (self.http, retry, body).into_response(),
-            None => (self.http, body).into_response(),
+        let error = json!({
+            "message": self.message,
+            "type": self.kind(),
+            "param": self.param,
+            "code": self.code,
+        });
+        let mut response = (self.http, Json(json!({ "error": error }))).into_response();
+        if let Some((name, value)) = self.header.map(|header| *header) {
+            response.headers_mut().insert(name, value);
         }
+        response
     }
 }
 
-fn http(code: Code) -> StatusCode {
-    match code {
-        Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition => StatusCode::BAD_REQUEST,
-        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::PermissionDenied => StatusCode::FORBIDDEN,
-        Code::NotFound => StatusCode::NOT_FOUND,
-        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
-        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
-        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Code::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
-        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
+/// What a client sent, as an error may say it again: short, and nothing in it moves the text around it.
+pub(super) fn quoted(text: &str) -> String {
+    text.chars().take(QUOTED).flat_map(char::escape_debug).collect()
+}
+
+/// The facade's name for a field of the contract.
+fn param(field: &str) -> String {
+    match field.strip_prefix("batch.").unwrap_or(field) {
+        "input_file" => "input_file_id".to_owned(),
+        "page_token" => "after".to_owned(),
+        "page_size" => "limit".to_owned(),
+        "request_id" => "Idempotency-Key".to_owned(),
+        "start.filename" | "chunk.data" => "file".to_owned(),
+        whole @ ("endpoint" | "completion_window" | "metadata") => whole.to_owned(),
+        own if own.len() < field.len() => format!("x_caravan.{own}"),
+        _ => field.to_owned(),
+    }
+}
+
+fn http(status: &Status, code: &str) -> StatusCode {
+    match (status.code(), code) {
+        (_, "file_too_large") => StatusCode::PAYLOAD_TOO_LARGE,
+        (_, "file_in_use" | "file_not_ready" | "batch_ended" | "batch_not_ended") => StatusCode::CONFLICT,
+        (Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition, _) => StatusCode::BAD_REQUEST,
+        (Code::Unauthenticated, _) => StatusCode::UNAUTHORIZED,
+        (Code::PermissionDenied, _) => StatusCode::FORBIDDEN,
+        (Code::NotFound, _) => StatusCode::NOT_FOUND,
+        (Code::AlreadyExists | Code::Aborted, _) => StatusCode::CONFLICT,
+        (Code::ResourceExhausted, _) => StatusCode::TOO_MANY_REQUESTS,
+        (Code::Unavailable | Code::Cancelled, _) => StatusCode::SERVICE_UNAVAILABLE,
+        (Code::DeadlineExceeded, _) => StatusCode::GATEWAY_TIMEOUT,
+        (Code::Unimplemented, _) => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_the_contract_get_the_facades_names() {
+        for (field, expected) in [
+            ("batch.input_file", "input_file_id"),
+            ("batch.priority", "x_caravan.priority"),
+            ("batch.chunk_limits.max_requests", "x_caravan.chunk_limits.max_requests"),
+            ("batch.metadata", "metadata"),
+            ("page_token", "after"),
+            ("start.filename", "file"),
+        ] {
+            assert_eq!(param(field), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_quoted_cannot_turn_the_text_around() {
+        assert_eq!(quoted("a\u{202e}b\0"), "a\\u{202e}b\\0");
+        assert_eq!(quoted(&"x".repeat(1000)).len(), QUOTED);
+    }
+
+    #[test]
+    fn what_has_no_reason_says_nothing_of_the_inside() {
+        let error = Error::from(Status::unknown("SELECT 1 failed at /var/lib"));
+        assert_eq!((error.http.as_u16(), &*error.message), (500, "the planner could not answer"));
     }
 }

@@ -5,14 +5,16 @@ use std::{sync::Arc, time::Duration};
 use caravan_proto::{
     error::Reason,
     name::BatchId,
+    resume::ResumeToken,
     v1::{
         Batch, CancelBatchRequest, CreateBatchRequest, DeleteBatchRequest, DeleteFileRequest,
-        DownloadFileRequest, DownloadFileResponse, File, GetBatchRequest, GetFileRequest, ListBatchesRequest,
-        ListBatchesResponse, ListFilesRequest, ListFilesResponse, PauseBatchRequest, QueryUploadRequest,
-        QueryUploadResponse, ResumeBatchRequest, RetryBatchRequest, StreamResultsRequest,
+        DownloadFileRequest, DownloadFileResponse, File, GetBatchRequest, GetFileRequest, Heartbeat,
+        ListBatchesRequest, ListBatchesResponse, ListFilesRequest, ListFilesResponse, PauseBatchRequest,
+        QueryUploadRequest, QueryUploadResponse, ResumeBatchRequest, RetryBatchRequest, StreamResultsRequest,
         StreamResultsResponse, UploadFileRequest, WatchBatchRequest, WatchBatchResponse,
         batch_service_server::{BatchService, BatchServiceServer},
         file_service_server::{FileService, FileServiceServer},
+        watch_batch_response::Event,
     },
 };
 use caravan_service::{
@@ -22,7 +24,11 @@ use caravan_service::{
     serve::{self, Services},
 };
 use futures::{StreamExt as _, stream, stream::BoxStream};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinSet,
+};
+use tokio_stream::wrappers::BroadcastStream;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 /// How an upload stands.
@@ -44,6 +50,8 @@ pub(crate) struct Planner {
     pub(crate) metadata: watch::Sender<MetadataMap>,
     /// Tokens of the watches that began.
     pub(crate) tokens: watch::Sender<Vec<String>>,
+    /// What watches say after their snapshot; each that is open listens.
+    pub(crate) says: broadcast::Sender<Result<WatchBatchResponse, Status>>,
 }
 
 impl Planner {
@@ -54,7 +62,14 @@ impl Planner {
             upload: watch::Sender::new(Upload::Open(0)),
             metadata: watch::Sender::new(MetadataMap::new()),
             tokens: watch::Sender::new(Vec::new()),
+            says: broadcast::Sender::new(16),
         }
+    }
+
+    /// The token of its batch at a revision.
+    pub(crate) fn token(&self, revision: i64) -> String {
+        let batch = self.batch.name.parse().expect("a name");
+        ResumeToken { batch, revision }.to_string()
     }
 
     /// Serves it on a port of its own; gives its URL.
@@ -91,14 +106,30 @@ impl BatchService for Planner {
         if same { Ok(Response::new(Batch::clone(&self.batch))) } else { Err(no_such_batch(name)) }
     }
 
-    /// One snapshot, then nothing.
+    /// One snapshot, unless the token is that of the batch; then what the script says.
     async fn watch_batch(
         &self,
         request: Request<WatchBatchRequest>,
     ) -> Result<Response<Self::WatchBatchStream>, Status> {
-        self.tokens.send_modify(|tokens| tokens.push(request.into_inner().resume_token));
-        let first = WatchBatchResponse { resume_token: "1".into(), ..Default::default() };
-        Ok(Response::new(stream::iter([Ok(first)]).chain(stream::pending()).boxed()))
+        self.metadata.send_replace(request.metadata().clone());
+        let WatchBatchRequest { name, resume_token } = request.into_inner();
+        let is_current = resume_token == self.token(self.batch.revision);
+        if !resume_token.is_empty() && !resume_token.starts_with(&self.token(0)[..33]) {
+            return Err(Reason::InvalidResumeToken.field("resume_token", "not one of this batch"));
+        }
+        self.tokens.send_modify(|tokens| tokens.push(resume_token));
+        if !name.parse::<BatchId>().is_ok_and(|id| id.name() == self.batch.name) {
+            return Err(no_such_batch(&name));
+        }
+        let event = if is_current {
+            Event::Heartbeat(Heartbeat {})
+        } else {
+            Event::Snapshot(Batch::clone(&self.batch))
+        };
+        let resume_token = self.token(self.batch.revision);
+        let first = WatchBatchResponse { resume_token, event: Some(event), r#final: false };
+        let said = BroadcastStream::new(self.says.subscribe()).map(|said| said.expect("not too much"));
+        Ok(Response::new(stream::iter([Ok(first)]).chain(said).boxed()))
     }
 
     /// Three messages, then an error.

@@ -240,7 +240,7 @@ impl BatchService for Batches {
         let request = request.into_inner();
         let found = self.find(&request.name).await?;
         let id = found.id;
-        let resumed_at = revision(&request.resume_token, id)?;
+        let resumed_at = revision(&request.resume_token, id, found.revision)?;
         let latest = self.latest.follow(found).await.map_err(status)?;
         // One message under way: a slow reader gets the latest state, never a queue.
         let (sender, receiver) = mpsc::channel(1);

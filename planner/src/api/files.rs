@@ -4,36 +4,48 @@ use bytes::Bytes;
 use caravan_proto::{
     error::Reason,
     name::FileId,
-    v1::{self, file::Purpose, file_service_server::FileService, upload_file_request::Part},
+    v1::{
+        self,
+        file::{Purpose, State},
+        file_service_server::FileService,
+        list_files_request::Order,
+        upload_file_request::Part,
+    },
 };
-use futures::{Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _, stream, stream::BoxStream};
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
+use unicode_general_category::{GeneralCategory::Format, get_general_category};
 
 use super::{page, status, view};
 use crate::{
     files::{self, Reader, Writer},
     objects::Objects,
-    store::{File, FileDeletion, NewFile, Store},
+    store::{File, FileDeletion, FileListing, NewFile, Store},
 };
 
 /// Bytes of one message of a download.
 const DOWNLOAD_BYTES: usize = 1 << 20;
 
 /// `FileService`.
+#[derive(Clone)]
 pub struct Files {
     store: Arc<dyn Store>,
     objects: Objects,
     /// Bytes of a file at most.
     max_bytes: i64,
+    /// Uploads under way.
+    tasks: TaskTracker,
 }
 
 // === impl Files ===
 
 impl Files {
-    /// Files in `store` and `objects`, of at most `max_bytes` each.
+    /// Files in `store` and `objects`, of at most `max_bytes` each; uploads are among `tasks`.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, objects: Objects, max_bytes: i64) -> Self {
-        Self { store, objects, max_bytes }
+    pub fn new(store: Arc<dyn Store>, objects: Objects, max_bytes: i64, tasks: TaskTracker) -> Self {
+        Self { store, objects, max_bytes, tasks }
     }
 
     async fn find(&self, name: &str) -> Result<File, Status> {
@@ -43,10 +55,31 @@ impl Files {
         found.ok_or_else(|| Reason::FileNotFound.status(format!("there is no {}", id.name())))
     }
 
-    async fn start(&self, first: Option<Part>) -> Result<Writer, Status> {
-        let Some(Part::Start(start)) = first else {
+    async fn upload(self, mut messages: Streaming<v1::UploadFileRequest>) -> Result<v1::File, Status> {
+        let Some(Part::Start(start)) = messages.message().await?.and_then(|message| message.part) else {
             return Err(Reason::UploadOutOfOrder.field("part", "the first message must be start"));
         };
+        let discard_unfinished = start.discard_unfinished;
+        let mut writer = self.start(start).await?;
+        let received = self.receive(&mut writer, &mut messages).await;
+        if received.is_err() && discard_unfinished {
+            writer.discard().await.map_err(failed)?;
+            return received.map(|_| v1::File::default());
+        }
+        // However the stream ended: what came is kept, so that it can be resumed.
+        writer.flush().await.map_err(failed)?;
+        let stated = received?;
+        let counted = writer.sha256();
+        if !stated.is_empty() && !stated.eq_ignore_ascii_case(&counted) {
+            writer.discard().await.map_err(failed)?;
+            let message =
+                "the bytes do not have the SHA-256 that finish names: upload again under a new upload_id";
+            return Err(Reason::ChecksumMismatch.metadata(message, [("sha256", counted)]));
+        }
+        Ok(view::file(&writer.close().await.map_err(failed)?))
+    }
+
+    async fn start(&self, start: v1::UploadStart) -> Result<Writer, Status> {
         check_start(&start)?;
         let purpose = match start.purpose() {
             Purpose::Unspecified => Purpose::Batch,
@@ -113,22 +146,10 @@ impl FileService for Files {
         &self,
         request: Request<Streaming<v1::UploadFileRequest>>,
     ) -> Result<Response<v1::File>, Status> {
-        let mut messages = request.into_inner();
-        let first = messages.message().await?.and_then(|message| message.part);
-        let mut writer = self.start(first).await?;
-        let received = self.receive(&mut writer, &mut messages).await;
-        // However the stream ended: what came is kept, so that it can be resumed.
-        writer.flush().await.map_err(failed)?;
-        let stated = received?;
-        let counted = writer.sha256();
-        if !stated.is_empty() && !stated.eq_ignore_ascii_case(&counted) {
-            writer.discard().await.map_err(failed)?;
-            let message =
-                "the bytes do not have the SHA-256 that finish names: upload again under a new upload_id";
-            return Err(Reason::ChecksumMismatch.metadata(message, [("sha256", counted)]));
-        }
-        let file = writer.close().await.map_err(failed)?;
-        Ok(Response::new(view::file(&file)))
+        // A task of its own: a call that the client breaks off is dropped, and what came has yet to be kept.
+        let upload = self.clone().upload(request.into_inner()).in_current_span();
+        let uploaded = self.tasks.spawn(upload).await;
+        uploaded.map_err(|_| Reason::Internal.status("the upload was broken off"))?.map(Response::new)
     }
 
     async fn query_upload(
@@ -158,8 +179,8 @@ impl FileService for Files {
     ) -> Result<Response<v1::ListFilesResponse>, Status> {
         let request = request.into_inner();
         let limit = page::size(request.page_size)?;
-        let before = page::token(&request.page_token)?;
-        let files = self.store.files(before, limit).await.map_err(status)?;
+        let wanted = listing(&request, limit)?;
+        let files = self.store.files(wanted).await.map_err(status)?;
         let next_page_token = page::next(files.len(), limit, files.last().map(|file| file.id));
         let files = files.iter().map(view::file).collect();
         Ok(Response::new(v1::ListFilesResponse { files, next_page_token }))
@@ -195,8 +216,14 @@ impl FileService for Files {
             return Err(Reason::InvalidOffset.field("offset", message));
         }
         let mut offset = request.offset;
+        let end = if request.end == 0 { file.size } else { request.end };
+        if !(offset..=file.size).contains(&end) {
+            let message = format!("end must be offset to {}, or 0 for the end of the file", file.size);
+            return Err(Reason::InvalidOffset.field("end", message));
+        }
         let blocks = Reader::new(self.objects.clone(), &file).stream(offset.unsigned_abs());
-        let messages = blocks.flat_map(|block| futures::stream::iter(pieces(block))).map(move |piece| {
+        let blocks = until((end - offset).unsigned_abs(), blocks);
+        let messages = blocks.flat_map(|block| stream::iter(pieces(block))).map(move |piece| {
             let data = piece.map_err(failed)?;
             let response = v1::DownloadFileResponse { offset, data };
             offset += i64::try_from(response.data.len()).unwrap_or_default();
@@ -204,6 +231,49 @@ impl FileService for Files {
         });
         Ok(Response::new(messages.boxed()))
     }
+}
+
+/// Which files a request for a list wants.
+fn listing(request: &v1::ListFilesRequest, limit: i64) -> Result<FileListing, Status> {
+    let wrong = |field, message| Err(Reason::InvalidArgument.field(field, message));
+    let Ok(purpose) = Purpose::try_from(request.purpose) else {
+        return wrong("purpose", "purpose is a number that is no purpose");
+    };
+    let Ok(state) = State::try_from(request.state) else {
+        return wrong("state", "state is a number that is no state");
+    };
+    let Ok(order) = Order::try_from(request.order) else {
+        return wrong("order", "order is a number that is no order");
+    };
+    Ok(FileListing {
+        after: page::token(&request.page_token)?,
+        oldest_first: order == Order::OldestFirst,
+        purpose: Some(purpose).filter(|purpose| *purpose != Purpose::Unspecified),
+        ready: match state {
+            State::Unspecified => None,
+            State::Uploading => Some(false),
+            State::Ready => Some(true),
+        },
+        limit,
+    })
+}
+
+/// The first `bytes` of what `blocks` give; no block is asked for behind them.
+fn until(
+    bytes: u64,
+    blocks: BoxStream<'static, Result<Bytes, files::Error>>,
+) -> impl Stream<Item = Result<Bytes, files::Error>> + Send {
+    stream::unfold((bytes, blocks), |(left, mut blocks)| async move {
+        if left == 0 {
+            return None;
+        }
+        let block = blocks.next().await?.map(|mut block| {
+            block.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            block
+        });
+        let taken = block.as_ref().map_or(0, Bytes::len);
+        Some((block, (left.saturating_sub(taken as u64), blocks)))
+    })
 }
 
 fn check_upload_id(field: &'static str, upload_id: &str) -> Result<(), Status> {
@@ -217,8 +287,10 @@ fn check_upload_id(field: &'static str, upload_id: &str) -> Result<(), Status> {
 fn check_start(start: &v1::UploadStart) -> Result<(), Status> {
     let wrong = |field, message: &str| Err(Reason::InvalidArgument.field(field, message));
     check_upload_id("start.upload_id", &start.upload_id)?;
-    if start.filename.len() > 255 || start.filename.chars().any(char::is_control) {
-        return wrong("start.filename", "filename must have at most 255 bytes, none a control character");
+    if !is_label(&start.filename) {
+        let message =
+            "filename must have at most 255 bytes and be no path; no control characters, visible or not";
+        return wrong("start.filename", message);
     }
     match start.purpose() {
         Purpose::Unspecified | Purpose::Batch | Purpose::Model => Ok(()),
@@ -226,6 +298,13 @@ fn check_start(start: &v1::UploadStart) -> Result<(), Status> {
             wrong("start.purpose", "only files of purpose batch or model may be uploaded")
         }
     }
+}
+
+/// Whether a file may be called so: it names nothing here, but somebody may save the file under it, or read it in a
+/// list. (Cf: marks that turn the text around them.)
+fn is_label(name: &str) -> bool {
+    let bad = |c: char| matches!(c, '/' | '\\') || c.is_control() || get_general_category(c) == Format;
+    name.len() <= 255 && !matches!(name, "." | "..") && !name.contains(bad)
 }
 
 /// A block of the store in messages of bounded size.

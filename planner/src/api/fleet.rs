@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 
-use super::{Models, models, page, status};
+use super::{Models, models, offer, page, status};
 use crate::{
     dispatch,
     profiles::{self, Refusal, Wrong},
@@ -122,6 +122,18 @@ impl FleetService for FleetApi {
         let (sender, receiver) = mpsc::channel(1);
         self.tasks.spawn(self.clone().watch(sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn list_models(
+        &self,
+        request: Request<v1::ListModelsRequest>,
+    ) -> Result<Response<v1::ListModelsResponse>, Status> {
+        let request = request.into_inner();
+        let limit = page::size(request.page_size)?;
+        let models = offer::models(self.executors(false).await?);
+        let key = |model: &v1::FleetModel| model.name.clone();
+        let (models, next_page_token) = paged(models, key, &request.page_token, limit);
+        Ok(Response::new(v1::ListModelsResponse { models, next_page_token }))
     }
 
     async fn list_profiles(

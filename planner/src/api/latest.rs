@@ -20,8 +20,11 @@ use crate::{
     store::{self, Batch, Micros, Store},
 };
 
-/// What other replicas commit gives no hint here: a batch that is watched is looked at this often.
+/// A batch that is watched is looked at this often: lanes come and go without a hint.
 const LOOK: Duration = Duration::from_millis(500);
+/// What other replicas commit gives no hint here: revisions are looked at this often, those of all batches that
+/// are watched in one statement.
+const LOOK_OUT: Duration = Duration::from_millis(50);
 /// Between two looks at a batch at least: hints come with every commit of any batch.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -41,9 +44,16 @@ pub(super) struct Look {
 pub(crate) struct Latest {
     store: Arc<dyn Store>,
     signals: Signals,
-    watched: Arc<Mutex<HashMap<BatchId, watch::Sender<Option<Look>>>>>,
+    watched: Arc<Mutex<Watched>>,
     tasks: TaskTracker,
     stop: CancellationToken,
+}
+
+#[derive(Default)]
+struct Watched {
+    batches: HashMap<BatchId, watch::Sender<Option<Look>>>,
+    /// Whether somebody looks at their revisions.
+    has_lookout: bool,
 }
 
 // === impl Look ===
@@ -89,14 +99,17 @@ impl Latest {
     pub(super) async fn follow(&self, found: Batch) -> Result<watch::Receiver<Option<Look>>, store::Error> {
         let (id, look) = (found.id, Look::new(found, self.store.now().await?));
         let mut watched = self.lock();
-        if let Some(sender) = watched.get(&id) {
+        if let Some(sender) = watched.batches.get(&id) {
             sender.send_if_modified(|seen| look.replaces(seen));
             return Ok(sender.subscribe());
         }
         let ended = view::ended(look.batch.state);
         let (sender, receiver) = watch::channel(Some(look));
         if !ended {
-            watched.insert(id, sender.clone());
+            watched.batches.insert(id, sender.clone());
+            if !std::mem::replace(&mut watched.has_lookout, true) {
+                self.tasks.spawn(self.clone().look_out());
+            }
             let span = tracing::info_span!("latest", batch = %id);
             self.tasks.spawn(self.clone().keep_up(id, sender).instrument(span));
         }
@@ -130,7 +143,39 @@ impl Latest {
             }
             sleep(PAUSE).await;
         }
-        self.lock().remove(&id);
+        self.lock().batches.remove(&id);
+    }
+
+    /// Gives a hint wherever another replica has moved on a batch, as long as any is watched.
+    async fn look_out(self) {
+        loop {
+            tokio::select! {
+                () = sleep(LOOK_OUT) => {}
+                () = self.stop.cancelled() => return,
+            }
+            let known = {
+                let mut watched = self.lock();
+                watched.has_lookout = !watched.batches.is_empty();
+                watched.revisions()
+            };
+            if known.is_empty() {
+                return;
+            }
+            let ids: Vec<BatchId> = known.keys().copied().collect();
+            match self.store.revisions(&ids).await {
+                Ok(now) => {
+                    if now.iter().any(|(id, revision)| known.get(id) < Some(revision)) {
+                        self.signals.batch_changed();
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(
+                        error = &error as &dyn std::error::Error,
+                        "revisions cannot be looked at"
+                    );
+                }
+            }
+        }
     }
 
     async fn read(&self, id: BatchId) -> Result<Option<Look>, store::Error> {
@@ -143,13 +188,24 @@ impl Latest {
         let mut watched = self.lock();
         let unwatched = sender.receiver_count() == 0;
         if unwatched {
-            watched.remove(&id);
+            watched.batches.remove(&id);
         }
         unwatched
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<BatchId, watch::Sender<Option<Look>>>> {
+    fn lock(&self) -> MutexGuard<'_, Watched> {
         // Nothing panics while it holds this lock.
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl Watched ===
+
+impl Watched {
+    fn revisions(&self) -> HashMap<BatchId, i64> {
+        let seen = |(id, sender): (&BatchId, &watch::Sender<Option<Look>>)| {
+            Some((*id, sender.borrow().as_ref()?.batch.revision))
+        };
+        self.batches.iter().filter_map(seen).collect()
     }
 }

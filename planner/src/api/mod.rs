@@ -7,6 +7,8 @@ mod fleet;
 mod latest;
 mod lifecycle;
 mod models;
+mod offer;
+mod pace;
 mod page;
 mod status;
 mod view;

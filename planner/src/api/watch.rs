@@ -4,6 +4,7 @@ use caravan_proto::{
     delta,
     error::Reason,
     name::BatchId,
+    resume::ResumeToken,
     v1::{self, batch::State, watch_batch_response::Event},
 };
 use tokio::{
@@ -13,11 +14,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{latest::Look, view};
+use super::{
+    latest::Look,
+    pace::{Pace, SILENCE},
+    view,
+};
 use crate::{clock, store::Micros};
 
-/// State is published at most this often, but for a change of `state`.
-const PUBLISH: Duration = Duration::from_millis(500);
+/// A speed is that of half a second at least.
+const SHORTEST: Duration = Duration::from_millis(500);
 /// A stream on which nothing happens says so this often: below the idle limits of proxies.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Speed is that of the last so many seconds.
@@ -31,16 +36,17 @@ pub(super) struct Watch {
     pub(super) stop: CancellationToken,
 }
 
-/// The revision in a resume token of this batch.
-pub(super) fn revision(token: &str, id: BatchId) -> Result<Option<i64>, Status> {
+/// The revision in a resume token of this batch, which has come as far as `latest`.
+pub(super) fn revision(token: &str, id: BatchId, latest: i64) -> Result<Option<i64>, Status> {
     if token.is_empty() {
         return Ok(None);
     }
-    let revision =
-        token.strip_prefix(&id.uuid().simple().to_string()).and_then(|rest| rest.strip_prefix('.'));
-    let revision = revision.and_then(|text| text.parse().ok());
+    let token =
+        token.parse().ok().filter(|token: &ResumeToken| token.batch == id && token.revision <= latest);
     let wrong = "resume_token must be the last one that a watch of this batch sent";
-    revision.map(Some).ok_or_else(|| Reason::InvalidResumeToken.field("resume_token", wrong))
+    token
+        .map(|token| Some(token.revision))
+        .ok_or_else(|| Reason::InvalidResumeToken.field("resume_token", wrong))
 }
 
 /// What a client has that resumes at this very revision. Lanes and speed change without a new
@@ -48,10 +54,6 @@ pub(super) fn revision(token: &str, id: BatchId) -> Result<Option<i64>, Status> 
 fn unknown(now: v1::Batch) -> v1::Batch {
     let never = v1::Progress { requests_per_second: -1.0, ..v1::Progress::default() };
     v1::Batch { chunks: None, progress: Some(never), ..now }
-}
-
-fn token(id: BatchId, revision: i64) -> String {
-    format!("{}.{revision}", id.uuid().simple())
 }
 
 // === impl Watch ===
@@ -68,7 +70,7 @@ impl Watch {
     async fn publish(&mut self, resumed_at: Option<i64>) -> Result<(), Status> {
         let mut last: Option<v1::Batch> = None;
         let mut speed = Speed::default();
-        let mut published = Instant::now();
+        let mut pace = Pace::default();
         loop {
             let (mut now, time) = self.look()?;
             let ended = view::ended(now.state());
@@ -76,19 +78,19 @@ impl Watch {
                 .sample(&now)
                 .or_else(|| planned(&now, time))
                 .filter(|_| !ended && now.state() != State::Paused);
-            let due =
-                last.is_none() || ended || published.elapsed() >= PUBLISH || changed(last.as_ref(), &now);
+            let is_new = last.as_ref().is_none_or(|last| last.revision != now.revision);
+            let due = last.is_none() || ended || changed(last.as_ref(), &now) || pace.wait(is_new).is_zero();
             if due {
-                let event = self.event(last.as_ref(), &now, resumed_at, published.elapsed() >= HEARTBEAT);
+                let event = self.event(last.as_ref(), &now, resumed_at, pace.silence() >= HEARTBEAT);
                 if let Some(event) = event.or_else(|| ended.then_some(Event::Heartbeat(v1::Heartbeat {}))) {
-                    let resume_token = token(self.id, now.revision);
+                    let resume_token = ResumeToken { batch: self.id, revision: now.revision }.to_string();
                     let response =
                         v1::WatchBatchResponse { resume_token, event: Some(event), r#final: ended };
                     tokio::select! {
                         sent = self.sender.send(Ok(response)) => if sent.is_err() { return Ok(()) },
                         () = self.stop.cancelled() => return Err(leaving()),
                     }
-                    published = Instant::now();
+                    pace.published(is_new);
                     let resumed = last.is_none() && resumed_at == Some(now.revision);
                     last = Some(if resumed { unknown(now) } else { now });
                 }
@@ -96,7 +98,9 @@ impl Watch {
             if ended {
                 return Ok(());
             }
-            if !self.wait(published).await? {
+            // What is not new yet may be so at any time; what is waits for its turn.
+            let limit = Some(pace.wait(is_new && !due)).filter(|limit| !limit.is_zero()).unwrap_or(SILENCE);
+            if !self.wait(limit).await? {
                 return Ok(());
             }
         }
@@ -126,10 +130,8 @@ impl Watch {
         }
     }
 
-    /// Waits for a change or for the time to publish one; false if the client has left.
-    async fn wait(&mut self, published: Instant) -> Result<bool, Status> {
-        let limit = PUBLISH.saturating_sub(published.elapsed());
-        let limit = if limit.is_zero() { PUBLISH } else { limit };
+    /// Waits for a change, at most so long; false if the client has left.
+    async fn wait(&mut self, limit: Duration) -> Result<bool, Status> {
         tokio::select! {
             _changed_or_due = timeout(limit, self.latest.changed()) => Ok(true),
             () = self.sender.closed() => Ok(false),
@@ -178,7 +180,7 @@ impl Speed {
         }
         let (since, done_then, tokens_then) = *self.samples.front()?;
         let seconds = (now - since).as_secs_f64();
-        if seconds < PUBLISH.as_secs_f64() || done == done_then {
+        if seconds < SHORTEST.as_secs_f64() || done == done_then {
             return None;
         }
         let requests_per_second = per_second(done - done_then, seconds);

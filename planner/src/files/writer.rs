@@ -3,6 +3,8 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt as _;
 use sha2::{Digest as _, Sha256};
+use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use super::{Error, Reader};
 use crate::{
@@ -10,11 +12,14 @@ use crate::{
     store::{File, FileDeletion, Store},
 };
 
-/// Appends to an open file, part by part. Holds one part in memory at most.
+/// Appends to an open file, part by part: one is stored while the next one comes. Holds two in memory at most.
 pub struct Writer {
     store: Arc<dyn Store>,
     objects: Objects,
     file: File,
+    /// Bytes of the part that is being stored, if one is. Dropped, it is given up.
+    storing: JoinSet<Result<i64, Error>>,
+    under_way: i64,
     pending: BytesMut,
     hash: Sha256,
 }
@@ -32,13 +37,14 @@ impl Writer {
         while let Some(bytes) = stored.try_next().await? {
             hash.update(&bytes);
         }
-        Ok(Self { store, objects, file, pending: BytesMut::new(), hash })
+        let (storing, pending) = (JoinSet::new(), BytesMut::new());
+        Ok(Self { store, objects, file, storing, under_way: 0, pending, hash })
     }
 
     /// Bytes taken so far, stored or not.
     #[must_use]
     pub fn position(&self) -> i64 {
-        self.file.size + i64::try_from(self.pending.len()).unwrap_or(i64::MAX)
+        self.file.size + self.under_way + length(&self.pending)
     }
 
     /// Takes bytes; stores a part whenever one is full.
@@ -52,7 +58,7 @@ impl Writer {
             self.pending.extend_from_slice(now);
             bytes = rest;
             if self.pending.len() == PART_BYTES {
-                self.flush().await?;
+                self.store().await?;
             }
         }
         Ok(())
@@ -63,18 +69,35 @@ impl Writer {
     /// # Errors
     /// As `write`.
     pub async fn flush(&mut self) -> Result<(), Error> {
-        if self.pending.is_empty() {
-            return Ok(());
+        if !self.pending.is_empty() {
+            self.store().await?;
         }
+        self.stored().await
+    }
+
+    /// Begins to store what is pending, once the part before it stands.
+    async fn store(&mut self) -> Result<(), Error> {
+        self.stored().await?;
         let part: Bytes = self.pending.split().freeze();
-        let number = i64::try_from(self.file.parts.len()).unwrap_or(i64::MAX);
-        let bytes = i64::try_from(part.len()).unwrap_or(i64::MAX);
-        self.objects.put_part(self.file.id, number, part).await?;
-        if !self.store.append_part(self.file.id, number, bytes).await? {
-            return Err(Error::Superseded);
+        let (id, number) = (self.file.id, i64::try_from(self.file.parts.len()).unwrap_or(i64::MAX));
+        let (store, objects, bytes) = (Arc::clone(&self.store), self.objects.clone(), length(&part));
+        self.under_way = bytes;
+        let storing = async move {
+            objects.put_part(id, number, part).await?;
+            if store.append_part(id, number, bytes).await? { Ok(bytes) } else { Err(Error::Superseded) }
+        };
+        self.storing.spawn(storing.in_current_span());
+        Ok(())
+    }
+
+    /// Waits for the part that is being stored.
+    async fn stored(&mut self) -> Result<(), Error> {
+        while let Some(stored) = self.storing.join_next().await {
+            self.under_way = 0;
+            let bytes = stored.map_err(std::io::Error::other)??;
+            self.file.parts.push(bytes);
+            self.file.size += bytes;
         }
-        self.file.parts.push(bytes);
-        self.file.size += bytes;
         Ok(())
     }
 
@@ -113,4 +136,8 @@ impl Writer {
         self.file.sha256 = sha256;
         Ok(self.file)
     }
+}
+
+fn length(bytes: &[u8]) -> i64 {
+    i64::try_from(bytes.len()).unwrap_or(i64::MAX)
 }

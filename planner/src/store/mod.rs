@@ -9,6 +9,7 @@ mod bits;
 mod exclusive;
 mod fleet;
 mod lifecycle;
+mod listing;
 mod location;
 mod migration;
 pub mod postgres;
@@ -24,6 +25,7 @@ use caravan_proto::name::{BatchId, ExecutorId, FileId, LeaseId, PlanId};
 pub use exclusive::{Exclusive, Guard};
 pub use fleet::*;
 pub use lifecycle::*;
+pub use listing::FileListing;
 pub use location::{StoreUrl, WrongUrl};
 pub use migration::Migrated;
 pub use postgres::Postgres;
@@ -129,8 +131,8 @@ pub trait Store: Send + Sync + 'static {
     async fn file(&self, id: FileId) -> Result<Option<File>, Error>;
     /// The file of an upload.
     async fn file_of_upload(&self, upload_id: &str) -> Result<Option<File>, Error>;
-    /// Up to `limit` files, newest first, older than `before`.
-    async fn files(&self, before: Option<FileId>, limit: i64) -> Result<Vec<File>, Error>;
+    /// The files that a list shows.
+    async fn files(&self, wanted: FileListing) -> Result<Vec<File>, Error>;
     /// Removes the row, unless a batch that has not ended reads it.
     async fn delete_file(&self, id: FileId) -> Result<FileDeletion, Error>;
     /// Removes the row of the input of `batch`, unless another batch, ended or not, is of it too.
@@ -160,6 +162,8 @@ pub trait Store: Send + Sync + 'static {
         before: Option<BatchId>,
         limit: i64,
     ) -> Result<Vec<Batch>, Error>;
+    /// Revisions of those of these batches that there are.
+    async fn revisions(&self, ids: &[BatchId]) -> Result<Vec<(BatchId, i64)>, Error>;
     /// (id, state, revision) of every batch that has not ended, oldest first: what a replica has to look after.
     async fn open_batches(&self) -> Result<Vec<OpenBatch>, Error>;
     /// Moves a batch from one of `from` to `to`; where that is an end, its leases are removed.

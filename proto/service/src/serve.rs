@@ -4,6 +4,7 @@
 mod body;
 mod call;
 mod deadline;
+mod help;
 mod inbound;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -83,6 +84,7 @@ pub async fn serve(
         told.tell(false).await;
     };
     let service = call::layer(cut.clone()).layer(routes.routes().prepare());
+    let service = help::layer(&options.error_help_url).layer(service);
     let service = service.map_request(|request: Request<Inbound>| request.map(Body::new));
     let port = Port { bound, protocol: Protocol::Grpc, service, overloaded: || overloaded().into_http() };
     let serving = connection::serve(port, options, stopping);

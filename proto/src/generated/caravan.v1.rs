@@ -809,7 +809,7 @@ pub struct ListBatchesRequest {
     /// 1 to 1000; 0 means 50.
     #[prost(int32, tag = "1")]
     pub page_size: i32,
-    /// From the page before; empty for the first.
+    /// From the page before, or the name of a batch, there still or not: what is older. Empty for the first.
     #[prost(string, tag = "2")]
     pub page_token: ::prost::alloc::string::String,
     /// Only batches in one of these states; empty for all.
@@ -1286,7 +1286,10 @@ pub mod batch_service_client {
     /// Batches: submit one, watch it, stream its results while it runs.
     ///
     /// Every error is a google.rpc.Status whose details hold one ErrorInfo (domain
-    /// "caravan", a stable `reason`) and, where they help, BadRequest or RetryInfo.
+    /// "caravan", a stable `reason`), a Help with a link to the page on that reason (docs/errors) and, where
+    /// they help, BadRequest or RetryInfo.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct BatchServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1358,7 +1361,8 @@ pub mod batch_service_client {
         }
         /// Creates a batch from an uploaded file. With `validate_only` nothing is
         /// created: the answer is the batch as it would be, with its plan.
-        /// Errors: FILE_NOT_FOUND, FILE_NOT_READY, INVALID_ARGUMENT, REQUEST_ID_REUSED.
+        /// Errors: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_NOT_READY, REQUEST_ID_REUSED, and with `validate_only`
+        /// OBJECT_DAMAGED (the input).
         pub async fn create_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateBatchRequest>,
@@ -1380,7 +1384,7 @@ pub mod batch_service_client {
                 .insert(GrpcMethod::new("caravan.v1.BatchService", "CreateBatch"));
             self.inner.unary(req, path, codec).await
         }
-        /// Errors: BATCH_NOT_FOUND.
+        /// One batch, all of it. Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND.
         pub async fn get_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::GetBatchRequest>,
@@ -1402,7 +1406,7 @@ pub mod batch_service_client {
                 .insert(GrpcMethod::new("caravan.v1.BatchService", "GetBatch"));
             self.inner.unary(req, path, codec).await
         }
-        /// Newest first. Errors: INVALID_ARGUMENT (page token, page size).
+        /// Newest first. Errors: INVALID_ARGUMENT (page token, page size, a number that is no state).
         pub async fn list_batches(
             &mut self,
             request: impl tonic::IntoRequest<super::ListBatchesRequest>,
@@ -1428,7 +1432,7 @@ pub mod batch_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Stops a batch and keeps what is finished. Cancelling an ended batch returns it unchanged.
-        /// Errors: BATCH_NOT_FOUND.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND.
         pub async fn cancel_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::CancelBatchRequest>,
@@ -1454,7 +1458,7 @@ pub mod batch_service_client {
         /// the rest of their chunks, and chunks not begun, are handed back. A batch that is still validated or
         /// planned is planned to its end, and stands paused then. If the last open request is finished, the
         /// batch ends. Its completion window goes on. A paused batch is returned unchanged.
-        /// Errors: BATCH_NOT_FOUND, BATCH_ENDED.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, BATCH_ENDED.
         pub async fn pause_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::PauseBatchRequest>,
@@ -1477,7 +1481,8 @@ pub mod batch_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Lets a paused batch go on: running if anything of it was leased before, else queued. A batch that is
-        /// not paused is returned unchanged. Errors: BATCH_NOT_FOUND, BATCH_ENDED.
+        /// not paused is returned unchanged.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, BATCH_ENDED.
         pub async fn resume_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::ResumeBatchRequest>,
@@ -1527,7 +1532,8 @@ pub mod batch_service_client {
                 .insert(GrpcMethod::new("caravan.v1.BatchService", "RetryBatch"));
             self.inner.unary(req, path, codec).await
         }
-        /// Deletes an ended batch with its results. Errors: BATCH_NOT_FOUND, BATCH_NOT_ENDED.
+        /// Deletes an ended batch with its results.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, BATCH_NOT_ENDED, STORAGE_DENIED.
         pub async fn delete_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteBatchRequest>,
@@ -1552,7 +1558,7 @@ pub mod batch_service_client {
         /// A snapshot first, then what changes, at most twice a second; a slow reader
         /// gets the latest state, never a queue. Ends after the final state, or with
         /// UNAVAILABLE and RetryInfo when the server drains: resume with the last token.
-        /// Errors: BATCH_NOT_FOUND, INVALID_RESUME_TOKEN.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, INVALID_RESUME_TOKEN.
         pub async fn watch_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchBatchRequest>,
@@ -1578,7 +1584,7 @@ pub mod batch_service_client {
             self.inner.server_streaming(req, path, codec).await
         }
         /// Results as they are committed, or in input order, from any cursor.
-        /// Errors: BATCH_NOT_FOUND, INVALID_CURSOR.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, INVALID_CURSOR, OBJECT_DAMAGED.
         pub async fn stream_results(
             &mut self,
             request: impl tonic::IntoRequest<super::StreamResultsRequest>,
@@ -1620,17 +1626,18 @@ pub mod batch_service_server {
     pub trait BatchService: std::marker::Send + std::marker::Sync + 'static {
         /// Creates a batch from an uploaded file. With `validate_only` nothing is
         /// created: the answer is the batch as it would be, with its plan.
-        /// Errors: FILE_NOT_FOUND, FILE_NOT_READY, INVALID_ARGUMENT, REQUEST_ID_REUSED.
+        /// Errors: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_NOT_READY, REQUEST_ID_REUSED, and with `validate_only`
+        /// OBJECT_DAMAGED (the input).
         async fn create_batch(
             &self,
             request: tonic::Request<super::CreateBatchRequest>,
         ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status>;
-        /// Errors: BATCH_NOT_FOUND.
+        /// One batch, all of it. Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND.
         async fn get_batch(
             &self,
             request: tonic::Request<super::GetBatchRequest>,
         ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status>;
-        /// Newest first. Errors: INVALID_ARGUMENT (page token, page size).
+        /// Newest first. Errors: INVALID_ARGUMENT (page token, page size, a number that is no state).
         async fn list_batches(
             &self,
             request: tonic::Request<super::ListBatchesRequest>,
@@ -1639,7 +1646,7 @@ pub mod batch_service_server {
             tonic::Status,
         >;
         /// Stops a batch and keeps what is finished. Cancelling an ended batch returns it unchanged.
-        /// Errors: BATCH_NOT_FOUND.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND.
         async fn cancel_batch(
             &self,
             request: tonic::Request<super::CancelBatchRequest>,
@@ -1648,13 +1655,14 @@ pub mod batch_service_server {
         /// the rest of their chunks, and chunks not begun, are handed back. A batch that is still validated or
         /// planned is planned to its end, and stands paused then. If the last open request is finished, the
         /// batch ends. Its completion window goes on. A paused batch is returned unchanged.
-        /// Errors: BATCH_NOT_FOUND, BATCH_ENDED.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, BATCH_ENDED.
         async fn pause_batch(
             &self,
             request: tonic::Request<super::PauseBatchRequest>,
         ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status>;
         /// Lets a paused batch go on: running if anything of it was leased before, else queued. A batch that is
-        /// not paused is returned unchanged. Errors: BATCH_NOT_FOUND, BATCH_ENDED.
+        /// not paused is returned unchanged.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, BATCH_ENDED.
         async fn resume_batch(
             &self,
             request: tonic::Request<super::ResumeBatchRequest>,
@@ -1670,7 +1678,8 @@ pub mod batch_service_server {
             &self,
             request: tonic::Request<super::RetryBatchRequest>,
         ) -> std::result::Result<tonic::Response<super::Batch>, tonic::Status>;
-        /// Deletes an ended batch with its results. Errors: BATCH_NOT_FOUND, BATCH_NOT_ENDED.
+        /// Deletes an ended batch with its results.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, BATCH_NOT_ENDED, STORAGE_DENIED.
         async fn delete_batch(
             &self,
             request: tonic::Request<super::DeleteBatchRequest>,
@@ -1684,7 +1693,7 @@ pub mod batch_service_server {
         /// A snapshot first, then what changes, at most twice a second; a slow reader
         /// gets the latest state, never a queue. Ends after the final state, or with
         /// UNAVAILABLE and RetryInfo when the server drains: resume with the last token.
-        /// Errors: BATCH_NOT_FOUND, INVALID_RESUME_TOKEN.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, INVALID_RESUME_TOKEN.
         async fn watch_batch(
             &self,
             request: tonic::Request<super::WatchBatchRequest>,
@@ -1696,7 +1705,7 @@ pub mod batch_service_server {
             + std::marker::Send
             + 'static;
         /// Results as they are committed, or in input order, from any cursor.
-        /// Errors: BATCH_NOT_FOUND, INVALID_CURSOR.
+        /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, INVALID_CURSOR, OBJECT_DAMAGED.
         async fn stream_results(
             &self,
             request: tonic::Request<super::StreamResultsRequest>,
@@ -1708,7 +1717,10 @@ pub mod batch_service_server {
     /// Batches: submit one, watch it, stream its results while it runs.
     ///
     /// Every error is a google.rpc.Status whose details hold one ErrorInfo (domain
-    /// "caravan", a stable `reason`) and, where they help, BadRequest or RetryInfo.
+    /// "caravan", a stable `reason`), a Help with a link to the page on that reason (docs/errors) and, where
+    /// they help, BadRequest or RetryInfo.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct BatchServiceServer<T> {
         inner: Arc<T>,
@@ -2450,6 +2462,10 @@ pub struct UploadStart {
     /// As File.purpose; batch or model.
     #[prost(enumeration = "file::Purpose", tag = "3")]
     pub purpose: i32,
+    /// Whether an upload that ends without `finish` is removed at once, where others are kept for a week to be
+    /// resumed. For who cannot resume.
+    #[prost(bool, tag = "4")]
+    pub discard_unfinished: bool,
 }
 impl ::prost::Name for UploadStart {
     const NAME: &'static str = "UploadStart";
@@ -2558,9 +2574,65 @@ pub struct ListFilesRequest {
     /// 1 to 1000; 0 means 50.
     #[prost(int32, tag = "1")]
     pub page_size: i32,
-    /// From the page before; empty for the first.
+    /// From the page before, or the name of a file, there still or not: what comes behind it in this order.
+    /// Empty for the first page.
     #[prost(string, tag = "2")]
     pub page_token: ::prost::alloc::string::String,
+    /// Only files for this; unspecified for all.
+    #[prost(enumeration = "file::Purpose", tag = "3")]
+    pub purpose: i32,
+    /// Only files in this state; unspecified for all.
+    #[prost(enumeration = "file::State", tag = "4")]
+    pub state: i32,
+    /// In which order.
+    #[prost(enumeration = "list_files_request::Order", tag = "5")]
+    pub order: i32,
+}
+/// Nested message and enum types in `ListFilesRequest`.
+pub mod list_files_request {
+    /// By when uploads began.
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Order {
+        /// The server's default: newest first.
+        Unspecified = 0,
+        /// The last one first.
+        NewestFirst = 1,
+        /// The first one first.
+        OldestFirst = 2,
+    }
+    impl Order {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "ORDER_UNSPECIFIED",
+                Self::NewestFirst => "ORDER_NEWEST_FIRST",
+                Self::OldestFirst => "ORDER_OLDEST_FIRST",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ORDER_UNSPECIFIED" => Some(Self::Unspecified),
+                "ORDER_NEWEST_FIRST" => Some(Self::NewestFirst),
+                "ORDER_OLDEST_FIRST" => Some(Self::OldestFirst),
+                _ => None,
+            }
+        }
+    }
 }
 impl ::prost::Name for ListFilesRequest {
     const NAME: &'static str = "ListFilesRequest";
@@ -2575,7 +2647,7 @@ impl ::prost::Name for ListFilesRequest {
 /// Answer of ListFiles.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListFilesResponse {
-    /// Newest first.
+    /// In the order asked for.
     #[prost(message, repeated, tag = "1")]
     pub files: ::prost::alloc::vec::Vec<File>,
     /// Empty on the last page.
@@ -2618,6 +2690,9 @@ pub struct DownloadFileRequest {
     /// First byte wanted, 0 to size_bytes.
     #[prost(int64, tag = "2")]
     pub offset: i64,
+    /// Offset behind the last byte wanted, `offset` to size_bytes; 0 for the end of the file.
+    #[prost(int64, tag = "3")]
+    pub end: i64,
 }
 impl ::prost::Name for DownloadFileRequest {
     const NAME: &'static str = "DownloadFileRequest";
@@ -2661,6 +2736,8 @@ pub mod file_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// Files: inputs as uploaded, outputs as written.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FileServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2733,7 +2810,7 @@ pub mod file_service_client {
         /// First `start`, then chunks in order, then `finish`. An interrupted upload is
         /// resumed by a second call with the same upload_id, from the offset that QueryUpload names.
         /// Errors: INVALID_ARGUMENT, UPLOAD_OUT_OF_ORDER, OFFSET_MISMATCH, CHECKSUM_MISMATCH,
-        /// FILE_TOO_LARGE, UPLOAD_COMPLETE.
+        /// FILE_TOO_LARGE, UPLOAD_COMPLETE, STORAGE_FULL, STORAGE_DENIED, OBJECT_DAMAGED (what is stored of it).
         pub async fn upload_file(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::UploadFileRequest>,
@@ -2755,7 +2832,7 @@ pub mod file_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FileService", "UploadFile"));
             self.inner.client_streaming(req, path, codec).await
         }
-        /// How much of an upload is stored. Errors: UPLOAD_NOT_FOUND.
+        /// How much of an upload is stored. Errors: INVALID_ARGUMENT, UPLOAD_NOT_FOUND.
         pub async fn query_upload(
             &mut self,
             request: impl tonic::IntoRequest<super::QueryUploadRequest>,
@@ -2780,7 +2857,7 @@ pub mod file_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FileService", "QueryUpload"));
             self.inner.unary(req, path, codec).await
         }
-        /// Errors: FILE_NOT_FOUND.
+        /// One file, without its bytes. Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND.
         pub async fn get_file(
             &mut self,
             request: impl tonic::IntoRequest<super::GetFileRequest>,
@@ -2802,7 +2879,7 @@ pub mod file_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FileService", "GetFile"));
             self.inner.unary(req, path, codec).await
         }
-        /// Newest first.
+        /// Errors: INVALID_ARGUMENT (page token, page size, a number that is no purpose, state or order).
         pub async fn list_files(
             &mut self,
             request: impl tonic::IntoRequest<super::ListFilesRequest>,
@@ -2827,7 +2904,7 @@ pub mod file_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FileService", "ListFiles"));
             self.inner.unary(req, path, codec).await
         }
-        /// Errors: FILE_NOT_FOUND, FILE_IN_USE.
+        /// Deletes a file for ever. Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND, FILE_IN_USE, STORAGE_DENIED.
         pub async fn delete_file(
             &mut self,
             request: impl tonic::IntoRequest<super::DeleteFileRequest>,
@@ -2849,7 +2926,8 @@ pub mod file_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FileService", "DeleteFile"));
             self.inner.unary(req, path, codec).await
         }
-        /// The bytes from an offset on. Errors: FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET.
+        /// The bytes from an offset on, to the end or to another offset.
+        /// Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET, OBJECT_DAMAGED.
         pub async fn download_file(
             &mut self,
             request: impl tonic::IntoRequest<super::DownloadFileRequest>,
@@ -2892,12 +2970,12 @@ pub mod file_service_server {
         /// First `start`, then chunks in order, then `finish`. An interrupted upload is
         /// resumed by a second call with the same upload_id, from the offset that QueryUpload names.
         /// Errors: INVALID_ARGUMENT, UPLOAD_OUT_OF_ORDER, OFFSET_MISMATCH, CHECKSUM_MISMATCH,
-        /// FILE_TOO_LARGE, UPLOAD_COMPLETE.
+        /// FILE_TOO_LARGE, UPLOAD_COMPLETE, STORAGE_FULL, STORAGE_DENIED, OBJECT_DAMAGED (what is stored of it).
         async fn upload_file(
             &self,
             request: tonic::Request<tonic::Streaming<super::UploadFileRequest>>,
         ) -> std::result::Result<tonic::Response<super::File>, tonic::Status>;
-        /// How much of an upload is stored. Errors: UPLOAD_NOT_FOUND.
+        /// How much of an upload is stored. Errors: INVALID_ARGUMENT, UPLOAD_NOT_FOUND.
         async fn query_upload(
             &self,
             request: tonic::Request<super::QueryUploadRequest>,
@@ -2905,12 +2983,12 @@ pub mod file_service_server {
             tonic::Response<super::QueryUploadResponse>,
             tonic::Status,
         >;
-        /// Errors: FILE_NOT_FOUND.
+        /// One file, without its bytes. Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND.
         async fn get_file(
             &self,
             request: tonic::Request<super::GetFileRequest>,
         ) -> std::result::Result<tonic::Response<super::File>, tonic::Status>;
-        /// Newest first.
+        /// Errors: INVALID_ARGUMENT (page token, page size, a number that is no purpose, state or order).
         async fn list_files(
             &self,
             request: tonic::Request<super::ListFilesRequest>,
@@ -2918,7 +2996,7 @@ pub mod file_service_server {
             tonic::Response<super::ListFilesResponse>,
             tonic::Status,
         >;
-        /// Errors: FILE_NOT_FOUND, FILE_IN_USE.
+        /// Deletes a file for ever. Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND, FILE_IN_USE, STORAGE_DENIED.
         async fn delete_file(
             &self,
             request: tonic::Request<super::DeleteFileRequest>,
@@ -2929,7 +3007,8 @@ pub mod file_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// The bytes from an offset on. Errors: FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET.
+        /// The bytes from an offset on, to the end or to another offset.
+        /// Errors: INVALID_ARGUMENT (name), FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET, OBJECT_DAMAGED.
         async fn download_file(
             &self,
             request: tonic::Request<super::DownloadFileRequest>,
@@ -2939,6 +3018,8 @@ pub mod file_service_server {
         >;
     }
     /// Files: inputs as uploaded, outputs as written.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FileServiceServer<T> {
         inner: Arc<T>,
@@ -3619,6 +3700,81 @@ impl ::prost::Name for Model {
     }
     fn type_url() -> ::prost::alloc::string::String {
         "/caravan.v1.Model".into()
+    }
+}
+/// One model as a fleet has it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FleetModel {
+    /// As requests name it.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// Engines that answer and have it.
+    #[prost(int32, tag = "2")]
+    pub engines: i32,
+    /// Their slots.
+    #[prost(int32, tag = "3")]
+    pub slots: i32,
+    /// Largest context of one slot that any of them takes, in tokens; 0 if not known.
+    #[prost(int64, tag = "4")]
+    pub max_context: i64,
+    /// True if some of them answer chats with it.
+    #[prost(bool, tag = "5")]
+    pub chat: bool,
+    /// True if some of them embed with it.
+    #[prost(bool, tag = "6")]
+    pub embedding: bool,
+    /// Its digests, where engines tell: more than one if they have different files under its name.
+    #[prost(string, repeated, tag = "7")]
+    pub digests: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+impl ::prost::Name for FleetModel {
+    const NAME: &'static str = "FleetModel";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.FleetModel".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.FleetModel".into()
+    }
+}
+/// Request of ListModels.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListModelsRequest {
+    /// 1 to 1000; 0 means 50.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    /// From the page before; empty for the first.
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListModelsRequest {
+    const NAME: &'static str = "ListModelsRequest";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.ListModelsRequest".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.ListModelsRequest".into()
+    }
+}
+/// Answer of ListModels.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListModelsResponse {
+    /// By name.
+    #[prost(message, repeated, tag = "1")]
+    pub models: ::prost::alloc::vec::Vec<FleetModel>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+impl ::prost::Name for ListModelsResponse {
+    const NAME: &'static str = "ListModelsResponse";
+    const PACKAGE: &'static str = "caravan.v1";
+    fn full_name() -> ::prost::alloc::string::String {
+        "caravan.v1.ListModelsResponse".into()
+    }
+    fn type_url() -> ::prost::alloc::string::String {
+        "/caravan.v1.ListModelsResponse".into()
     }
 }
 /// A lane at work.
@@ -4320,6 +4476,8 @@ pub mod fleet_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FleetServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -4389,7 +4547,7 @@ pub mod fleet_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// By host, then name. Errors: INVALID_ARGUMENT.
+        /// By host, then name. Errors: INVALID_ARGUMENT (page size).
         pub async fn list_executors(
             &mut self,
             request: impl tonic::IntoRequest<super::ListExecutorsRequest>,
@@ -4415,6 +4573,7 @@ pub mod fleet_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// The whole fleet at once, then again when it changes, at most once a second.
+        /// Errors: those of every RPC.
         pub async fn watch_fleet(
             &mut self,
             request: impl tonic::IntoRequest<super::WatchFleetRequest>,
@@ -4439,7 +4598,33 @@ pub mod fleet_service_client {
                 .insert(GrpcMethod::new("caravan.v1.FleetService", "WatchFleet"));
             self.inner.server_streaming(req, path, codec).await
         }
-        /// Profiles by model, newest first. Errors: INVALID_ARGUMENT.
+        /// The models that requests may name now, by name: those of engines that answer. Says nothing of hosts.
+        /// Errors: INVALID_ARGUMENT (page token, page size).
+        pub async fn list_models(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListModelsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListModelsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/caravan.v1.FleetService/ListModels",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("caravan.v1.FleetService", "ListModels"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Profiles by model, newest first. Errors: INVALID_ARGUMENT (page size).
         pub async fn list_profiles(
             &mut self,
             request: impl tonic::IntoRequest<super::ListProfilesRequest>,
@@ -4530,7 +4715,7 @@ pub mod fleet_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with FleetServiceServer.
     #[async_trait]
     pub trait FleetService: std::marker::Send + std::marker::Sync + 'static {
-        /// By host, then name. Errors: INVALID_ARGUMENT.
+        /// By host, then name. Errors: INVALID_ARGUMENT (page size).
         async fn list_executors(
             &self,
             request: tonic::Request<super::ListExecutorsRequest>,
@@ -4545,11 +4730,21 @@ pub mod fleet_service_server {
             + std::marker::Send
             + 'static;
         /// The whole fleet at once, then again when it changes, at most once a second.
+        /// Errors: those of every RPC.
         async fn watch_fleet(
             &self,
             request: tonic::Request<super::WatchFleetRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchFleetStream>, tonic::Status>;
-        /// Profiles by model, newest first. Errors: INVALID_ARGUMENT.
+        /// The models that requests may name now, by name: those of engines that answer. Says nothing of hosts.
+        /// Errors: INVALID_ARGUMENT (page token, page size).
+        async fn list_models(
+            &self,
+            request: tonic::Request<super::ListModelsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListModelsResponse>,
+            tonic::Status,
+        >;
+        /// Profiles by model, newest first. Errors: INVALID_ARGUMENT (page size).
         async fn list_profiles(
             &self,
             request: tonic::Request<super::ListProfilesRequest>,
@@ -4582,6 +4777,8 @@ pub mod fleet_service_server {
         >;
     }
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FleetServiceServer<T> {
         inner: Arc<T>,
@@ -4745,6 +4942,51 @@ pub mod fleet_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/caravan.v1.FleetService/ListModels" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListModelsSvc<T: FleetService>(pub Arc<T>);
+                    impl<
+                        T: FleetService,
+                    > tonic::server::UnaryService<super::ListModelsRequest>
+                    for ListModelsSvc<T> {
+                        type Response = super::ListModelsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListModelsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as FleetService>::list_models(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListModelsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)
@@ -5769,6 +6011,8 @@ pub mod work_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// How executors get work. The executor dials; one stream an executor.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct WorkServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -5841,7 +6085,7 @@ pub mod work_service_client {
         /// The executor sends `hello` first; the planner answers `welcome`. From then on
         /// both sides send whatever they have. A broken stream loses nothing: the executor
         /// dials again, names its leases in a heartbeat and sends unacked results again.
-        /// Errors: INVALID_ARGUMENT, and UNAVAILABLE with RetryInfo when the planner drains.
+        /// Errors: INVALID_ARGUMENT (no hello first, or two; a name that is none).
         pub async fn connect(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::ConnectRequest>,
@@ -5867,7 +6111,7 @@ pub mod work_service_client {
             self.inner.streaming(req, path, codec).await
         }
         /// The bytes of a model's file, for an import that the planner asked for.
-        /// Errors: NOT_FOUND, OUT_OF_RANGE.
+        /// Errors: INVALID_ARGUMENT (name, purpose), FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET, OBJECT_DAMAGED.
         pub async fn fetch_model(
             &mut self,
             request: impl tonic::IntoRequest<super::FetchModelRequest>,
@@ -5916,7 +6160,7 @@ pub mod work_service_server {
         /// The executor sends `hello` first; the planner answers `welcome`. From then on
         /// both sides send whatever they have. A broken stream loses nothing: the executor
         /// dials again, names its leases in a heartbeat and sends unacked results again.
-        /// Errors: INVALID_ARGUMENT, and UNAVAILABLE with RetryInfo when the planner drains.
+        /// Errors: INVALID_ARGUMENT (no hello first, or two; a name that is none).
         async fn connect(
             &self,
             request: tonic::Request<tonic::Streaming<super::ConnectRequest>>,
@@ -5928,13 +6172,15 @@ pub mod work_service_server {
             + std::marker::Send
             + 'static;
         /// The bytes of a model's file, for an import that the planner asked for.
-        /// Errors: NOT_FOUND, OUT_OF_RANGE.
+        /// Errors: INVALID_ARGUMENT (name, purpose), FILE_NOT_FOUND, FILE_NOT_READY, INVALID_OFFSET, OBJECT_DAMAGED.
         async fn fetch_model(
             &self,
             request: tonic::Request<super::FetchModelRequest>,
         ) -> std::result::Result<tonic::Response<Self::FetchModelStream>, tonic::Status>;
     }
     /// How executors get work. The executor dials; one stream an executor.
+    ///
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct WorkServiceServer<T> {
         inner: Arc<T>,

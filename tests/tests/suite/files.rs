@@ -86,7 +86,7 @@ async fn files_are_listed_in_pages_read_from_an_offset_and_deleted() -> anyhow::
     }
     let (mut listed, mut page_token) = (Vec::new(), String::new());
     loop {
-        let request = ListFilesRequest { page_size: 2, page_token };
+        let request = ListFilesRequest { page_size: 2, page_token, ..Default::default() };
         let page = api.files().list_files(request).await?.into_inner();
         listed.extend(page.files.into_iter().map(|file| file.name));
         page_token = page.next_page_token;
@@ -96,11 +96,21 @@ async fn files_are_listed_in_pages_read_from_an_offset_and_deleted() -> anyhow::
     }
     assert_eq!(listed, names);
     let name = names[0].clone();
-    let request = DownloadFileRequest { name: name.clone(), offset: 5 };
-    let part = api.files().download_file(request).await?.into_inner().message().await?;
+    let request = DownloadFileRequest { name: name.clone(), offset: 5, end: 0 };
+    let part = api.files().download_file(request.clone()).await?.into_inner().message().await?;
     assert_eq!(part.map(|part| (part.offset, part.data.to_vec())), Some((5, b"4\n".to_vec())));
-    let beyond =
-        api.files().download_file(DownloadFileRequest { name: name.clone(), offset: 8 }).await.unwrap_err();
+    let one = DownloadFileRequest { end: 6, ..request.clone() };
+    let part = api.files().download_file(one).await?.into_inner().message().await?;
+    assert_eq!(part.map(|part| part.data.to_vec()), Some(b"4".to_vec()));
+    for end in [4, 8] {
+        let refused = api.files().download_file(DownloadFileRequest { end, ..request.clone() }).await;
+        assert_eq!(reason(&refused.unwrap_err()), "INVALID_OFFSET", "{end}");
+    }
+    let beyond = api
+        .files()
+        .download_file(DownloadFileRequest { name: name.clone(), offset: 8, end: 0 })
+        .await
+        .unwrap_err();
     assert_eq!(reason(&beyond), "INVALID_OFFSET");
     api.files().delete_file(DeleteFileRequest { name: name.clone() }).await?;
     let gone = api.files().get_file(GetFileRequest { name }).await.unwrap_err();

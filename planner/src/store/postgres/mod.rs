@@ -24,6 +24,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use caravan_proto::name::BatchId;
 pub use options::Options;
 use sqlx::{
     Connection as _, PgPool, Transaction,
@@ -31,6 +32,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 use super::{Error, Exclusive, Guard, Hold, Micros, Migrated};
 use sql::cells::key;
@@ -136,4 +138,9 @@ async fn hold(tx: &mut Connection, what: Hold) -> Result<(), sqlx::Error> {
 /// A list of numbers, as it is bound.
 fn numbers(numbers: &[i64]) -> Vec<i64> {
     numbers.to_vec()
+}
+
+/// A list of batches, as it is bound.
+fn keys(batches: &[BatchId]) -> Vec<Uuid> {
+    batches.iter().copied().map(key).collect()
 }

@@ -8,6 +8,9 @@ pub(super) const SEGMENTS_AT: &str = "
         FROM UNNEST($2) wanted)
     ORDER BY number";
 
+/// Binds: batches.
+pub(super) const REVISIONS: &str = "SELECT id, revision FROM batches WHERE id = ANY ($1)";
+
 /// Binds: batch, numbers. Looked up one by one, whatever is known of the table.
 pub(super) const HOMES: &str = "
     SELECT c.number, c.size, c.done_count, c.done

@@ -7,7 +7,7 @@ use caravan_proto::{
 use prost::Message as _;
 
 use super::{
-    super::{Connection, Database, Hold, Row, hold},
+    super::{Connection, Database, Hold, Row, hold, keys, statements::REVISIONS},
     Reader,
     cells::{Cells, key},
     messages::LineErrors,
@@ -132,6 +132,15 @@ pub(super) async fn list(
 
     let query = sqlx::query(NEWEST).bind(mask(states)).bind(before.map(key)).bind(limit);
     query.fetch_all(&store.read).await?.iter().map(batch).collect()
+}
+
+pub(super) async fn revisions(store: &Database, ids: &[BatchId]) -> Result<Vec<(BatchId, i64)>, Error> {
+    let rows = sqlx::query(REVISIONS).bind(keys(ids)).fetch_all(&store.read).await?;
+    let revision = |row| {
+        let cells = Cells::of("batches", row);
+        Ok((cells.id("id")?, cells.get("revision")?))
+    };
+    rows.iter().map(revision).collect()
 }
 
 pub(super) async fn open(store: &Database) -> Result<Vec<OpenBatch>, Error> {

@@ -2,6 +2,7 @@
 
 use caravan_proto::name::FileId;
 use prost::Message as _;
+use uuid::Uuid;
 
 use super::{
     super::{Connection, Database, Hold, Row, hold},
@@ -9,7 +10,7 @@ use super::{
     cells::{Cells, key},
     messages::Numbers,
 };
-use crate::store::{Error, File, FileDeletion, NewFile};
+use crate::store::{Error, File, FileDeletion, FileListing, NewFile};
 
 /// Files with what is read of them.
 macro_rules! files {
@@ -83,15 +84,25 @@ pub(super) async fn by_upload(db: impl Reader<'_>, upload_id: &str) -> Result<Op
     sqlx::query(BY_UPLOAD).bind(upload_id).fetch_optional(db).await?.as_ref().map(file).transpose()
 }
 
-pub(super) async fn list(store: &Database, before: Option<FileId>, limit: i64) -> Result<Vec<File>, Error> {
-    const NEWEST: &str = files!("ORDER BY id DESC LIMIT $1");
-    const OLDER: &str = files!("WHERE id < $2 ORDER BY id DESC LIMIT $1");
+pub(super) async fn list(store: &Database, wanted: FileListing) -> Result<Vec<File>, Error> {
+    const NEWER: &str =
+        files!("WHERE id > $1 AND ($2 = 0 OR purpose = $2) AND ($3 = -1 OR ready = $3) ORDER BY id LIMIT $4");
+    const OLDER: &str = files!(
+        "WHERE id < $1 AND ($2 = 0 OR purpose = $2) AND ($3 = -1 OR ready = $3) ORDER BY id DESC LIMIT $4"
+    );
 
-    let query = match before {
-        None => sqlx::query(NEWEST).bind(limit),
-        Some(id) => sqlx::query(OLDER).bind(limit).bind(key(id)),
-    };
-    query.fetch_all(&store.read).await?.iter().map(file).collect()
+    // Ids sort by the time they were made; none is the first or the last of all.
+    let (statement, first) = if wanted.oldest_first { (NEWER, Uuid::nil()) } else { (OLDER, Uuid::max()) };
+    sqlx::query(statement)
+        .bind(wanted.after.map_or(first, key))
+        .bind(wanted.purpose.map_or(0, i32::from))
+        .bind(wanted.ready.map_or(-1, i32::from))
+        .bind(wanted.limit)
+        .fetch_all(&store.read)
+        .await?
+        .iter()
+        .map(file)
+        .collect()
 }
 
 pub(super) async fn delete(store: &Database, id: FileId) -> Result<FileDeletion, Error> {

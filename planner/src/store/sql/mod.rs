@@ -65,8 +65,8 @@ impl Store for Database {
         files::by_upload(&self.read, upload_id).await
     }
 
-    async fn files(&self, before: Option<FileId>, limit: i64) -> Result<Vec<File>, Error> {
-        files::list(self, before, limit).await
+    async fn files(&self, wanted: FileListing) -> Result<Vec<File>, Error> {
+        files::list(self, wanted).await
     }
 
     async fn delete_file(&self, id: FileId) -> Result<FileDeletion, Error> {
@@ -108,6 +108,10 @@ impl Store for Database {
         limit: i64,
     ) -> Result<Vec<Batch>, Error> {
         batches::list(self, states, before, limit).await
+    }
+
+    async fn revisions(&self, ids: &[BatchId]) -> Result<Vec<(BatchId, i64)>, Error> {
+        batches::revisions(self, ids).await
     }
 
     async fn open_batches(&self) -> Result<Vec<OpenBatch>, Error> {

@@ -92,8 +92,18 @@ pub(in crate::store) async fn works(store: &impl Store) {
     let (executor, file) = (ExecutorId::now(), suite::input(store).await);
     assert!(store.file(file).await.unwrap().unwrap().ready);
     assert!(store.file_of_upload("none").await.unwrap().is_none());
-    assert_eq!(store.files(Some(FileId::now()), 1).await.unwrap().len(), 1);
-    assert_eq!(store.files(None, 1).await.unwrap().len(), 1);
+    assert_eq!(
+        store
+            .files(crate::store::FileListing { after: Some(FileId::now()), limit: 1, ..Default::default() })
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        store.files(crate::store::FileListing { limit: 1, ..Default::default() }).await.unwrap().len(),
+        1
+    );
     let id = suite::queued(store, &[2]).await;
     let (held, claim) = suite::claim(store, executor).await.unwrap();
     assert_eq!((claim.batch, store.leases(Some(id)).await.unwrap().len()), (id, 1));

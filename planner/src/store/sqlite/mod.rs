@@ -18,6 +18,7 @@ use std::{
     time::Duration,
 };
 
+use caravan_proto::name::BatchId;
 use sqlx::{
     Connection as _, SqlitePool, Transaction,
     migrate::Migrator,
@@ -142,4 +143,10 @@ async fn hold(_: &mut Connection, _: Hold) -> Result<(), sqlx::Error> {
 /// A list of numbers, as it is bound.
 fn numbers(numbers: &[i64]) -> String {
     serde_json::json!(numbers).to_string()
+}
+
+/// A list of batches, as it is bound.
+fn keys(batches: &[BatchId]) -> String {
+    let keys: Vec<String> = batches.iter().map(|batch| batch.uuid().simple().to_string()).collect();
+    serde_json::json!(keys).to_string()
 }

@@ -8,6 +8,10 @@ pub(super) const SEGMENTS_AT: &str = "
         FROM json_each($2) wanted)
     ORDER BY number";
 
+/// Binds: batches, in hex.
+pub(super) const REVISIONS: &str = "
+    SELECT id, revision FROM batches WHERE id IN (SELECT UNHEX(value) FROM json_each($1))";
+
 /// Binds: batch, numbers.
 pub(super) const HOMES: &str = "
     SELECT number, size, done_count, done FROM chunks

@@ -50,6 +50,25 @@ pub(in crate::store) async fn a_batch_needs_a_ready_input(db: &impl Backend) {
     assert_eq!(store.batches(&[], None, 10).await.unwrap(), []);
 }
 
+pub(in crate::store) async fn revisions_are_those_of_the_batches_there_are(db: &impl Backend) {
+    let store = db.open().await;
+    let input = input(&store).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let new = new_batch(input);
+        store.create_batch(&new).await.unwrap();
+        ids.push(new.id);
+    }
+    store.cancel(ids[1], 9).await.unwrap();
+    let asked = [ids[0], ids[1], BatchId::now()];
+    let mut revisions = store.revisions(&asked).await.unwrap();
+    revisions.sort_unstable();
+    let now = store.batch(ids[1]).await.unwrap().unwrap().revision;
+    assert!(now > 1, "{now}");
+    assert_eq!(revisions, [(ids[0], 1), (ids[1], now)]);
+    assert_eq!(store.revisions(&[]).await.unwrap(), []);
+}
+
 pub(in crate::store) async fn racing_creations_make_one_batch(db: &impl Backend) {
     let store = Arc::new(db.open().await);
     let input = input(&*store).await;

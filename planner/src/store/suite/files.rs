@@ -50,19 +50,31 @@ pub(in crate::store) async fn parts_race_and_one_wins(db: &impl Backend) {
     assert_eq!(store.file(id).await.unwrap().unwrap().parts, won);
 }
 
-pub(in crate::store) async fn files_are_listed_newest_first(db: &impl Backend) {
+pub(in crate::store) async fn files_are_listed_as_asked_for(db: &impl Backend) {
     let store = db.open().await;
     let mut ids = Vec::new();
     for _ in 0..5 {
         ids.push(input(&store).await);
     }
-    ids.reverse();
-    let list = async |before, limit| -> Vec<FileId> {
-        store.files(before, limit).await.unwrap().into_iter().map(|file| file.id).collect()
+    let open = store.open_file(&new_file(FileId::now(), None)).await.unwrap().id;
+    ids.push(open);
+    let list = async |wanted| -> Vec<FileId> {
+        store.files(wanted).await.unwrap().into_iter().map(|file| file.id).collect()
     };
-    assert_eq!(list(None, 3).await, ids[..3]);
-    assert_eq!(list(Some(ids[2]), 3).await, ids[3..]);
-    assert_eq!(list(Some(ids[4]), 3).await, []);
+    let oldest = |after, limit| FileListing { after, limit, oldest_first: true, ..Default::default() };
+    let newest = |after, limit| FileListing { oldest_first: false, ..oldest(after, limit) };
+    assert_eq!(list(oldest(None, 4)).await, ids[..4]);
+    assert_eq!(list(oldest(Some(ids[3]), 4)).await, ids[4..]);
+    ids.reverse();
+    assert_eq!(list(newest(None, 3)).await, ids[..3]);
+    assert_eq!(list(newest(Some(ids[2]), 3)).await, ids[3..]);
+    assert_eq!(list(newest(Some(ids[5]), 3)).await, []);
+    assert_eq!(list(FileListing { ready: Some(false), ..newest(None, 9) }).await, [open]);
+    assert_eq!(list(FileListing { ready: Some(true), ..newest(None, 9) }).await, ids[1..]);
+    let purpose = store.file(open).await.unwrap().unwrap().purpose;
+    assert_eq!(list(FileListing { purpose: Some(purpose), ..newest(None, 9) }).await, ids);
+    let other = Some(caravan_proto::v1::file::Purpose::BatchOutput);
+    assert_eq!(list(FileListing { purpose: other, ..newest(None, 9) }).await, []);
 }
 
 pub(in crate::store) async fn a_file_in_use_stays(db: &impl Backend) {

@@ -33,8 +33,8 @@ macro_rules! laws {
     ($backend:ident) => {
         $crate::store::suite::laws! { $backend;
             files: an_upload_goes_on_where_it_stands, an_upload_id_opens_one_file, parts_race_and_one_wins,
-                files_are_listed_newest_first, a_file_in_use_stays;
-            batches: a_request_id_creates_one_batch, defaults_are_kept_apart, a_batch_needs_a_ready_input, racing_creations_make_one_batch,
+                files_are_listed_as_asked_for, a_file_in_use_stays;
+            batches: a_request_id_creates_one_batch, defaults_are_kept_apart, a_batch_needs_a_ready_input, revisions_are_those_of_the_batches_there_are, racing_creations_make_one_batch,
                 batches_are_listed_by_state, a_plan_is_activated, a_plan_of_another_size_is_refused,
                 a_batch_without_chunks_is_finalized, a_batch_is_rejected, a_provisional_plan_is_made_anew, chunks_are_of_the_latest_plan,
                 nothing_is_leased_of_a_provisional_plan, a_reason_goes_with_its_state, cancelling_revokes_leases,

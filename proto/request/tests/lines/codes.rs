@@ -114,3 +114,11 @@ fn a_line_without_a_model_takes_the_batchs() {
     assert_eq!(validate(1, text.as_bytes(), &policy).unwrap().model, "m");
     assert_eq!(errors(&text), ["missing_required_parameter body.model"]);
 }
+
+#[test]
+fn the_page_on_lines_has_every_code() {
+    let page = include_str!("../../../../docs/errors/lines.md");
+    for code in Code::ALL {
+        assert!(page.contains(&format!("\n| `{code}` | ")), "docs/errors/lines.md lacks {code}");
+    }
+}

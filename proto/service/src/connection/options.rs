@@ -42,6 +42,9 @@ pub struct Options {
     pub keepalive_seconds: u64,
     /// A probe unanswered for so many seconds ends the connection. Default 20.
     pub keepalive_timeout_seconds: u64,
+    /// What links to the pages on errors begin with, e.g. `https://wiki.example/caravan/errors/`. Default: their
+    /// folder in the repository.
+    pub error_help_url: String,
 }
 
 // === impl Options ===
@@ -61,6 +64,7 @@ impl Default for Options {
             max_calls: 32_768,
             keepalive_seconds: 20,
             keepalive_timeout_seconds: 20,
+            error_help_url: caravan_proto::error::HELP.to_owned(),
         }
     }
 }

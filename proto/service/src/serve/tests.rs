@@ -1,11 +1,11 @@
 use std::{pin::Pin, time::Duration};
 
 use caravan_proto::{
-    error::{reason, retry_delay},
+    error::{help, reason, retry_delay},
     v1::{
         CreateProfileRequest, EnsureModelRequest, EnsureModelResponse, ListExecutorsRequest,
-        ListExecutorsResponse, ListProfilesRequest, ListProfilesResponse, Profile, WatchFleetRequest,
-        WatchFleetResponse,
+        ListExecutorsResponse, ListModelsRequest, ListModelsResponse, ListProfilesRequest,
+        ListProfilesResponse, Profile, WatchFleetRequest, WatchFleetResponse,
         fleet_service_client::FleetServiceClient,
         fleet_service_server::{FleetService, FleetServiceServer},
     },
@@ -45,6 +45,13 @@ impl FleetService for Stubborn {
         self.entered.cancel();
         let _guard = self.dropped.clone().drop_guard();
         std::future::pending().await
+    }
+
+    async fn list_models(
+        &self,
+        _: Request<ListModelsRequest>,
+    ) -> Result<Response<ListModelsResponse>, Status> {
+        Err(Status::unimplemented("not called"))
     }
 
     async fn list_profiles(
@@ -89,6 +96,10 @@ struct Running {
 }
 
 async fn running(drain: Duration) -> Running {
+    running_with(drain, Options::default()).await
+}
+
+async fn running_with(drain: Duration, options: Options) -> Running {
     let bound = listen::bind("127.0.0.1:0").await.expect("a free port");
     let url = bound.url().parse().expect("a URL");
     let channel = client::channel(&[url], &client::Options::default()).expect("a channel");
@@ -96,7 +107,7 @@ async fn running(drain: Duration) -> Running {
     let services = Services::new().add(FleetServiceServer::new(service.clone()));
     let mut server = JoinSet::new();
     let handle = shutdown.clone();
-    server.spawn(async move { serve(bound, services, &Options::default(), handle).await });
+    server.spawn(async move { serve(bound, services, &options, handle).await });
     Running { channel, shutdown, service, server }
 }
 
@@ -183,6 +194,22 @@ async fn a_panic_is_an_internal_error_and_the_connection_lives() {
     let last = stream.collect::<Vec<_>>().await.pop().expect("an end");
     let status = last.expect_err("the stream panics");
     assert_eq!(status.code(), Code::Internal);
+}
+
+#[tokio::test]
+async fn errors_link_to_where_the_pages_are_served() {
+    let error_help_url = "https://wiki.example/errors/".to_owned();
+    let running = running_with(Duration::ZERO, Options { error_help_url, ..Options::default() }).await;
+    let mut client = FleetServiceClient::new(running.channel.clone());
+    let status = client.list_profiles(ListProfilesRequest::default()).await.expect_err("it panics");
+    assert_eq!(help(&status).as_deref(), Some("https://wiki.example/errors/INTERNAL.md"));
+
+    let mut stream = client.watch_fleet(WatchFleetRequest {}).await.expect("a stream").into_inner();
+    stream.message().await.expect("a first message");
+    running.shutdown.trigger();
+    let status = stream.message().await.expect_err("the stream is cut");
+    assert_eq!(help(&status).as_deref(), Some("https://wiki.example/errors/UNAVAILABLE.md"));
+    assert_eq!(retry_delay(&status), Some(Duration::from_secs(1)), "nothing else of it changes");
 }
 
 #[tokio::test]

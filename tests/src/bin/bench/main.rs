@@ -1,11 +1,12 @@
 //! Measures Caravan against a bare loop, or against a limit, in one run on one machine.
 //! Figures are for people and for closing notes: no test depends on them.
 //!
-//! `cargo run --release -p caravan-tests --bin bench -- makespan|intake|plan|large|short|predict|leases|rows`
+//! `cargo run --release -p caravan-tests --bin bench -- makespan|intake|plan|large|short|predict|leases|rows|gateway`
 
 mod bare;
 mod database;
 mod executor;
+mod gateway;
 mod input;
 mod intake;
 mod large;
@@ -116,6 +117,18 @@ enum Bench {
         #[arg(long, default_value_t = 128)]
         lanes: u32,
     },
+    /// What it takes at the edge: a call and an upload through a gateway, and many who watch one batch at
+    /// two gateways, from its commits to what they are told.
+    Gateway {
+        #[command(flatten)]
+        audience: gateway::Audience,
+        /// Megabytes of a file; another is ten times as long.
+        #[arg(long, default_value_t = 100)]
+        upload_mb: usize,
+        /// Calls that are timed, each way.
+        #[arg(long, default_value_t = 2_000)]
+        calls: usize,
+    },
     /// The memory that planning many short requests takes, and what of it stays.
     Short {
         /// Requests.
@@ -150,6 +163,7 @@ async fn main() -> anyhow::Result<()> {
         }
         Bench::Leases { executors, rate, seconds } => leases::run(executors, rate, seconds).await,
         Bench::Rows { requests, lanes } => rows::run(requests, lanes).await,
+        Bench::Gateway { audience, upload_mb, calls } => gateway::run(&audience, upload_mb, calls).await,
         Bench::Short { requests } => short::run(requests).await,
     }
 }
