@@ -114,9 +114,9 @@ impl Server {
             .map_err(|error| Failure::Usage(explain(&error)))?;
         let url = replicas.all().iter().map(Replica::url).collect::<Vec<_>>().join(", ");
         if replicas.heard().await == State::Down {
-            let failures = replicas.all().iter().filter_map(Replica::failure);
+            let mut failures = replicas.all().iter().filter_map(Replica::failure);
             let reason =
-                failures.last().map_or_else(|| "nobody answers there".to_owned(), |why| why.to_string());
+                failures.next_back().map_or_else(|| "nobody answers there".to_owned(), |why| why.to_string());
             return Err(Failure::NotReached { server: url, reason });
         }
         let encoding = options.compress.encoding(&options.server);

@@ -55,7 +55,7 @@ pub enum Error {
     #[error(transparent)]
     Grpc(#[from] serve::Error),
     /// The certificate or what belongs to it.
-    #[error(transparent)]
+    #[error("no TLS can be served")]
     Tls(#[from] tls::Error),
 }
 

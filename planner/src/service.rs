@@ -64,7 +64,7 @@ pub enum Error {
     #[error(transparent)]
     Listen(#[from] listen::Error),
     /// The certificate or what belongs to it.
-    #[error(transparent)]
+    #[error("no TLS can be served")]
     Tls(#[from] tls::Error),
     /// The database.
     #[error(transparent)]

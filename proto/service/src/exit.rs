@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::config;
+use crate::{config, tls};
 
 /// All went well; of a batch: every request was answered.
 pub const OK: u8 = 0;
@@ -30,6 +30,10 @@ pub const INTERRUPTED: u8 = 130;
 pub fn report(result: &anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::from(OK) };
     eprintln!("error: {error:#}");
-    let code = if error.chain().any(|cause| cause.is::<config::Error>()) { CONFIG } else { FAILED };
+    let code = if error.chain().any(is_of_configuration) { CONFIG } else { FAILED };
     ExitCode::from(code)
+}
+
+fn is_of_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
+    cause.is::<config::Error>() || cause.is::<tls::Error>()
 }

@@ -7,7 +7,7 @@ mod deadline;
 mod help;
 mod inbound;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{convert::Infallible, time::Duration};
 

@@ -22,5 +22,6 @@ mod profiles;
 mod replicas;
 mod servers;
 mod tenants;
+mod tls;
 mod vram;
 mod whole_files;

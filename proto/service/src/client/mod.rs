@@ -38,7 +38,7 @@ pub enum Error {
         source: Option<tonic::transport::Error>,
     },
     /// No TLS can be made of the client's files.
-    #[error(transparent)]
+    #[error("no TLS towards servers can be had")]
     Tls(#[from] tls::Error),
 }
 

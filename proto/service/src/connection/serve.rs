@@ -213,7 +213,11 @@ where
     {
         let (opened, calls) = (Arc::new(Notify::new()), Calls::new(Arc::clone(&self.calls)));
         let address = peer.address;
-        let service = service_fn(|request| self.answer(request, peer.clone(), calls.clone()));
+        let service = service_fn(|request| {
+            // The shortest requests of HTTP/1.0 are shorter than a preface.
+            opened.notify_one();
+            self.answer(request, peer.clone(), calls.clone())
+        });
         let io = TokioIo::new(Opening::new(io, Arc::clone(&opened)));
         let mut connection = pin!(self.builder.serve_connection(io, service));
         tokio::select! {

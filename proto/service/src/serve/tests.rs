@@ -27,7 +27,7 @@ use crate::{client, listen};
 
 /// Each method misbehaves in its own way.
 #[derive(Clone, Default)]
-struct Stubborn {
+pub(crate) struct Stubborn {
     /// Cancelled when the hanging call begins.
     entered: CancellationToken,
     /// Cancelled when the hanging call is dropped.
