@@ -231,8 +231,8 @@ pub mod access_service_client {
     /// API keys: who may call, for which tenant, and what. For those who run the installation: a key of role admin
     /// sees and makes keys of every tenant.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
-    /// try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
+    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct AccessServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -418,8 +418,8 @@ pub mod access_service_server {
     /// API keys: who may call, for which tenant, and what. For those who run the installation: a key of role admin
     /// sees and makes keys of every tenant.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
-    /// try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
+    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct AccessServiceServer<T> {
         inner: Arc<T>,
@@ -684,8 +684,8 @@ pub mod credential_service_client {
     use tonic::codegen::http::Uri;
     /// What a gateway asks a planner of those who call it. Not for clients: no gateway serves it.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
-    /// try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
+    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct CredentialServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -808,8 +808,8 @@ pub mod credential_service_server {
     }
     /// What a gateway asks a planner of those who call it. Not for clients: no gateway serves it.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
-    /// try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
+    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct CredentialServiceServer<T> {
         inner: Arc<T>,
@@ -2261,8 +2261,8 @@ pub mod batch_service_client {
     /// "caravan", a stable `reason`), a Help with a link to the page on that reason (docs/errors) and, where
     /// they help, BadRequest or RetryInfo.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
-    /// try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
+    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct BatchServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2693,8 +2693,8 @@ pub mod batch_service_server {
     /// "caravan", a stable `reason`), a Help with a link to the page on that reason (docs/errors) and, where
     /// they help, BadRequest or RetryInfo.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
-    /// try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
+    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct BatchServiceServer<T> {
         inner: Arc<T>,
@@ -3711,8 +3711,8 @@ pub mod file_service_client {
     use tonic::codegen::http::Uri;
     /// Files: inputs as uploaded, outputs as written.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
-    /// try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
+    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FileServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -3998,8 +3998,8 @@ pub mod file_service_server {
     }
     /// Files: inputs as uploaded, outputs as written.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
-    /// try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
+    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FileServiceServer<T> {
         inner: Arc<T>,
@@ -5457,8 +5457,8 @@ pub mod fleet_service_client {
     use tonic::codegen::http::Uri;
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
-    /// try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
+    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FleetServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -5759,8 +5759,8 @@ pub mod fleet_service_server {
     }
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
-    /// try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
+    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FleetServiceServer<T> {
         inner: Arc<T>,
@@ -6994,8 +6994,8 @@ pub mod work_service_client {
     use tonic::codegen::http::Uri;
     /// How executors get work. The executor dials; one stream an executor.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
-    /// try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
+    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct WorkServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -7163,8 +7163,8 @@ pub mod work_service_server {
     }
     /// How executors get work. The executor dials; one stream an executor.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo:
-    /// try again then).
+    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
+    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct WorkServiceServer<T> {
         inner: Arc<T>,
