@@ -8,7 +8,7 @@ use crate::{
     objects::{self, ObjectUrl},
     prepare, results,
     store::{StoreUrl, postgres},
-    vocabularies,
+    vocabularies, webhooks,
 };
 
 /// Configuration of the planner.
@@ -44,6 +44,8 @@ pub struct Options {
     pub commit: results::Options,
     /// What is removed by itself.
     pub garbage: garbage::Options,
+    /// Where batches have their end told.
+    pub webhooks: webhooks::Options,
     /// TLS of the port.
     pub tls: tls::Options,
     /// Bounds of the port.
@@ -70,6 +72,7 @@ impl Default for Options {
             lease: dispatch::Options::default(),
             commit: results::Options::default(),
             garbage: garbage::Options::default(),
+            webhooks: webhooks::Options::default(),
             tls: tls::Options::default(),
             serve: serve::Options::default(),
             telemetry: telemetry::Options::default(),

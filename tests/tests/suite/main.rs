@@ -22,4 +22,5 @@ mod profiles;
 mod replicas;
 mod servers;
 mod vram;
+mod webhooks;
 mod whole_files;

@@ -11,6 +11,7 @@ pub(super) mod lifecycle;
 pub(super) mod random;
 pub(super) mod results;
 pub(super) mod retention;
+pub(super) mod webhooks;
 
 use caravan_proto::{
     name::{BatchId, ExecutorId, FileId, LeaseId, PlanId, SegmentId},
@@ -59,6 +60,7 @@ macro_rules! laws {
                 a_profile_is_of_one_engine_and_gpu, the_latest_answers_weigh_most;
             retention: a_database_has_one_identity, a_batch_is_retired_when_it_was_kept_long_enough,
                 an_input_goes_with_its_last_batch, open_files_are_found_by_age, outputs_that_no_batch_has_are_found;
+            webhooks: an_end_is_told_once_it_has_come, an_end_that_was_not_taken_is_told_later;
             random: any_order_keeps_the_laws;
             concurrent: nobody_waits_for_ever, what_is_exclusive_has_one_holder, time_goes_on;
         }
