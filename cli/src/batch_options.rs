@@ -36,6 +36,9 @@ pub(crate) struct BatchOptions {
     /// Remove the batch and its files this time after its end, e.g. 30d.
     #[arg(long, value_name = "TIME", value_parser = span::parse)]
     retention: Option<Duration>,
+    /// Tell the batch's end there, by a signed POST.
+    #[arg(long, value_name = "URL")]
+    webhook: Option<String>,
     /// Requests in a chunk, at most.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     max_chunk_requests: Option<i32>,
@@ -116,6 +119,7 @@ impl BatchOptions {
             stated_tokens: self.stated_tokens(),
             completion_window: self.completion_window.and_then(|window| window.try_into().ok()),
             retention: self.retention.and_then(|time| time.try_into().ok()),
+            webhook: self.webhook.clone().unwrap_or_default(),
             ..Default::default()
         }
     }

@@ -21,7 +21,7 @@ macro_rules! fields {
 
 fields! {
     name, input_file, strategy, on_invalid, priority, endpoint, model, metadata, chunk_limits, stated_tokens,
-    completion_window, retention, defaults, state, state_reason, state_message, requests, chunks, usage, plan, progress, output_file,
+    completion_window, retention, webhook, defaults, state, state_reason, state_message, requests, chunks, usage, plan, progress, output_file,
     error_file, line_errors, line_error_count, create_time, plan_time, start_time, last_commit_time, end_time,
     revision, report, pinned_models, expire_time, purge_time, retried_from, retries,
 }

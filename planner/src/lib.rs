@@ -20,6 +20,7 @@ pub mod signals;
 pub mod store;
 mod upkeep;
 pub mod vocabularies;
+pub mod webhooks;
 
 pub use options::Options;
 pub use service::{Error, Service};

@@ -8,7 +8,7 @@ use crate::{
     objects::{self, ObjectUrl},
     prepare, results,
     store::{StoreUrl, postgres},
-    vocabularies,
+    vocabularies, webhooks,
 };
 
 /// Configuration of the planner.
@@ -46,6 +46,8 @@ pub struct Options {
     pub garbage: garbage::Options,
     /// Who may call.
     pub identity: identity::Options,
+    /// Where batches have their end told.
+    pub webhooks: webhooks::Options,
     /// TLS of the port.
     pub tls: tls::Options,
     /// Bounds of the port.
@@ -73,6 +75,7 @@ impl Default for Options {
             commit: results::Options::default(),
             garbage: garbage::Options::default(),
             identity: identity::Options::default(),
+            webhooks: webhooks::Options::default(),
             tls: tls::Options::default(),
             serve: serve::Options::default(),
             telemetry: telemetry::Options::default(),

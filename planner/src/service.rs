@@ -34,6 +34,7 @@ use crate::{
     store::{self, Migrated, Store, StoreUrl},
     upkeep::Upkeep,
     vocabularies::Vocabularies,
+    webhooks::Webhooks,
 };
 
 /// How long streams and steps may take to end once nobody is served any more.
@@ -75,6 +76,9 @@ pub enum Error {
     /// The object store.
     #[error(transparent)]
     Objects(#[from] objects::OpenError),
+    /// Nothing to tell webhooks with.
+    #[error("no TLS for webhooks")]
+    Webhooks(#[source] reqwest::Error),
     /// The server.
     #[error(transparent)]
     Serve(#[from] serve::Error),
@@ -174,6 +178,8 @@ impl Service {
     /// If the server fails.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), Error> {
         let Self { options, bound, store, objects, guard, _lock } = self;
+        let webhooks =
+            Webhooks::new(options.webhooks.clone(), Arc::clone(&store)).map_err(Error::Webhooks)?;
         let (signals, fleet, tasks) = (Signals::default(), Fleet::default(), TaskTracker::new());
         let gatherer =
             Arc::new(Gatherer::new(options.commit, Arc::clone(&store), objects.clone(), signals.clone()));
@@ -212,6 +218,7 @@ impl Service {
         let garbage = Garbage::new(options.garbage, Arc::clone(&store), objects.clone());
         tasks.spawn(upkeep.run(stop.clone()));
         tasks.spawn(garbage.run(stop.clone()));
+        tasks.spawn(webhooks.run(stop.clone()));
 
         let streams = shutdown.token();
         let models =
@@ -221,6 +228,7 @@ impl Service {
             store: Arc::clone(&store),
             objects: objects.clone(),
             retention: options.garbage.retention(),
+            webhooks: options.webhooks,
             preparer,
             fleet,
             latest: Latest::new(Arc::clone(&store), signals.clone(), tasks.clone(), streams.clone()),

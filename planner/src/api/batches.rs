@@ -30,6 +30,7 @@ use crate::{
     results::{Cursor, Page, Pages},
     signals::Signals,
     store::{Batch, Creation, NewBatch, State, Store},
+    webhooks,
 };
 
 /// When a client may try again.
@@ -46,6 +47,8 @@ pub struct Batches {
     pub objects: Objects,
     /// How long batches are kept that say nothing of it.
     pub retention: Option<prost_types::Duration>,
+    /// Which webhooks batches may have.
+    pub webhooks: webhooks::Options,
     /// For previews.
     pub preparer: Arc<Preparer>,
     /// To revoke leases of a batch that is cancelled.
@@ -139,6 +142,10 @@ impl BatchService for Batches {
         let v1::CreateBatchRequest { batch, request_id, validate_only } = request.into_inner();
         let spec = batch.ok_or_else(|| Reason::InvalidArgument.field("batch", "batch must be set"))?;
         let (mut spec, input) = prepare::check_spec(spec)?;
+        if !spec.webhook.is_empty() {
+            let checked = self.webhooks.check("default", &spec.webhook);
+            checked.map_err(|wrong| Reason::InvalidArgument.field("batch.webhook", wrong.to_string()))?;
+        }
         spec.retention = spec.retention.or(self.retention);
         let request_id = check_request_id(request_id)?;
         if validate_only {

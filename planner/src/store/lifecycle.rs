@@ -21,3 +21,12 @@ pub struct Cancellation {
     /// Leases that were removed, with their holders.
     pub revoked: Vec<(ExecutorId, LeaseId)>,
 }
+
+/// A batch that has ended, and whose webhook does not know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Untold {
+    /// Which.
+    pub batch: BatchId,
+    /// How often it was told in vain.
+    pub attempts: i32,
+}

@@ -223,6 +223,12 @@ pub trait Store: Send + Sync + 'static {
     async fn finish(&self, id: BatchId, outputs: &Outputs, now: Micros) -> Result<bool, Error>;
     /// Up to `limit` batches that ended longer ago than they are to be kept, oldest end first.
     async fn retired(&self, now: Micros, limit: i64) -> Result<Vec<BatchId>, Error>;
+    /// Up to `limit` batches whose end is to be told to a webhook, and not before `now`, the longest due first.
+    async fn untold(&self, now: Micros, limit: i64) -> Result<Vec<Untold>, Error>;
+    /// The end of a batch was told, or is not to be told any more.
+    async fn told(&self, id: BatchId) -> Result<(), Error>;
+    /// The end of a batch could not be told: it is to be told again, not before `due`.
+    async fn put_off(&self, id: BatchId, due: Micros) -> Result<(), Error>;
     /// Removes an ended batch with all its rows. Its objects are the caller's to remove.
     async fn delete_batch(&self, id: BatchId) -> Result<bool, Error>;
 

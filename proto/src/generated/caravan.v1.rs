@@ -1357,6 +1357,11 @@ pub struct Batch {
     /// last batch of it. Set by the client; absent: as the planner is configured, which is for ever by default.
     #[prost(message, optional, tag = "13")]
     pub retention: ::core::option::Option<::prost_types::Duration>,
+    /// Where a POST tells of the batch's end, an `<https://`> URL of at most 2048 bytes; docs/webhooks.md says what it
+    /// holds and how it is signed. It is repeated until it is taken, for a day by default. A batch that RetryBatch
+    /// makes of this one has it too. Set by the client; the planner must be configured to sign.
+    #[prost(string, tag = "14")]
+    pub webhook: ::prost::alloc::string::String,
     /// Set by the server, as is everything below.
     #[prost(enumeration = "batch::State", tag = "20")]
     pub state: i32,
@@ -2003,7 +2008,7 @@ pub mod watch_batch_response {
     /// What this message says.
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Event {
-        /// The whole batch: the first message, unless resumed without a change.
+        /// The whole batch: the first message, unless resumed without a change; and what a slow reader has missed.
         #[prost(message, tag = "2")]
         Snapshot(super::Batch),
         /// What changed since the message before.
@@ -2528,8 +2533,8 @@ pub mod batch_service_client {
                 .insert(GrpcMethod::new("caravan.v1.BatchService", "DeleteBatch"));
             self.inner.unary(req, path, codec).await
         }
-        /// A snapshot first, then what changes, at most twice a second; a slow reader
-        /// gets the latest state, never a queue. Ends after the final state, or with
+        /// A snapshot first, then what changes, twice a second on the average at most; a slow
+        /// reader gets the latest state, never a queue. Ends after the final state, or with
         /// UNAVAILABLE and RetryInfo when the server drains: resume with the last token.
         /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, INVALID_RESUME_TOKEN.
         pub async fn watch_batch(
@@ -2663,8 +2668,8 @@ pub mod batch_service_server {
             >
             + std::marker::Send
             + 'static;
-        /// A snapshot first, then what changes, at most twice a second; a slow reader
-        /// gets the latest state, never a queue. Ends after the final state, or with
+        /// A snapshot first, then what changes, twice a second on the average at most; a slow
+        /// reader gets the latest state, never a queue. Ends after the final state, or with
         /// UNAVAILABLE and RetryInfo when the server drains: resume with the last token.
         /// Errors: INVALID_ARGUMENT (name), BATCH_NOT_FOUND, INVALID_RESUME_TOKEN.
         async fn watch_batch(

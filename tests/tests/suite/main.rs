@@ -24,4 +24,5 @@ mod servers;
 mod tenants;
 mod tls;
 mod vram;
+mod webhooks;
 mod whole_files;

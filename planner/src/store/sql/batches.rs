@@ -92,6 +92,9 @@ pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creatio
     }
     let details = sqlx::query(DETAILS).bind(key(batch.id)).bind(spec.encode_to_vec()).bind(given);
     details.execute(&mut *tx).await?;
+    if !batch.spec.webhook.is_empty() {
+        super::webhooks::expect(&mut tx, batch.id).await?;
+    }
     let created = by_id(&mut *tx, batch.id).await?.ok_or(sqlx::Error::RowNotFound)?;
     tx.commit().await?;
     Ok(Creation::Created(Box::new(created)))

@@ -21,6 +21,7 @@ mod runs;
 mod tenants;
 #[cfg(test)]
 pub(super) mod upgrade;
+mod webhooks;
 
 use async_trait::async_trait;
 use caravan_proto::{
@@ -122,6 +123,18 @@ impl Store for Database {
         limit: i64,
     ) -> Result<Vec<Batch>, Error> {
         batches::list(self, tenant, states, before, limit).await
+    }
+
+    async fn untold(&self, now: Micros, limit: i64) -> Result<Vec<Untold>, Error> {
+        webhooks::untold(self, now, limit).await
+    }
+
+    async fn told(&self, id: BatchId) -> Result<(), Error> {
+        webhooks::told(self, id).await
+    }
+
+    async fn put_off(&self, id: BatchId, due: Micros) -> Result<(), Error> {
+        webhooks::put_off(self, id, due).await
     }
 
     async fn revisions(&self, ids: &[BatchId]) -> Result<Vec<(BatchId, i64)>, Error> {

@@ -13,6 +13,7 @@ pub(super) mod random;
 pub(super) mod results;
 pub(super) mod retention;
 pub(super) mod tenants;
+pub(super) mod webhooks;
 
 use caravan_proto::{
     Tenant,
@@ -64,6 +65,7 @@ macro_rules! laws {
                 an_input_goes_with_its_last_batch, open_files_are_found_by_age, outputs_that_no_batch_has_are_found;
             tenants: a_file_is_its_tenants_alone, a_batch_is_its_tenants_alone, the_input_of_a_retry_is_its_tenants;
             keys: a_key_is_found_by_its_hash_alone, a_key_is_revoked_once_and_for_ever, keys_are_listed_newest_first;
+            webhooks: an_end_is_told_once_it_has_come, an_end_that_was_not_taken_is_told_later;
             random: any_order_keeps_the_laws;
             concurrent: nobody_waits_for_ever, what_is_exclusive_has_one_holder, time_goes_on;
         }
