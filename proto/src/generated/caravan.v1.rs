@@ -1289,7 +1289,8 @@ pub mod batch_service_client {
     /// "caravan", a stable `reason`), a Help with a link to the page on that reason (docs/errors) and, where
     /// they help, BadRequest or RetryInfo.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left unfinished),
+    /// UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct BatchServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1720,7 +1721,8 @@ pub mod batch_service_server {
     /// "caravan", a stable `reason`), a Help with a link to the page on that reason (docs/errors) and, where
     /// they help, BadRequest or RetryInfo.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left unfinished),
+    /// UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct BatchServiceServer<T> {
         inner: Arc<T>,
@@ -2737,7 +2739,8 @@ pub mod file_service_client {
     use tonic::codegen::http::Uri;
     /// Files: inputs as uploaded, outputs as written.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left unfinished),
+    /// UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FileServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -3019,7 +3022,8 @@ pub mod file_service_server {
     }
     /// Files: inputs as uploaded, outputs as written.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left unfinished),
+    /// UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FileServiceServer<T> {
         inner: Arc<T>,
@@ -4477,7 +4481,8 @@ pub mod fleet_service_client {
     use tonic::codegen::http::Uri;
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left unfinished),
+    /// UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FleetServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -4778,7 +4783,8 @@ pub mod fleet_service_server {
     }
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left unfinished),
+    /// UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FleetServiceServer<T> {
         inner: Arc<T>,
@@ -6012,7 +6018,8 @@ pub mod work_service_client {
     use tonic::codegen::http::Uri;
     /// How executors get work. The executor dials; one stream an executor.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left unfinished),
+    /// UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct WorkServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -6180,7 +6187,8 @@ pub mod work_service_server {
     }
     /// How executors get work. The executor dials; one stream an executor.
     ///
-    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left unfinished),
+    /// UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct WorkServiceServer<T> {
         inner: Arc<T>,
