@@ -302,9 +302,9 @@ fn check_start(start: &v1::UploadStart) -> Result<(), Status> {
             "filename must have at most 255 bytes and be no path; no control characters, visible or not";
         return wrong("start.filename", message);
     }
-    match start.purpose() {
-        Purpose::Unspecified | Purpose::Batch | Purpose::Model => Ok(()),
-        Purpose::BatchOutput => {
+    match Purpose::try_from(start.purpose) {
+        Ok(Purpose::Unspecified | Purpose::Batch | Purpose::Model) => Ok(()),
+        Ok(Purpose::BatchOutput) | Err(_) => {
             wrong("start.purpose", "only files of purpose batch or model may be uploaded")
         }
     }
