@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use caravan_proto::{name::BatchId, v1};
+use caravan_proto::{Tenant, name::BatchId, v1};
 use sha2::{Digest as _, Sha256};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -109,6 +109,7 @@ async fn ended(directory: &std::path::Path, webhook: &str) -> (Arc<dyn Store>, B
     let (id, now) = (caravan_proto::name::FileId::now(), store.now().await.unwrap());
     let file = NewFile {
         id,
+        tenant: Tenant::default(),
         upload_id: None,
         filename: "f".into(),
         purpose: v1::file::Purpose::Batch,
@@ -119,8 +120,16 @@ async fn ended(directory: &std::path::Path, webhook: &str) -> (Arc<dyn Store>, B
     let metadata = [("team".to_owned(), "search".to_owned())].into();
     let spec = v1::Batch { webhook: webhook.into(), metadata, ..Default::default() };
     let batch = BatchId::now();
-    let new =
-        NewBatch { id: batch, request_id: None, spec, input: id, created: now, deadline: None, retry: None };
+    let new = NewBatch {
+        id: batch,
+        tenant: Tenant::default(),
+        request_id: None,
+        spec,
+        input: id,
+        created: now,
+        deadline: None,
+        retry: None,
+    };
     assert!(matches!(store.create_batch(&new).await.unwrap(), Creation::Created(_)));
     assert_eq!(store.cancel(batch, now).await.unwrap().unwrap().state, State::Cancelled);
     (store, batch)
