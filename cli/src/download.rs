@@ -12,7 +12,7 @@ pub(crate) async fn download(server: &Server, name: &str, to: &mut LocalFile) ->
     let mut patience = server.patience();
     let mut offset = 0;
     while offset < file.size_bytes {
-        let request = DownloadFileRequest { name: name.to_owned(), offset };
+        let request = DownloadFileRequest { name: name.to_owned(), offset, ..Default::default() };
         let ended = match server.files().download_file(request).await {
             Ok(response) => append(response.into_inner(), &mut offset, to, &mut patience).await?,
             Err(status) => status,

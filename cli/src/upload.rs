@@ -134,6 +134,7 @@ impl Upload<'_> {
             upload_id: self.id.clone(),
             filename: self.input.filename().to_owned(),
             purpose: self.purpose.into(),
+            ..Default::default()
         };
         if !send(Part::Start(start)).await {
             return Ok(());
