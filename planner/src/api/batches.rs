@@ -143,7 +143,7 @@ impl BatchService for Batches {
         let spec = batch.ok_or_else(|| Reason::InvalidArgument.field("batch", "batch must be set"))?;
         let (mut spec, input) = prepare::check_spec(spec)?;
         if !spec.webhook.is_empty() {
-            let checked = self.webhooks.check("default", &spec.webhook);
+            let checked = self.webhooks.check(tenant.as_str(), &spec.webhook);
             checked.map_err(|wrong| Reason::InvalidArgument.field("batch.webhook", wrong.to_string()))?;
         }
         spec.retention = spec.retention.or(self.retention);

@@ -57,7 +57,7 @@ impl Post {
 
     /// Tells the end of a batch. The answer's body is not read.
     pub(super) async fn send(&self, batch: &Batch, now: Micros) -> Result<(), Refusal> {
-        let tenant = tenant(batch);
+        let tenant = batch.tenant.as_str();
         let url = self.options.check(tenant, &batch.spec.webhook)?;
         let secret = self.options.secrets.get(tenant).ok_or(Wrong::NoSecret)?;
         let (id, seconds, body) = (batch.id.to_string(), now / 1_000_000, notice(batch).to_string());
@@ -73,10 +73,6 @@ impl Post {
         let answer = request.send().await.map_err(|error| Refusal::Unreached(error.without_url()))?;
         if answer.status().is_success() { Ok(()) } else { Err(Refusal::Answer(answer.status())) }
     }
-}
-
-fn tenant(_: &Batch) -> &str {
-    "default"
 }
 
 // === impl Refusal ===
