@@ -49,8 +49,10 @@ impl Dialer {
             return Err(bad(None));
         }
         let keepalive = Duration::from_secs(options.keepalive_seconds);
-        let endpoint = Endpoint::from_shared(url.to_string())
+        let origin = url.as_str().parse().map_err(|_no_uri| bad(None))?;
+        let endpoint = Endpoint::from_shared(dialled(url).to_string())
             .map_err(|source| bad(Some(source)))?
+            .origin(origin)
             .connect_timeout(Duration::from_secs(options.connect_timeout_seconds))
             .tcp_nodelay(true)
             .tcp_keepalive(Some(keepalive))
@@ -68,6 +70,17 @@ impl Dialer {
             Some(secure) => self.endpoint.connect_with_connector_lazy(secure.clone()),
         }
     }
+}
+
+/// The URL for tonic's own part. TLS is made beneath it, and a tonic that some other crate has built with TLS of its
+/// own would refuse `https` then.
+fn dialled(url: &Url) -> Url {
+    let mut dialled = url.clone();
+    if url.scheme() == "https" && dialled.set_scheme("http").is_ok() {
+        // It fails for URLs without a host, and they were refused.
+        let _ = dialled.set_port(url.port_or_known_default());
+    }
+    dialled
 }
 
 // === impl Secure ===
