@@ -129,7 +129,8 @@ async fn a_batch_runs_with_certificates_on_every_hop_that_are_renewed_meanwhile(
     for flags in [&flags[..2], &stranger] {
         let refused = caravan.run(&[&["list"], flags].concat()).await?;
         assert_eq!(refused.code, 5, "{}", refused.stderr);
-        assert!(refused.stderr.contains("alert"), "{}", refused.stderr);
+        // The alert that says why may be overtaken by the end of the connection.
+        assert!(refused.stderr.contains("not reached"), "{}", refused.stderr);
     }
     Ok(())
 }

@@ -120,9 +120,10 @@ async fn clients_must_be_vouched_for_where_they_must_show_a_certificate() {
     secured.answers(with(&secured.authority, "friend")).await.unwrap();
     let stranger = with(&Authority::new("somebody else").unwrap(), "stranger");
     for (tls, alert) in [(stranger, "UnknownCA"), (secured.ca(), "CertificateRequired")] {
-        // In TLS 1.3 a client hears of it after its own part of the handshake.
+        // In TLS 1.3 a client hears of it after its own part of the handshake, unless the end of the connection
+        // comes first.
         let status = format!("{:?}", secured.answers(tls).await.unwrap_err());
-        assert!(status.contains(alert), "{status}");
+        assert!([alert, "BrokenPipe", "ConnectionReset"].iter().any(|end| status.contains(end)), "{status}");
     }
 }
 
