@@ -20,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     relay::{Relay, client_stream},
-    resume::{Place, copy},
+    resume::Opening,
     upstream::{Upstream, failure, inbound, outbound},
     watches::{Messages, Watches},
 };
@@ -75,18 +75,13 @@ macro_rules! forward {
             $(type $resuming = Relay<$next>;
 
             async fn $resumed(&self, request: Request<$behind>) -> Result<Response<Relay<$next>>, Status> {
-                let request = outbound(request);
-                let opened = self.planner.$client().$resumed(copy(&request)).await.map_err(failure)?;
                 let planner = self.planner.clone();
-                let place = Place::new(request, move |request| {
+                let call = move |request| -> Opening<$next> {
                     let mut client = planner.$client();
                     Box::pin(async move { client.$resumed(request).await })
-                });
-                let planners = self.planner.planners().clone();
-                let (metadata, shutdown) = (opened.metadata().clone(), self.shutdown.clone());
-                let mut relayed = Response::new(Relay::resumed(opened, place, planners, self.resume, shutdown));
-                *relayed.metadata_mut() = metadata;
-                Ok(inbound(relayed))
+                };
+                let (planners, shutdown) = (self.planner.planners().clone(), self.shutdown.clone());
+                Relay::resumed(outbound(request), call, planners, self.resume, shutdown).await.map(inbound)
             })*
 
             $(type $name = Relay<$item>;

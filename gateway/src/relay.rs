@@ -15,10 +15,10 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::{Code, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
-    resume::Standing,
+    resume::{Opening, Place, Resume, Standing},
     upstream::{failure, leaving},
 };
 
@@ -67,23 +67,26 @@ impl<T: 'static> Relay<T> {
         Self { upstream, resumption: None, shutdown }
     }
 
-    /// One that goes on from `place` when its planner is lost, or does not serve any more while another of
-    /// `planners` does, if one is found within `limit`.
-    pub(crate) fn resumed(
-        opened: Response<Streaming<T>>,
-        place: impl Standing<T> + 'static,
+    /// Makes `call` with `request`, and again from where the stream stands when its planner is lost, or does not
+    /// serve any more while another of `planners` does, if one is found within `limit`.
+    pub(crate) async fn resumed<Q: Resume<T>>(
+        request: Request<Q>,
+        call: impl Fn(Request<Q>) -> Opening<T> + Send + 'static,
         planners: Replicas,
         limit: Duration,
         shutdown: CancellationToken,
-    ) -> Self {
-        let shutdown = Box::pin(shutdown.cancelled_owned());
-        let place = Box::new(place);
+    ) -> Result<Response<Self>, Status> {
+        let place = Box::new(Place::new(request, call));
+        let opened = place.open().await.map_err(failure)?;
+        let metadata = opened.metadata().clone();
         let resumption = Resumption { planners, place, limit, pause: Duration::ZERO, since: None };
-        Self {
+        let mut resumed = Response::new(Self {
             upstream: Upstream::open(opened, resumption.planners.clone()),
             resumption: Some(resumption),
-            shutdown,
-        }
+            shutdown: Box::pin(shutdown.cancelled_owned()),
+        });
+        *resumed.metadata_mut() = metadata;
+        Ok(resumed)
     }
 
     /// Goes on elsewhere behind an end with `status`, or ends with it.

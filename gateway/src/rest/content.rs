@@ -6,15 +6,11 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use caravan_proto::v1::{DownloadFileRequest, File, file};
+use caravan_proto::v1::{DownloadFileRequest, DownloadFileResponse, File, file};
 use futures::StreamExt as _;
 
 use super::{Caller, Rest, error::Error, files, range::Wanted, segment::Segment};
-use crate::{
-    relay::Relay,
-    resume::{Place, copy},
-    upstream::failure,
-};
+use crate::{relay::Relay, resume::Opening};
 
 /// `GET` and `HEAD /v1/files/{id}/content`
 pub(super) async fn get(
@@ -65,13 +61,12 @@ async fn download(rest: &Rest, caller: &Caller, file: &File, start: u64, end: u6
     let offset = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     let wanted = DownloadFileRequest { name: file.name.clone(), offset: offset(start), end: offset(end) };
     let request = caller.stream(wanted);
-    let opened = rest.planner.files().download_file(copy(&request)).await.map_err(failure)?;
     let planner = rest.planner.clone();
-    let place = Place::new(request, move |request| {
+    let call = move |request| -> Opening<DownloadFileResponse> {
         let mut files = planner.files();
         Box::pin(async move { files.download_file(request).await })
-    });
-    let planners = rest.planner.planners().clone();
-    let pieces = Relay::resumed(opened, place, planners, rest.resume, rest.shutdown.token());
+    };
+    let (planners, shutdown) = (rest.planner.planners().clone(), rest.shutdown.token());
+    let pieces = Relay::resumed(request, call, planners, rest.resume, shutdown).await?.into_inner();
     Ok(Body::from_stream(pieces.map(|piece| piece.map(|piece| piece.data))))
 }

@@ -21,14 +21,14 @@ use caravan_proto::{
 use futures::{StreamExt as _, stream::BoxStream};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use self::{latest::Latest, subscriber::Subscriber};
 use crate::{
     relay::Relay,
-    resume::{Place, copy},
-    upstream::{Upstream, failure},
+    resume::{Opening, copy},
+    upstream::Upstream,
 };
 
 /// What a subscriber gets.
@@ -85,13 +85,12 @@ impl Watches {
     /// A watch of the planner's, which goes on with another planner.
     async fn watch(&self, request: &Request<WatchBatchRequest>) -> Result<Relay<WatchBatchResponse>, Status> {
         let planner = self.planner.clone();
-        let place = Place::new(copy(request), move |request| {
+        let call = move |request| -> Opening<WatchBatchResponse> {
             let mut client = planner.batches();
             Box::pin(async move { client.watch_batch(request).await })
-        });
-        let opened = self.planner.batches().watch_batch(copy(request)).await.map_err(failure)?;
-        let planners = self.planner.planners().clone();
-        Ok(Relay::resumed(opened, place, planners, self.resume, self.stop.clone()))
+        };
+        let (planners, stop) = (self.planner.planners().clone(), self.stop.clone());
+        Relay::resumed(copy(request), call, planners, self.resume, stop).await.map(Response::into_inner)
     }
 
     /// The latest state of a batch, followed from now on if it was not before.
