@@ -12,13 +12,14 @@ use caravan_proto::{
 use caravan_service::{
     client::{self, Replica, Replicas, State},
     compression::Compression,
+    explain,
     secret::Secret,
     tls,
 };
 use tonic::{Response, Status, codec::CompressionEncoding};
 use url::Url;
 
-use crate::{failure::Failure, patience::Patience, span, up::explain};
+use crate::{failure::Failure, patience::Patience, span};
 
 /// Which server, and how long to wait for it.
 #[derive(Debug, Clone, clap::Args)]

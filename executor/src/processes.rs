@@ -9,20 +9,16 @@ use std::{
     path::PathBuf,
 };
 
+use caravan_service::loopback::is_here;
 use procfs::{
     net::{self, TcpNetEntry, TcpState},
     process::{FDTarget, Process, all_processes},
 };
-use url::{Host, Url};
+use url::Url;
 
 /// The port of `url`, if that is on a loopback address.
 pub(crate) fn loopback_port(url: &Url) -> Option<u16> {
-    let loopback = match url.host()? {
-        Host::Domain(name) => name == "localhost",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
-    };
-    loopback.then(|| url.port_or_known_default()).flatten()
+    if is_here(url) { url.port_or_known_default() } else { None }
 }
 
 /// The process that listens on `port` of a loopback address. None if there is none, or if it belongs to

@@ -13,6 +13,7 @@ use caravan_executor::{
     engine,
 };
 use caravan_proto::{json::to_value, v1::Profile};
+use caravan_service::explain;
 use indicatif::ProgressBar;
 
 use super::{Context, profiles};
@@ -99,9 +100,9 @@ async fn store(server: &Server, profile: Profile) -> Result<Profile, Failure> {
 fn failed(error: calibrate::Error) -> Failure {
     match &error {
         calibrate::Error::Engine(_) | calibrate::Error::NoModel { .. } | calibrate::Error::NotChat(_) => {
-            Failure::Usage(up::explain(&error))
+            Failure::Usage(explain(&error))
         }
-        _ => Failure::Role(up::explain(&error)),
+        _ => Failure::Role(explain(&error)),
     }
 }
 

@@ -6,7 +6,7 @@ mod role;
 
 use std::time::Duration;
 
-use caravan_service::{Shutdown, ready::Ready};
+use caravan_service::{Shutdown, explain, ready::Ready};
 use url::Url;
 
 use self::role::Role;
@@ -91,15 +91,4 @@ impl Roles {
 /// What cannot be built is not to be had as configured: a directory, a port, a URL.
 pub(crate) fn misconfigured(error: impl std::error::Error) -> Failure {
     Failure::Configuration(explain(&error))
-}
-
-/// An error with its causes.
-pub(crate) fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -3,8 +3,8 @@ use std::time::Duration;
 use caravan_service::Shutdown;
 use tokio::task::JoinSet;
 
-use super::explain;
 use crate::failure::Failure;
+use caravan_service::explain;
 
 /// A role at work, with a shutdown of its own: roles stop one after the other.
 #[derive(Debug)]

@@ -3,7 +3,9 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use tonic::codec::CompressionEncoding;
-use url::{Host, Url};
+use url::Url;
+
+use crate::loopback::is_here;
 
 /// Whether a client compresses what it sends, and asks for compressed answers.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -35,15 +37,6 @@ impl Compression {
             Self::Never => false,
         };
         wanted.then_some(ACCEPTED)
-    }
-}
-
-fn is_here(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
     }
 }
 

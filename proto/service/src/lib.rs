@@ -7,8 +7,10 @@ pub mod compression;
 pub mod config;
 pub mod connection;
 pub mod exit;
+pub mod explain;
 pub mod identity;
 pub mod listen;
+pub mod loopback;
 pub mod metrics;
 pub mod peer;
 pub mod ready;
@@ -19,5 +21,6 @@ pub mod telemetry;
 pub mod tls;
 
 pub use args::Args;
+pub use explain::explain;
 pub use peer::Peer;
 pub use shutdown::Shutdown;

@@ -8,6 +8,7 @@ use std::{
 
 use caravan_planner::prepare::{Offline, Unplanned};
 use caravan_proto::{json::from_value, v1};
+use caravan_service::explain;
 use caravan_tokenize::{Definition, Metadata, Vocabulary};
 
 use crate::{batch_options::BatchOptions, failure::Failure};
@@ -61,8 +62,8 @@ pub(super) async fn plan(known: Offline, options: &BatchOptions, file: &Path) ->
     let planned = known.plan(batch, input.reader()?).await;
     planned.map_err(|error| match error {
         Unplanned::Batch(status) => Failure::Refused(status),
-        Unplanned::Profile { .. } | Unplanned::Tokenizer(_) => Failure::Usage(chain(&error)),
-        Unplanned::Prepare(_) => Failure::Role(chain(&error)),
+        Unplanned::Profile { .. } | Unplanned::Tokenizer(_) => Failure::Usage(explain(&error)),
+        Unplanned::Prepare(_) => Failure::Role(explain(&error)),
     })
 }
 
@@ -72,7 +73,7 @@ fn is_gguf(path: &Path) -> bool {
 
 /// The vocabulary of a model's file, which tells the window of its attention too.
 fn gguf(path: &Path, known: &mut Offline) -> Result<Definition, Failure> {
-    let unread = |error: caravan_tokenize::Error| wrong(path, chain(&error));
+    let unread = |error: caravan_tokenize::Error| wrong(path, explain(&error));
     let window = Metadata::from_gguf(path).map_err(unread)?.sliding_window();
     known.sliding_window = window.map_or(0, |window| i64::try_from(window).unwrap_or(i64::MAX));
     Ok(Definition::Vocabulary(Vocabulary::from_gguf(path).map_err(unread)?))
@@ -92,15 +93,4 @@ fn tokenizer_json(path: &Path) -> Result<Definition, Failure> {
 
 fn wrong(path: &Path, why: impl std::fmt::Display) -> Failure {
     Failure::Usage(format!("{}: {why}", path.display()))
-}
-
-/// An error with what caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

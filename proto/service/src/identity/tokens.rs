@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::{Principal, jwks::Jwks, refusal::Refusal};
-use crate::config;
+use crate::{config, loopback::is_here};
 
 /// Whose tokens are taken, and what is read of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -91,17 +91,9 @@ impl Oidc {
             "identity.oidc.algorithms",
             "algorithms with a public key, e.g. [\"RS256\"]",
         )?;
-        let is_safe = self.jwks_url.scheme() == "https" || self.jwks_url.scheme() == "http" && self.is_here();
+        let is_safe =
+            self.jwks_url.scheme() == "https" || self.jwks_url.scheme() == "http" && is_here(&self.jwks_url);
         config::check(is_safe, "identity.oidc.jwks_url", "an https URL (http on loopback only)")
-    }
-
-    fn is_here(&self) -> bool {
-        match self.jwks_url.host() {
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            Some(url::Host::Domain(name)) => name == "localhost",
-            None => false,
-        }
     }
 }
 

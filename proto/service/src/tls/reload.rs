@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::Error;
+use crate::explain;
 
 /// A cheap clone; the files are watched until the last one is gone.
 pub(super) struct Reloaded<T> {
@@ -101,17 +102,12 @@ where
     }
 
     fn tell(&mut self, error: &Error) {
-        let text = explained(error);
+        let text = explain(error);
         if self.told.as_ref() != Some(&text) {
             tracing::error!(error = text, "certificates stay as they are: the new ones cannot be used");
             self.told = Some(text);
         }
     }
-}
-
-fn explained(error: &dyn std::error::Error) -> String {
-    let chain = std::iter::successors(Some(error), |error| error.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[cfg(test)]
