@@ -8,7 +8,7 @@ use caravan_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use super::{page, status};
+use super::{name, page, status};
 use crate::{keys, store::Store};
 
 /// `AccessService` and `CredentialService`.
@@ -60,9 +60,7 @@ impl AccessService for Access {
     }
 
     async fn revoke_key(&self, request: Request<v1::RevokeKeyRequest>) -> Result<Response<v1::Key>, Status> {
-        let name = request.into_inner().name;
-        let id: KeyId =
-            name.parse().map_err(|error| Reason::InvalidArgument.field("name", format!("{error}")))?;
+        let id: KeyId = name::parse("name", &request.into_inner().name)?;
         let now = self.store.now().await.map_err(status)?;
         let revoked = self.store.revoke_key(id, now).await.map_err(status)?;
         let revoked =

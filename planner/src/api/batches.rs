@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 use super::{
     Latest,
     latest::Look,
-    page, status, tenant, view,
+    name, page, status, tenant, view,
     watch::{Watch, revision},
 };
 use crate::{
@@ -69,7 +69,7 @@ type ResultsSender = mpsc::Sender<Result<v1::StreamResultsResponse, Status>>;
 
 impl Batches {
     pub(super) async fn find(&self, tenant: &Tenant, name: &str) -> Result<Batch, Status> {
-        let id = parse(name)?;
+        let id = name::parse("name", name)?;
         let found = self.store.batch_of(tenant, id).await.map_err(status)?;
         found.ok_or_else(|| not_found(id))
     }
@@ -316,10 +316,6 @@ fn response(page: Page, last: bool) -> v1::StreamResultsResponse {
 
 fn leaving() -> Status {
     Reason::Unavailable.retry_after("the planner goes away: resume with the last cursor", RETRY)
-}
-
-pub(super) fn parse(name: &str) -> Result<BatchId, Status> {
-    name.parse().map_err(|error| Reason::InvalidArgument.field("name", format!("{error}")))
 }
 
 /// The idempotency key, if there is one.

@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 use unicode_general_category::{GeneralCategory::Format, get_general_category};
 
-use super::{page, status, tenant, view};
+use super::{name, page, status, tenant, view};
 use crate::{
     files::{self, Reader, Writer},
     objects::Objects,
@@ -50,8 +50,7 @@ impl Files {
     }
 
     async fn find(&self, tenant: &Tenant, name: &str) -> Result<File, Status> {
-        let id: FileId =
-            name.parse().map_err(|error| Reason::InvalidArgument.field("name", format!("{error}")))?;
+        let id: FileId = name::parse("name", name)?;
         let found = self.store.file_of(tenant, id).await.map_err(status)?;
         found.ok_or_else(|| Reason::FileNotFound.status(format!("there is no {}", id.name())))
     }
@@ -67,9 +66,11 @@ impl Files {
         let discard_unfinished = start.discard_unfinished;
         let mut writer = self.start(tenant, start).await?;
         let received = self.receive(&mut writer, &mut messages).await;
-        if received.is_err() && discard_unfinished {
+        if let Err(status) = &received
+            && discard_unfinished
+        {
             writer.discard().await.map_err(failed)?;
-            return received.map(|_| v1::File::default());
+            return Err(status.clone());
         }
         // However the stream ended: what came is kept, so that it can be resumed.
         writer.flush().await.map_err(failed)?;

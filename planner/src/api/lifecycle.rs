@@ -9,8 +9,8 @@ use caravan_proto::{
 use tonic::Status;
 
 use super::{
-    batches::{Batches, check_request_id, not_found, parse},
-    status, view,
+    batches::{Batches, check_request_id, not_found},
+    name, status, view,
 };
 use crate::{
     dispatch::Stop,
@@ -93,7 +93,7 @@ impl Batches {
         if request.request_id.is_empty() {
             return Ok(None);
         }
-        let retry = Retry { of: parse(&request.name)?, kinds };
+        let retry = Retry { of: name::parse("name", &request.name)?, kinds };
         let existing = self.store.batch_of_request(tenant, &request.request_id).await.map_err(status)?;
         Ok(existing.filter(|existing| existing.retry == Some(retry)))
     }

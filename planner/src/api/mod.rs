@@ -8,6 +8,7 @@ mod fleet;
 mod latest;
 mod lifecycle;
 mod models;
+mod name;
 mod offer;
 mod pace;
 mod page;

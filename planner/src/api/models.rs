@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
 
-use super::status;
+use super::{name, status};
 use crate::{
     dispatch::{Errands, Fleet, Target, Unselected},
     store::{File, Store},
@@ -113,8 +113,7 @@ pub(super) async fn model_file(
     field: &'static str,
     name: &str,
 ) -> Result<File, Status> {
-    let id: FileId =
-        name.parse().map_err(|error| Reason::InvalidArgument.field(field, format!("{error}")))?;
+    let id: FileId = name::parse(field, name)?;
     let file = match of {
         Some(tenant) => store.file_of(tenant, id).await,
         None => store.file(id).await,
