@@ -20,6 +20,12 @@ pub fn length(duration: prost_types::Duration) -> Micros {
     duration.seconds.saturating_mul(1_000_000).saturating_add(i64::from(duration.nanos / 1_000))
 }
 
+/// A span as stored.
+#[must_use]
+pub fn span(duration: std::time::Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
+}
+
 /// A stored time as the contract has it.
 #[must_use]
 pub fn timestamp(micros: Micros) -> prost_types::Timestamp {

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::{Models, models, offer, page, status, tenant};
 use crate::{
-    dispatch,
+    clock, dispatch,
     profiles::{self, Refusal, Wrong},
     store::{self, Store},
 };
@@ -46,7 +46,7 @@ impl FleetApi {
     }
 
     async fn executors(&self, offline_too: bool) -> Result<Vec<v1::Executor>, Status> {
-        let ttl = i64::try_from(self.lease.ttl().as_micros()).unwrap_or(i64::MAX);
+        let ttl = clock::span(self.lease.ttl());
         let alive_since = self.store.now().await.map_err(status)?.saturating_sub(ttl);
         let since = if offline_too { 0 } else { alive_since };
         let found = self.store.executors(since).await.map_err(status)?;

@@ -16,6 +16,7 @@ use tracing::Instrument as _;
 
 use super::view;
 use crate::{
+    clock,
     signals::Signals,
     store::{self, Batch, Micros, Store},
 };
@@ -65,7 +66,7 @@ impl Look {
 
     /// The database's time.
     pub(super) fn now(&self) -> Micros {
-        self.now.saturating_add(i64::try_from(self.at.elapsed().as_micros()).unwrap_or(i64::MAX))
+        self.now.saturating_add(clock::span(self.at.elapsed()))
     }
 
     /// Puts what was read in place of what was seen. Whether it tells anything new.

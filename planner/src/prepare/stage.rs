@@ -22,7 +22,7 @@ use super::{
     retry,
 };
 use crate::{
-    dispatch,
+    clock, dispatch,
     files::Reader,
     intake::Scanned,
     models,
@@ -146,7 +146,7 @@ impl Preparer {
     /// # Errors
     /// If the store fails.
     pub async fn capacity(&self) -> Result<Capacity, Error> {
-        let ttl = i64::try_from(self.lease.ttl().as_micros()).unwrap_or(i64::MAX);
+        let ttl = clock::span(self.lease.ttl());
         let since = self.store.now().await?.saturating_sub(ttl);
         let executors = self.store.executors(since).await?;
         Ok(Capacity::of(executors, self.store.profiles().await?))

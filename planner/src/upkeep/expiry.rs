@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::LOOK;
 use crate::{
-    dispatch, metrics,
+    clock, dispatch, metrics,
     signals::Signals,
     store::{Micros, Store},
 };
@@ -120,8 +120,8 @@ impl Expiry {
 /// Whether between two looks a clock went on by another time than has passed: then a deadline of before
 /// says nothing of its lease's holder.
 fn has_jumped(before: (Instant, Micros), now: (Instant, Micros)) -> bool {
-    let passed = i64::try_from((now.0 - before.0).as_micros()).unwrap_or(i64::MAX);
-    let steps = i64::try_from(LOOK.as_micros()).unwrap_or(i64::MAX);
+    let passed = clock::span(now.0 - before.0);
+    let steps = clock::span(LOOK);
     (now.1 - before.1).abs_diff(passed) > steps.unsigned_abs()
 }
 

@@ -20,7 +20,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::post::{Post, Refusal};
-use crate::store::{self, Batch, Exclusive, Micros, Store, Untold};
+use crate::{
+    clock,
+    store::{self, Batch, Exclusive, Store, Untold},
+};
 
 /// Rows are looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
@@ -96,8 +99,8 @@ impl Webhooks {
         attempts: i32,
         refusal: Refusal,
     ) -> Result<(), store::Error> {
-        let due = self.store.now().await?.saturating_add(micros(pause(attempts)));
-        let until = batch.ended.unwrap_or_default().saturating_add(micros(self.options.give_up()));
+        let due = self.store.now().await?.saturating_add(clock::span(pause(attempts)));
+        let until = batch.ended.unwrap_or_default().saturating_add(clock::span(self.options.give_up()));
         if due > until || refusal.is_final() {
             tracing::warn!(batch = %id, attempts, error = &refusal as &dyn StdError, "its end is not told any more");
             return self.store.told(id).await;
@@ -111,8 +114,4 @@ impl Webhooks {
 fn pause(attempts: i32) -> Duration {
     let doubled = FIRST_PAUSE.saturating_mul(1 << attempts.clamp(0, 16)).min(LONGEST_PAUSE);
     doubled.mul_f64(rand::rng().random_range(1.0..1.25))
-}
-
-fn micros(duration: Duration) -> Micros {
-    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
 }

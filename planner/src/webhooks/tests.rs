@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::store::{Creation, NewBatch, NewFile, State, StoreUrl, postgres};
+use crate::store::{Creation, Micros, NewBatch, NewFile, State, StoreUrl, postgres};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const PATIENCE: Duration = Duration::from_secs(20);
