@@ -35,10 +35,12 @@ struct Found {
 }
 
 pub(super) async fn claim(store: &Database, wanted: &[Wanted]) -> Result<Vec<Option<Claim>>, Error> {
-    let (made, known) = (wanted.iter().map(|_| None).collect(), Known::default());
-    let mut claims = Claims { store, wanted, made, unkept: Vec::new(), kept: 0, known };
+    let suits: Vec<_> = wanted.iter().map(Suit::of).collect();
+    let made = wanted.iter().map(|_| None).collect();
+    let (unkept, kept, known) = (Vec::new(), false, Known::default());
+    let mut claims = Claims { store, wanted, suits: &suits, made, unkept, kept, known };
     match claims.make().await {
-        Err(error) if claims.kept > 0 => {
+        Err(error) if claims.kept => {
             // These are leased already: they have to be sent.
             tracing::warn!(error = &error as &dyn std::error::Error, "other lanes get nothing this time");
             for lane in claims.unkept {
@@ -54,12 +56,14 @@ pub(super) async fn claim(store: &Database, wanted: &[Wanted]) -> Result<Vec<Opt
 struct Claims<'s> {
     store: &'s Database,
     wanted: &'s [Wanted],
+    /// What suits each that is wanted.
+    suits: &'s [Suit],
     /// One for each that was wanted.
     made: Vec<Option<Claim>>,
     /// Those that the transaction may still lose.
     unkept: Vec<usize>,
-    /// So many stand, whatever happens to the others.
-    kept: usize,
+    /// Whether some stand, whatever happens to the others.
+    kept: bool,
     known: Known,
 }
 
@@ -95,10 +99,10 @@ impl Claims<'_> {
     /// What comes next in the share that each lane is at, for all lanes with the same models together. A lane at a batch
     /// that somebody else has at the moment gets nothing here.
     async fn at_shares(&mut self, tx: &mut Connection) -> Result<(), Error> {
-        let mut alike: HashMap<Suit, Vec<(usize, Warm)>> = HashMap::new();
-        for (lane, wanted) in self.wanted.iter().enumerate() {
+        let mut alike: HashMap<&Suit, Vec<(usize, Warm)>> = HashMap::new();
+        for (lane, (wanted, suit)) in self.wanted.iter().zip(self.suits).enumerate() {
             if let Some(warm) = wanted.warm {
-                alike.entry(Suit::of(wanted)).or_default().push((lane, warm));
+                alike.entry(suit).or_default().push((lane, warm));
             }
         }
         let mut found = Vec::new();
@@ -108,7 +112,7 @@ impl Claims<'_> {
                 *shares.entry(*share).or_default() += 1;
             }
             let shares: Vec<_> = shares.into_iter().collect();
-            let mut next = self.known.picks.at_shares(tx, &suit, &shares).await?;
+            let mut next = self.known.picks.at_shares(tx, suit, &shares).await?;
             for (lane, share) in lanes {
                 let Some(place) = next.get_mut(&share).and_then(|next| next.pop_front()) else { continue };
                 let digest = self.known.joined.digest(tx, &self.wanted[lane], &place).await?;
@@ -124,10 +128,9 @@ impl Claims<'_> {
         mut tx: Transaction<'static, Db>,
         lane: usize,
     ) -> Result<(Transaction<'static, Db>, bool), Error> {
-        let wanted = &self.wanted[lane];
-        let suit = Suit::of(wanted);
+        let (wanted, suit) = (&self.wanted[lane], &self.suits[lane]);
         for _ in 0..TRIES {
-            let Some(place) = self.known.picks.best(&mut tx, &suit, wanted.warm).await? else {
+            let Some(place) = self.known.picks.best(&mut tx, suit, wanted.warm).await? else {
                 return Ok((tx, false));
             };
             let batch = place.batch;
@@ -172,7 +175,7 @@ impl Claims<'_> {
 
     async fn keep(&mut self, tx: Transaction<'static, Db>) -> Result<(), Error> {
         tx.commit().await?;
-        self.kept += self.unkept.len();
+        self.kept |= !self.unkept.is_empty();
         self.unkept.clear();
         Ok(())
     }

@@ -56,8 +56,7 @@ impl Picks {
         shares: &[(Warm, i64)],
     ) -> Result<HashMap<Warm, VecDeque<Place>>, Error> {
         // A warm lane saves a prefix; that is no reason to let a higher priority wait.
-        let known = self.highest.as_ref().filter(|(known, _)| known == suit).map(|(_, highest)| *highest);
-        let highest = match known {
+        let highest = match self.known(suit) {
             Some(highest) => highest,
             None => self.highest(tx, suit).await?,
         };
@@ -71,10 +70,8 @@ impl Picks {
         suit: &Suit,
         warm: Option<Warm>,
     ) -> Result<Option<Place>, Error> {
-        if let Some((known, priority)) = &self.highest
-            && known == suit
-        {
-            let Some(priority) = *priority else { return Ok(None) };
+        if let Some(known) = self.known(suit) {
+            let Some(priority) = known else { return Ok(None) };
             let found = best(tx, suit, warm, priority).await?;
             if found.is_some() {
                 return Ok(found);
@@ -86,6 +83,11 @@ impl Picks {
             None => best(tx, suit, warm, i32::MIN).await,
             found => Ok(found),
         }
+    }
+
+    /// What was asked last, if it was of these.
+    fn known(&self, suit: &Suit) -> Option<Option<i32>> {
+        self.highest.as_ref().filter(|(known, _)| known == suit).map(|(_, highest)| *highest)
     }
 
     async fn highest(&mut self, tx: &mut Connection, suit: &Suit) -> Result<Option<i32>, Error> {
