@@ -43,11 +43,7 @@ pub(super) async fn list(State(rest): State<Rest>, caller: Caller, uri: Uri) -> 
 }
 
 /// `GET /v1/batches/{id}`
-pub(super) async fn get(
-    State(rest): State<Rest>,
-    caller: Caller,
-    Segment(id): Segment,
-) -> Result<Json<Value>, Error> {
+pub(super) async fn get(State(rest): State<Rest>, caller: Caller, id: Segment) -> Result<Json<Value>, Error> {
     let request = rest.request(&caller, GetBatchRequest { name: parse(&id)?.name() });
     let found = rest.planner.batches().get_batch(request).await.map_err(failure)?;
     Ok(Json(batch::object(found.get_ref())))
@@ -57,15 +53,13 @@ pub(super) async fn get(
 pub(super) async fn cancel(
     State(rest): State<Rest>,
     caller: Caller,
-    Segment(id): Segment,
+    id: Segment,
 ) -> Result<Json<Value>, Error> {
     let request = rest.request(&caller, CancelBatchRequest { name: parse(&id)?.name() });
     let cancelled = rest.planner.batches().cancel_batch(request).await.map_err(failure)?;
     Ok(Json(batch::object(cancelled.get_ref())))
 }
 
-/// OpenAI answers an id that cannot exist as one that does not.
-fn parse(id: &str) -> Result<BatchId, Error> {
-    let bare = Some(id).filter(|id| !id.contains('/'));
-    bare.and_then(|id| id.parse().ok()).ok_or_else(|| Error::no_such_batch(id))
+pub(super) fn parse(id: &Segment) -> Result<BatchId, Error> {
+    id.id().ok_or_else(|| Error::no_such_batch(&id.0))
 }

@@ -16,13 +16,13 @@ use crate::{relay::Relay, resume::Opening};
 pub(super) async fn get(
     State(rest): State<Rest>,
     caller: Caller,
-    Segment(id): Segment,
+    id: Segment,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let file = files::find(&rest, &caller, &id).await?;
     if file.state() != file::State::Ready {
-        return Err(Error::no_such_file(&id));
+        return Err(Error::no_such_file(&id.0));
     }
     let (size, etag) = (file.size_bytes.unsigned_abs(), format!("\"{}\"", file.sha256));
     let (status, range) = match Wanted::of(&headers, size, &etag) {

@@ -3,14 +3,13 @@
 use std::convert::Infallible;
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderName, StatusCode},
     response::{IntoResponse, Response, Sse, sse},
 };
 use caravan_proto::{
     error::Reason,
     json,
-    name::BatchId,
     v1::{BatchDelta, WatchBatchRequest, WatchBatchResponse, watch_batch_response::Event},
 };
 use futures::{StreamExt as _, stream};
@@ -19,7 +18,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::{Rest, caller::Caller, error::Error};
+use super::{Rest, batches, caller::Caller, error::Error, segment::Segment};
 
 /// When browsers come again after a break.
 const RETRY: Duration = Duration::from_secs(1);
@@ -34,13 +33,12 @@ const UNBUFFERED: (HeaderName, &str) = (HeaderName::from_static("x-accel-bufferi
 pub(super) async fn get(
     State(rest): State<Rest>,
     caller: Caller,
-    Path(id): Path<String>,
+    id: Segment,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let id: BatchId = id.parse().map_err(|_| Error::no_such_batch(&id))?;
     let resume_token = headers.get(LAST_EVENT_ID).map(|token| String::from_utf8_lossy(token.as_bytes()));
     let resume_token = resume_token.unwrap_or_default().into_owned();
-    let request = caller.stream(WatchBatchRequest { name: id.name(), resume_token });
+    let request = caller.stream(WatchBatchRequest { name: batches::parse(&id)?.name(), resume_token });
     let late = |_| Reason::DeadlineExceeded.status("the planner took too long to begin");
     let begun = async {
         let mut messages = rest.watches.subscribe(request).await?;

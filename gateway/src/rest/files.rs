@@ -53,11 +53,7 @@ pub(super) async fn list(State(rest): State<Rest>, caller: Caller, uri: Uri) -> 
 }
 
 /// `GET /v1/files/{id}`
-pub(super) async fn get(
-    State(rest): State<Rest>,
-    caller: Caller,
-    Segment(id): Segment,
-) -> Result<Json<Value>, Error> {
+pub(super) async fn get(State(rest): State<Rest>, caller: Caller, id: Segment) -> Result<Json<Value>, Error> {
     Ok(Json(file::object(&find(&rest, &caller, &id).await?)))
 }
 
@@ -65,23 +61,21 @@ pub(super) async fn get(
 pub(super) async fn delete(
     State(rest): State<Rest>,
     caller: Caller,
-    Segment(id): Segment,
+    id: Segment,
 ) -> Result<Json<Value>, Error> {
     let request = rest.request(&caller, DeleteFileRequest { name: parse(&id)?.name() });
     rest.planner.files().delete_file(request).await.map_err(failure)?;
-    Ok(Json(json!({ "id": id, "object": "file", "deleted": true })))
+    Ok(Json(json!({ "id": id.0, "object": "file", "deleted": true })))
 }
 
 /// The file with this id.
-pub(super) async fn find(rest: &Rest, caller: &Caller, id: &str) -> Result<File, Error> {
+pub(super) async fn find(rest: &Rest, caller: &Caller, id: &Segment) -> Result<File, Error> {
     let request = rest.request(caller, GetFileRequest { name: parse(id)?.name() });
     Ok(rest.planner.files().get_file(request).await.map_err(failure)?.into_inner())
 }
 
-/// OpenAI answers an id that cannot exist as one that does not.
-fn parse(id: &str) -> Result<FileId, Error> {
-    let bare = Some(id).filter(|id| !id.contains('/'));
-    bare.and_then(|id| id.parse().ok()).ok_or_else(|| Error::no_such_file(id))
+fn parse(id: &Segment) -> Result<FileId, Error> {
+    id.id().ok_or_else(|| Error::no_such_file(&id.0))
 }
 
 fn purpose(word: &str) -> Result<Purpose, Error> {

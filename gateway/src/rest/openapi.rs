@@ -19,12 +19,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     use axum::routing::MethodFilter;
+    use caravan_proto::{access, v1::Role};
     use serde_json::Value;
 
-    use super::{
-        super::route::{Role, routes},
-        *,
-    };
+    use super::{super::route::routes, *};
 
     fn word(method: MethodFilter) -> &'static str {
         let known =
@@ -32,12 +30,8 @@ mod tests {
         known.into_iter().find(|(filter, _)| *filter == method).expect("a method of the list").1
     }
 
-    fn role(role: Role) -> &'static str {
-        match role {
-            Role::Anybody => "anybody",
-            Role::Read => "read",
-            Role::Submit => "submit",
-        }
+    fn role(role: Option<Role>) -> &'static str {
+        role.map_or("anybody", access::word)
     }
 
     #[test]

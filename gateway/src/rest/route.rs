@@ -7,21 +7,10 @@ use axum::{
     routing::{MethodFilter, MethodRouter, on},
 };
 
-use caravan_proto::v1;
+use caravan_proto::v1::Role;
 use caravan_service::identity::Guard;
 
 use super::{Rest, batches, caller::admit, content, events, files, health, models, openapi};
-
-/// What a caller must be allowed to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// Nothing: whoever reaches the port may ask.
-    Anybody,
-    /// To read what the tenant has.
-    Read,
-    /// To change it.
-    Submit,
-}
 
 /// One method on one path.
 pub(super) struct Route {
@@ -29,7 +18,8 @@ pub(super) struct Route {
     pub(super) method: MethodFilter,
     /// As axum writes it: `/v1/batches/{id}`.
     pub(super) path: &'static str,
-    pub(super) role: Role,
+    /// What a caller must be allowed to; none where whoever reaches the port may ask.
+    pub(super) role: Option<Role>,
     handler: MethodRouter<Rest>,
 }
 
@@ -38,30 +28,33 @@ pub(super) fn routes() -> Vec<Route> {
     const GET: MethodFilter = MethodFilter::GET;
     const POST: MethodFilter = MethodFilter::POST;
     const DELETE: MethodFilter = MethodFilter::DELETE;
+    const ANYBODY: Option<Role> = None;
+    const READ: Option<Role> = Some(Role::Read);
+    const SUBMIT: Option<Role> = Some(Role::Submit);
     vec![
-        Route::new(POST, "/v1/files", Role::Submit, files::create),
-        Route::new(GET, "/v1/files", Role::Read, files::list),
-        Route::new(GET, "/v1/files/{id}", Role::Read, files::get),
-        Route::new(DELETE, "/v1/files/{id}", Role::Submit, files::delete),
-        Route::new(GET, "/v1/files/{id}/content", Role::Read, content::get),
-        Route::new(POST, "/v1/batches", Role::Submit, batches::create),
-        Route::new(GET, "/v1/batches", Role::Read, batches::list),
-        Route::new(GET, "/v1/batches/{id}", Role::Read, batches::get),
-        Route::new(GET, "/v1/batches/{id}/events", Role::Read, events::get),
-        Route::new(POST, "/v1/batches/{id}/cancel", Role::Submit, batches::cancel),
-        Route::new(GET, "/v1/models", Role::Read, models::list),
+        Route::new(POST, "/v1/files", SUBMIT, files::create),
+        Route::new(GET, "/v1/files", READ, files::list),
+        Route::new(GET, "/v1/files/{id}", READ, files::get),
+        Route::new(DELETE, "/v1/files/{id}", SUBMIT, files::delete),
+        Route::new(GET, "/v1/files/{id}/content", READ, content::get),
+        Route::new(POST, "/v1/batches", SUBMIT, batches::create),
+        Route::new(GET, "/v1/batches", READ, batches::list),
+        Route::new(GET, "/v1/batches/{id}", READ, batches::get),
+        Route::new(GET, "/v1/batches/{id}/events", READ, events::get),
+        Route::new(POST, "/v1/batches/{id}/cancel", SUBMIT, batches::cancel),
+        Route::new(GET, "/v1/models", READ, models::list),
         // Names of models have slashes, which some clients send as they are.
-        Route::new(GET, "/v1/models/{*model}", Role::Read, models::get),
-        Route::new(GET, "/openapi.json", Role::Anybody, openapi::get),
-        Route::new(GET, "/healthz", Role::Anybody, health::alive),
-        Route::new(GET, "/readyz", Role::Anybody, health::ready),
+        Route::new(GET, "/v1/models/{*model}", READ, models::get),
+        Route::new(GET, "/openapi.json", ANYBODY, openapi::get),
+        Route::new(GET, "/healthz", ANYBODY, health::alive),
+        Route::new(GET, "/readyz", ANYBODY, health::ready),
     ]
 }
 
 /// A router of all of them, with `guard` before each that not anybody may ask for.
 pub(super) fn router(guard: &Guard) -> Router<Rest> {
     routes().into_iter().fold(Router::new(), |router, route| {
-        let handler = match route.role.needed() {
+        let handler = match route.role {
             Some(role) => route.handler.route_layer(from_fn_with_state((guard.clone(), role), admit)),
             None => route.handler,
         };
@@ -69,23 +62,10 @@ pub(super) fn router(guard: &Guard) -> Router<Rest> {
     })
 }
 
-// === impl Role ===
-
-impl Role {
-    /// The role of the contract, if one is needed.
-    fn needed(self) -> Option<v1::Role> {
-        match self {
-            Self::Anybody => None,
-            Self::Read => Some(v1::Role::Read),
-            Self::Submit => Some(v1::Role::Submit),
-        }
-    }
-}
-
 // === impl Route ===
 
 impl Route {
-    fn new<H, T>(method: MethodFilter, path: &'static str, role: Role, handler: H) -> Self
+    fn new<H, T>(method: MethodFilter, path: &'static str, role: Option<Role>, handler: H) -> Self
     where
         H: Handler<T, Rest>,
         T: 'static,
