@@ -6,7 +6,10 @@ use caravan_proto::error::{DOMAIN, Reason};
 use prost_reflect::{MethodDescriptor, ServiceDescriptor};
 use serde_json::Value;
 
-use crate::source::{self, comment, is_ours};
+use crate::{
+    lint::shouting,
+    source::{self, comment, is_ours},
+};
 
 /// Where an RPC's comment begins to list its own errors.
 const OWN: &str = "Errors: ";
@@ -99,15 +102,7 @@ fn a_page_shows_the_status_of_its_reason() {
 
 /// As the protocol writes it: `NOT_FOUND`.
 fn code_name(reason: Reason) -> String {
-    let name = format!("{:?}", reason.code());
-    let mut text = String::new();
-    for (at, letter) in name.chars().enumerate() {
-        if at > 0 && letter.is_ascii_uppercase() {
-            text.push('_');
-        }
-        text.push(letter.to_ascii_uppercase());
-    }
-    text
+    shouting(&format!("{:?}", reason.code()))
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn is_shouting(name: &str) -> bool {
 }
 
 /// `PascalCase` as `PASCAL_CASE`.
-fn shouting(name: &str) -> String {
+pub(crate) fn shouting(name: &str) -> String {
     let mut text = String::new();
     for (at, letter) in name.chars().enumerate() {
         if at > 0 && letter.is_ascii_uppercase() {
