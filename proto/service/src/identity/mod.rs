@@ -1,6 +1,7 @@
 //! Who calls, and whether they may: every call of a server is asked for both, before anything is done for it.
 //!
-//! Callers show an API key or a token (`authorization: Bearer …`), or the certificate of their connection. A gateway finds out who calls and names them to the planner; the planner believes a caller with role
+//! Callers show an API key or a token (`authorization: Bearer …`), or the certificate of their connection. A
+//! gateway finds out who calls and names them to the planner; the planner believes a caller with role
 //! `gateway`. Where nobody is asked ([`Mode::Off`]), everybody is the default tenant with every role, and the
 //! planner believes whoever names somebody: that is for loopback.
 
