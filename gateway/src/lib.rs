@@ -4,6 +4,7 @@
 
 mod forward;
 mod keys;
+pub mod limits;
 mod options;
 mod relay;
 mod rest;

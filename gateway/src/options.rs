@@ -14,6 +14,7 @@ use url::Url;
 
 use crate::{
     keys::KeyHolders,
+    limits::{self, Limits},
     rest,
     service::{Error, Service},
     upstream::Upstream,
@@ -44,6 +45,8 @@ pub struct Options {
     pub compression: Compression,
     /// Who may call.
     pub identity: identity::Options,
+    /// What each tenant may take.
+    pub limits: limits::Options,
     /// TLS of both ports.
     pub tls: tls::Options,
     /// Bounds of each port.
@@ -89,6 +92,7 @@ impl Options {
             origins,
             resume,
             guard,
+            limits: Limits::new(self.limits.clone()),
             server: self.server.clone(),
         })
     }
@@ -107,6 +111,7 @@ impl Default for Options {
             resume_seconds: 60,
             compression: Compression::default(),
             identity: identity::Options::default(),
+            limits: limits::Options::default(),
             tls: tls::Options::default(),
             // A client of the gateway speaks for itself: 1,024 calls leave room for 32 such on the whole port.
             server: serve::Options { max_concurrent_streams: 1_024, ..serve::Options::default() },

@@ -40,7 +40,7 @@ use tonic::Request;
 use url::Url;
 
 use self::caller::Caller;
-use crate::{upstream::Upstream, watches::Watches};
+use crate::{limits::Limits, upstream::Upstream, watches::Watches};
 
 #[derive(Clone)]
 struct Rest {
@@ -53,17 +53,18 @@ struct Rest {
     shutdown: Shutdown,
 }
 
-/// The routes, with `guard` before those that not anybody may ask for; pages of `origins` may call them.
+/// The routes, with `guard` and `limits` before those that not anybody may ask for; pages of `origins` may call them.
 pub(crate) fn router(
     planner: Upstream,
     watches: Watches,
     guard: &Guard,
+    limits: &Limits,
     origins: &[Url],
     timeout: Duration,
     resume: Duration,
     shutdown: Shutdown,
 ) -> Router {
-    route::router(guard)
+    route::router(guard, limits)
         .fallback(|method: Method, uri: Uri| async move { error::Error::no_such_path(&method, &uri) })
         .method_not_allowed_fallback(|| async { error::Error::method_not_allowed() })
         .layer(cors::layer(origins))

@@ -23,7 +23,13 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use crate::{forward::Forward, rest, upstream::Upstream, watches::Watches};
+use crate::{
+    forward::Forward,
+    limits::{Limited, Limits},
+    rest,
+    upstream::Upstream,
+    watches::Watches,
+};
 
 /// A gateway that holds its ports and serves once [`run`](Self::run).
 #[derive(Debug)]
@@ -36,6 +42,7 @@ pub struct Service {
     pub(crate) origins: Vec<Url>,
     pub(crate) resume: Duration,
     pub(crate) guard: Guard,
+    pub(crate) limits: Limits,
     pub(crate) server: serve::Options,
 }
 
@@ -76,28 +83,28 @@ impl Service {
         let watches = Watches::new(upstream.clone(), self.resume, tasks.clone(), shutdown.token());
         let forward = Forward::new(upstream.clone(), watches.clone(), self.resume, &shutdown);
         let (reaches, reaching) = watch::channel(true);
+        let files = FileServiceServer::new(forward.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .accept_compressed(ACCEPTED)
+            .send_compressed(ACCEPTED);
+        let batches = BatchServiceServer::new(forward.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .accept_compressed(ACCEPTED)
+            .send_compressed(ACCEPTED);
+        let fleet = FleetServiceServer::new(forward.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let services = Services::new()
             .serving_while(reaching)
             .guarded_by(self.guard.clone())
-            .add(
-                FileServiceServer::new(forward.clone())
-                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                    .accept_compressed(ACCEPTED)
-                    .send_compressed(ACCEPTED),
-            )
-            .add(
-                BatchServiceServer::new(forward.clone())
-                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                    .accept_compressed(ACCEPTED)
-                    .send_compressed(ACCEPTED),
-            )
-            .add(FleetServiceServer::new(forward.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
-            .add(AccessServiceServer::new(forward));
+            .add(Limited::new(files, &self.limits))
+            .add(Limited::new(batches, &self.limits))
+            .add(Limited::new(fleet, &self.limits))
+            .add(Limited::new(AccessServiceServer::new(forward), &self.limits));
         let watching = watch_planners(upstream.planners().clone(), reaches);
         let rest = rest::router(
             upstream,
             watches,
             &self.guard,
+            &self.limits,
             &self.origins,
             self.http_timeout,
             self.resume,

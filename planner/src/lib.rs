@@ -14,6 +14,7 @@ pub mod objects;
 mod options;
 pub mod prepare;
 pub mod profiles;
+pub mod quotas;
 pub mod results;
 mod service;
 pub mod signals;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     dispatch, garbage,
     objects::{self, ObjectUrl},
-    prepare, results,
+    prepare, quotas, results,
     store::{StoreUrl, postgres},
     vocabularies, webhooks,
 };
@@ -46,6 +46,8 @@ pub struct Options {
     pub garbage: garbage::Options,
     /// Who may call.
     pub identity: identity::Options,
+    /// What each tenant may have under way.
+    pub quotas: quotas::Options,
     /// Where batches have their end told.
     pub webhooks: webhooks::Options,
     /// TLS of the port.
@@ -75,6 +77,7 @@ impl Default for Options {
             commit: results::Options::default(),
             garbage: garbage::Options::default(),
             identity: identity::Options::default(),
+            quotas: quotas::Options::default(),
             webhooks: webhooks::Options::default(),
             tls: tls::Options::default(),
             serve: serve::Options::default(),

@@ -228,6 +228,7 @@ impl Service {
             store: Arc::clone(&store),
             objects: objects.clone(),
             retention: options.garbage.retention(),
+            quotas: options.quotas,
             webhooks: options.webhooks,
             preparer,
             fleet,

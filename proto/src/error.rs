@@ -93,6 +93,11 @@ reasons! {
     StorageFull = "STORAGE_FULL", ResourceExhausted;
     /// The planner may not write to its object store.
     StorageDenied = "STORAGE_DENIED", FailedPrecondition;
+    /// The tenant does more at once, or more a second, than it may; metadata `limit` names what, `value` says how
+    /// much is allowed, `RetryInfo` when to try again.
+    RateLimited = "RATE_LIMITED", ResourceExhausted;
+    /// The tenant has as much under way as it may; metadata and `RetryInfo` as with RATE_LIMITED.
+    QuotaExceeded = "QUOTA_EXCEEDED", ResourceExhausted;
     /// The call says not who makes it, or what it says does not hold; metadata `why`.
     Unauthenticated = "UNAUTHENTICATED", Unauthenticated;
     /// Whoever makes the call may not; metadata `role` names the one that is needed.
@@ -142,6 +147,20 @@ impl Reason {
         metadata: [(&'static str, String); N],
     ) -> Status {
         self.with(message, metadata, ErrorDetails::new())
+    }
+
+    /// The same, with the limit that was reached, how much it allows, and when to try again.
+    #[must_use]
+    pub fn limit(
+        self,
+        message: impl Into<String>,
+        limit: &'static str,
+        value: u64,
+        after: Duration,
+    ) -> Status {
+        let mut details = ErrorDetails::new();
+        details.set_retry_info(Some(after));
+        self.with(message, [("limit", limit.to_owned()), ("value", value.to_string())], details)
     }
 
     fn with<const N: usize>(

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{
+    body::Body,
     extract::{FromRequestParts, Request as HttpRequest, State},
     http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE, request::Parts},
     middleware::Next,
@@ -13,6 +14,7 @@ use caravan_service::identity::{Guard, Principal};
 use tonic::Request;
 
 use super::error::Error;
+use crate::limits::Limits;
 
 /// Whoever sent the request. Every handler takes one, and asks the planner on its behalf.
 #[derive(Debug, Clone)]
@@ -21,18 +23,30 @@ pub(super) struct Caller {
     principal: Option<Principal>,
 }
 
-/// Lets a request pass if whoever sends it has the role, and says so with it.
-pub(super) async fn admit(
-    State((guard, role)): State<(Guard, Role)>,
-    request: HttpRequest,
-    next: Next,
-) -> Response {
+/// What stands before a route that not anybody may ask for.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    pub(super) guard: Guard,
+    pub(super) limits: Limits,
+    /// What a caller must be allowed to.
+    pub(super) role: Role,
+    /// Whether it counts as a stream.
+    pub(super) is_stream: bool,
+}
+
+/// Lets a request pass if whoever sends it has the role and is within the limits, and says so with it.
+pub(super) async fn admit(State(door): State<Door>, request: HttpRequest, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
-    let identified = guard.identify(&head.headers, &head.extensions).await;
-    match identified.and_then(|principal| principal.must_be(role).map(|()| principal)) {
-        Ok(principal) => {
+    let identified = door.guard.identify(&head.headers, &head.extensions).await;
+    let admitted = identified.and_then(|principal| {
+        principal.must_be(door.role)?;
+        Ok((door.limits.admit(&principal.tenant, door.is_stream)?, principal))
+    });
+    match admitted {
+        Ok((admitted, principal)) => {
             head.extensions.insert(principal);
-            next.run(HttpRequest::from_parts(head, body)).await
+            let body = admitted.reads(body, Body::new);
+            next.run(HttpRequest::from_parts(head, body)).await.map(|body| admitted.answers(body, Body::new))
         }
         Err(status) => {
             let mut refused = Error::from(status).into_response();

@@ -10,7 +10,12 @@ use axum::{
 use caravan_proto::v1::Role;
 use caravan_service::identity::Guard;
 
-use super::{Rest, batches, caller::admit, content, events, files, health, models, openapi};
+use super::{
+    Rest, batches,
+    caller::{Door, admit},
+    content, events, files, health, models, openapi,
+};
+use crate::limits::Limits;
 
 /// One method on one path.
 pub(super) struct Route {
@@ -20,6 +25,8 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     /// What a caller must be allowed to; none where whoever reaches the port may ask.
     pub(super) role: Option<Role>,
+    /// Whether it goes on for as long as a file or a batch.
+    is_stream: bool,
     handler: MethodRouter<Rest>,
 }
 
@@ -32,15 +39,15 @@ pub(super) fn routes() -> Vec<Route> {
     const READ: Option<Role> = Some(Role::Read);
     const SUBMIT: Option<Role> = Some(Role::Submit);
     vec![
-        Route::new(POST, "/v1/files", SUBMIT, files::create),
+        Route::new(POST, "/v1/files", SUBMIT, files::create).streaming(),
         Route::new(GET, "/v1/files", READ, files::list),
         Route::new(GET, "/v1/files/{id}", READ, files::get),
         Route::new(DELETE, "/v1/files/{id}", SUBMIT, files::delete),
-        Route::new(GET, "/v1/files/{id}/content", READ, content::get),
+        Route::new(GET, "/v1/files/{id}/content", READ, content::get).streaming(),
         Route::new(POST, "/v1/batches", SUBMIT, batches::create),
         Route::new(GET, "/v1/batches", READ, batches::list),
         Route::new(GET, "/v1/batches/{id}", READ, batches::get),
-        Route::new(GET, "/v1/batches/{id}/events", READ, events::get),
+        Route::new(GET, "/v1/batches/{id}/events", READ, events::get).streaming(),
         Route::new(POST, "/v1/batches/{id}/cancel", SUBMIT, batches::cancel),
         Route::new(GET, "/v1/models", READ, models::list),
         // Names of models have slashes, which some clients send as they are.
@@ -51,11 +58,15 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// A router of all of them, with `guard` before each that not anybody may ask for.
-pub(super) fn router(guard: &Guard) -> Router<Rest> {
+/// A router of all of them, with `guard` and `limits` before each that not anybody may ask for.
+pub(super) fn router(guard: &Guard, limits: &Limits) -> Router<Rest> {
     routes().into_iter().fold(Router::new(), |router, route| {
         let handler = match route.role {
-            Some(role) => route.handler.route_layer(from_fn_with_state((guard.clone(), role), admit)),
+            Some(role) => {
+                let door =
+                    Door { guard: guard.clone(), limits: limits.clone(), role, is_stream: route.is_stream };
+                route.handler.route_layer(from_fn_with_state(door, admit))
+            }
             None => route.handler,
         };
         router.route(route.path, handler)
@@ -70,6 +81,10 @@ impl Route {
         H: Handler<T, Rest>,
         T: 'static,
     {
-        Self { method, path, role, handler: on(method, handler) }
+        Self { method, path, role, is_stream: false, handler: on(method, handler) }
+    }
+
+    fn streaming(self) -> Self {
+        Self { is_stream: true, ..self }
     }
 }

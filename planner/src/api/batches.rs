@@ -27,6 +27,7 @@ use crate::{
     garbage,
     objects::Objects,
     prepare::{self, Preparer},
+    quotas,
     results::{Cursor, Page, Pages},
     signals::Signals,
     store::{Batch, Creation, NewBatch, State, Store},
@@ -47,6 +48,8 @@ pub struct Batches {
     pub objects: Objects,
     /// How long batches are kept that say nothing of it.
     pub retention: Option<prost_types::Duration>,
+    /// What each tenant may have under way.
+    pub quotas: quotas::Options,
     /// Which webhooks batches may have.
     pub webhooks: webhooks::Options,
     /// For previews.
@@ -153,8 +156,8 @@ impl BatchService for Batches {
         }
         let created = self.store.now().await.map_err(status)?;
         let deadline = prepare::deadline(&spec, created);
-        let new =
-            NewBatch { id: BatchId::now(), tenant, request_id, spec, input, created, deadline, retry: None };
+        let (id, quota) = (BatchId::now(), self.quotas.of(&tenant));
+        let new = NewBatch { id, tenant, request_id, spec, input, created, deadline, retry: None, quota };
         match self.store.create_batch(&new).await.map_err(status)? {
             Creation::Created(batch) => {
                 tracing::info!(batch = %batch.id, input = %input, "batch created");
@@ -166,6 +169,7 @@ impl BatchService for Batches {
                 let message = "this request_id created another batch before: choose a new one";
                 Err(Reason::RequestIdReused.field("request_id", message))
             }
+            Creation::Exceeds(exceeded) => Err(quotas::refusal(exceeded)),
             Creation::NoInput => match self.store.file_of(&new.tenant, input).await.map_err(status)? {
                 Some(_) => Err(Reason::FileNotReady.status("the upload of the input is not complete")),
                 None => Err(no_file(input)),

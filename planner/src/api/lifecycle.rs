@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     dispatch::Stop,
-    prepare,
+    prepare, quotas,
     store::{Batch, Creation, NewBatch, Retry, State},
 };
 
@@ -67,7 +67,8 @@ impl Batches {
         let spec = v1::Batch { input_file: input.name(), defaults, ..old.spec };
         let deadline = prepare::deadline(&spec, created);
         let retry = Some(Retry { of: old.id, kinds });
-        let new = NewBatch { id: BatchId::now(), tenant, request_id, spec, input, created, deadline, retry };
+        let (id, quota) = (BatchId::now(), self.quotas.of(&tenant));
+        let new = NewBatch { id, tenant, request_id, spec, input, created, deadline, retry, quota };
         match self.store.create_batch(&new).await.map_err(status)? {
             Creation::Created(batch) => {
                 tracing::info!(batch = %batch.id, of = %old.id, "retry created");
@@ -79,6 +80,7 @@ impl Batches {
                 let message = "this request_id created another batch before: choose a new one";
                 Err(Reason::RequestIdReused.field("request_id", message))
             }
+            Creation::Exceeds(exceeded) => Err(quotas::refusal(exceeded)),
             Creation::NoInput => Err(not_found(old.id)),
         }
     }

@@ -9,7 +9,7 @@ use futures::TryStreamExt as _;
 use super::*;
 use crate::{
     objects::Listed,
-    store::{Creation, NewBatch, NewFile, RejectedSegment, Sqlite, State},
+    store::{Creation, NewBatch, NewFile, Quota, RejectedSegment, Sqlite, State},
 };
 
 /// Later than any object here was written.
@@ -63,6 +63,7 @@ impl World {
             created: 2,
             deadline: None,
             retry: None,
+            quota: Quota::default(),
         };
         assert!(matches!(store.create_batch(&batch).await.unwrap(), Creation::Created(_)));
         assert!(store.advance(id, &[State::Validating], State::Planning, 3).await.unwrap());

@@ -191,7 +191,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::store::{NewBatch, NewFile, Sqlite};
+    use crate::store::{NewBatch, NewFile, Quota, Sqlite};
 
     async fn writer(store: &Arc<dyn Store>, objects: &Objects, id: FileId) -> Writer {
         let (filename, purpose) = (String::new(), Purpose::Batch);
@@ -220,6 +220,7 @@ mod tests {
             created: 1,
             deadline: None,
             retry: None,
+            quota: Quota::default(),
         };
         store.create_batch(&batch).await.unwrap();
         store.cancel(of, 2).await.unwrap();

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     files::Reader,
     objects::{self, Fault, Objects},
-    store::{NewBatch, NewChunk, NewFile, Planned, Sqlite, State, Store},
+    store::{NewBatch, NewChunk, NewFile, Planned, Quota, Sqlite, State, Store},
 };
 
 struct World {
@@ -53,6 +53,7 @@ impl World {
                 created: 1,
                 deadline: None,
                 retry: None,
+                quota: Quota::default(),
             })
             .await
             .unwrap();

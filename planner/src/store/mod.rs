@@ -41,7 +41,7 @@ pub use sqlite::Sqlite;
 
 /// What a transaction holds against others that write, from before it reads.
 #[derive(Debug, Clone, Copy)]
-enum Hold {
+enum Hold<'t> {
     /// A batch, against all but claims of its chunks.
     Order(BatchId),
     /// A batch, against claims too.
@@ -50,6 +50,8 @@ enum Hold {
     Chunk(BatchId, i32),
     /// A file.
     File(FileId),
+    /// What a tenant has under way, against more of it. Last: others may be held before.
+    Tenant(&'t Tenant),
 }
 
 /// Why the store could not do what it was asked.
@@ -156,7 +158,7 @@ pub trait Store: Send + Sync + 'static {
     // === batches ===
 
     /// Creates a batch in state validating, if its input is ready and the tenant's; the same `request_id` again gives
-    /// the first one. The input of a retry is opened, for the caller to write.
+    /// the first one, whatever the tenant has under way. The input of a retry is opened, for the caller to write.
     async fn create_batch(&self, batch: &NewBatch) -> Result<Creation, Error>;
     /// One batch, whoever's.
     async fn batch(&self, id: BatchId) -> Result<Option<Batch>, Error>;

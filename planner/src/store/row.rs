@@ -1,5 +1,7 @@
 //! Rows as values. Plain data: the database's types end at this module.
 
+use std::num::NonZeroU64;
+
 use caravan_proto::{
     Tenant,
     name::{BatchId, ExecutorId, FileId, LeaseId, PlanId, SegmentId},
@@ -33,6 +35,34 @@ pub struct NewBatch {
     pub deadline: Option<Micros>,
     /// What it retries; its input is then a new file.
     pub retry: Option<Retry>,
+    /// What its tenant may have under way.
+    pub quota: Quota,
+}
+
+/// What a tenant may have under way; none where there is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Batches that have not ended.
+    pub open_batches: Option<NonZeroU64>,
+    /// Prompt tokens of requests that are planned and not final.
+    pub queued_tokens: Option<NonZeroU64>,
+}
+
+/// The limit of a quota that is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exceeded {
+    /// That of open batches.
+    OpenBatches {
+        /// How many there may be.
+        limit: NonZeroU64,
+    },
+    /// That of queued tokens.
+    QueuedTokens {
+        /// How many there may be.
+        limit: NonZeroU64,
+        /// How many there are.
+        queued: i64,
+    },
 }
 
 /// What became of a creation.
@@ -46,6 +76,8 @@ pub enum Creation {
     Reused,
     /// The input does not exist (any more), or is not ready.
     NoInput,
+    /// The tenant has as much under way as it may.
+    Exceeds(Exceeded),
 }
 
 /// A batch.

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::store::{Creation, Micros, NewBatch, NewFile, State, StoreUrl, postgres};
+use crate::store::{Creation, Micros, NewBatch, NewFile, Quota, State, StoreUrl, postgres};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -129,6 +129,7 @@ async fn ended(directory: &std::path::Path, webhook: &str) -> (Arc<dyn Store>, B
         created: now,
         deadline: None,
         retry: None,
+        quota: Quota::default(),
     };
     assert!(matches!(store.create_batch(&new).await.unwrap(), Creation::Created(_)));
     assert_eq!(store.cancel(batch, now).await.unwrap().unwrap().state, State::Cancelled);

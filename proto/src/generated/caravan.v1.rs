@@ -232,7 +232,8 @@ pub mod access_service_client {
     /// sees and makes keys of every tenant.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
+    /// RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct AccessServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -419,7 +420,8 @@ pub mod access_service_server {
     /// sees and makes keys of every tenant.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
+    /// RetryInfo: try again then).
     #[derive(Debug)]
     pub struct AccessServiceServer<T> {
         inner: Arc<T>,
@@ -2267,7 +2269,8 @@ pub mod batch_service_client {
     /// they help, BadRequest or RetryInfo.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
+    /// RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct BatchServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2339,8 +2342,8 @@ pub mod batch_service_client {
         }
         /// Creates a batch from an uploaded file. With `validate_only` nothing is
         /// created: the answer is the batch as it would be, with its plan.
-        /// Errors: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_NOT_READY, REQUEST_ID_REUSED, and with `validate_only`
-        /// OBJECT_DAMAGED (the input).
+        /// Errors: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_NOT_READY, REQUEST_ID_REUSED, QUOTA_EXCEEDED (with RetryInfo),
+        /// and with `validate_only` OBJECT_DAMAGED (the input).
         pub async fn create_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::CreateBatchRequest>,
@@ -2488,7 +2491,7 @@ pub mod batch_service_client {
         /// nor the old input. A batch that was cancelled or expired before it was planned is retried as a
         /// whole; one that was rejected as a whole is not: mend its input.
         /// Errors: BATCH_NOT_FOUND, BATCH_NOT_ENDED, INPUT_DELETED (the old input), NOTHING_TO_RETRY,
-        /// INVALID_ARGUMENT, REQUEST_ID_REUSED.
+        /// INVALID_ARGUMENT, REQUEST_ID_REUSED, QUOTA_EXCEEDED (with RetryInfo).
         pub async fn retry_batch(
             &mut self,
             request: impl tonic::IntoRequest<super::RetryBatchRequest>,
@@ -2604,8 +2607,8 @@ pub mod batch_service_server {
     pub trait BatchService: std::marker::Send + std::marker::Sync + 'static {
         /// Creates a batch from an uploaded file. With `validate_only` nothing is
         /// created: the answer is the batch as it would be, with its plan.
-        /// Errors: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_NOT_READY, REQUEST_ID_REUSED, and with `validate_only`
-        /// OBJECT_DAMAGED (the input).
+        /// Errors: INVALID_ARGUMENT, FILE_NOT_FOUND, FILE_NOT_READY, REQUEST_ID_REUSED, QUOTA_EXCEEDED (with RetryInfo),
+        /// and with `validate_only` OBJECT_DAMAGED (the input).
         async fn create_batch(
             &self,
             request: tonic::Request<super::CreateBatchRequest>,
@@ -2651,7 +2654,7 @@ pub mod batch_service_server {
         /// nor the old input. A batch that was cancelled or expired before it was planned is retried as a
         /// whole; one that was rejected as a whole is not: mend its input.
         /// Errors: BATCH_NOT_FOUND, BATCH_NOT_ENDED, INPUT_DELETED (the old input), NOTHING_TO_RETRY,
-        /// INVALID_ARGUMENT, REQUEST_ID_REUSED.
+        /// INVALID_ARGUMENT, REQUEST_ID_REUSED, QUOTA_EXCEEDED (with RetryInfo).
         async fn retry_batch(
             &self,
             request: tonic::Request<super::RetryBatchRequest>,
@@ -2699,7 +2702,8 @@ pub mod batch_service_server {
     /// they help, BadRequest or RetryInfo.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
+    /// RetryInfo: try again then).
     #[derive(Debug)]
     pub struct BatchServiceServer<T> {
         inner: Arc<T>,
@@ -3717,7 +3721,8 @@ pub mod file_service_client {
     /// Files: inputs as uploaded, outputs as written.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
+    /// RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FileServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -4004,7 +4009,8 @@ pub mod file_service_server {
     /// Files: inputs as uploaded, outputs as written.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
+    /// RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FileServiceServer<T> {
         inner: Arc<T>,
@@ -5463,7 +5469,8 @@ pub mod fleet_service_client {
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
+    /// RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FleetServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -5765,7 +5772,8 @@ pub mod fleet_service_server {
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
+    /// RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FleetServiceServer<T> {
         inner: Arc<T>,

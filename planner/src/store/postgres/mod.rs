@@ -119,17 +119,19 @@ impl Postgres {
 }
 
 /// Waits for what the transaction is about to read and write.
-async fn hold(tx: &mut Connection, what: Hold) -> Result<(), sqlx::Error> {
+async fn hold(tx: &mut Connection, what: Hold<'_>) -> Result<(), sqlx::Error> {
     const ORDER: &str = "SELECT 1 FROM batches WHERE id = $1 FOR NO KEY UPDATE";
     const ALONE: &str = "SELECT 1 FROM batches WHERE id = $1 FOR UPDATE";
     const CHUNK: &str = "SELECT 1 FROM chunks WHERE batch = $1 AND number = $2 FOR NO KEY UPDATE";
     const FILE: &str = "SELECT 1 FROM files WHERE id = $1 FOR UPDATE";
+    const TENANT: &str = "SELECT pg_advisory_xact_lock(hashtextextended('tenant ' || $1, 0))";
 
     let query = match what {
         Hold::Order(batch) => sqlx::query(ORDER).bind(key(batch)),
         Hold::Alone(batch) => sqlx::query(ALONE).bind(key(batch)),
         Hold::Chunk(batch, number) => sqlx::query(CHUNK).bind(key(batch)).bind(number),
         Hold::File(file) => sqlx::query(FILE).bind(key(file)),
+        Hold::Tenant(tenant) => sqlx::query(TENANT).bind(tenant.as_str()),
     };
     query.execute(tx).await?;
     Ok(())

@@ -1,5 +1,7 @@
 //! Batches from creation to deletion; what planning does is in `planning`.
 
+use std::num::NonZeroU64;
+
 use caravan_proto::{
     Tenant,
     name::{BatchId, ExecutorId, LeaseId},
@@ -16,7 +18,8 @@ use super::{
 };
 use crate::clock;
 use crate::store::{
-    Batch, Cancellation, Creation, Error, Micros, NewBatch, NewFile, OpenBatch, Outputs, Pin, Retry, State,
+    Batch, Cancellation, Creation, Error, Exceeded, Micros, NewBatch, NewFile, OpenBatch, Outputs, Pin,
+    Quota, Retry, State,
 };
 
 /// Batches with what is read of them. By name here as in every statement: a later version's columns change
@@ -52,6 +55,9 @@ pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creatio
     hold(&mut tx, Hold::File(batch.input)).await?;
     if let Some(existing) = existing(&mut tx, batch, &spec, &given).await? {
         return Ok(existing);
+    }
+    if let Some(exceeded) = exceeded(&mut tx, batch).await? {
+        return Ok(Creation::Exceeds(exceeded));
     }
     if let Some(retry) = batch.retry {
         let filename = format!("{}_retry.jsonl", retry.of);
@@ -98,6 +104,32 @@ pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creatio
     let created = by_id(&mut *tx, batch.id).await?.ok_or(sqlx::Error::RowNotFound)?;
     tx.commit().await?;
     Ok(Creation::Created(Box::new(created)))
+}
+
+/// The limit that the tenant of a new batch has reached. Nobody creates another one of its before this is over.
+async fn exceeded(tx: &mut Connection, batch: &NewBatch) -> Result<Option<Exceeded>, Error> {
+    const UNDER_WAY: &str = "
+        SELECT COUNT(*) AS batches,
+               CAST(COALESCE(SUM(CASE WHEN total > 0 THEN planned_tokens / total * (total - succeeded - failed)
+                                 ELSE 0 END), 0) AS BIGINT) AS tokens
+        FROM batches WHERE tenant = $1 AND ended IS NULL";
+
+    let Quota { open_batches, queued_tokens } = batch.quota;
+    if open_batches.is_none() && queued_tokens.is_none() {
+        return Ok(None);
+    }
+    hold(&mut *tx, Hold::Tenant(&batch.tenant)).await?;
+    let row = sqlx::query(UNDER_WAY).bind(batch.tenant.as_str()).fetch_one(tx).await?;
+    let cells = Cells::of("batches", &row);
+    let (batches, queued): (i64, i64) = (cells.get("batches")?, cells.get("tokens")?);
+    let is_reached = |limit: &NonZeroU64, so_far: i64| so_far.unsigned_abs() >= limit.get();
+    let batches = open_batches.filter(|limit| is_reached(limit, batches));
+    let tokens = queued_tokens.filter(|limit| is_reached(limit, queued));
+    Ok(match (batches, tokens) {
+        (Some(limit), _) => Some(Exceeded::OpenBatches { limit }),
+        (None, Some(limit)) => Some(Exceeded::QueuedTokens { limit, queued }),
+        (None, None) => None,
+    })
 }
 
 /// What the same request created before.

@@ -110,7 +110,7 @@ pub(super) async fn activate(
             state = CASE WHEN chunks = 0 THEN 6 /* finalizing */ WHEN held = 1 THEN 5 /* paused */
                          ELSE 3 /* queued */ END,
             reason = '', message = '', total = $2, failed = $3, next_segment = $4, provisional = $5, planned = $6,
-            revision = revision + 1
+            planned_tokens = $8, revision = revision + 1
         WHERE id = $1 AND state = 2 /* planning */ AND plan_key = $7
         RETURNING chunks";
 
@@ -124,6 +124,7 @@ pub(super) async fn activate(
         .bind(i32::from(planned.provisional))
         .bind(now)
         .bind(key(planned.id))
+        .bind(planned.plan.prompt_tokens_without)
         .fetch_optional(&mut *tx)
         .await?;
     let Some(row) = row else { return Ok(false) };

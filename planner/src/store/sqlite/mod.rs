@@ -136,7 +136,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Nobody else can come between: there is one writer.
-async fn hold(_: &mut Connection, _: Hold) -> Result<(), sqlx::Error> {
+async fn hold(_: &mut Connection, _: Hold<'_>) -> Result<(), sqlx::Error> {
     Ok(())
 }
 

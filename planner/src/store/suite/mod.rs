@@ -63,7 +63,8 @@ macro_rules! laws {
                 a_profile_is_of_one_engine_and_gpu, the_latest_answers_weigh_most;
             retention: a_database_has_one_identity, a_batch_is_retired_when_it_was_kept_long_enough,
                 an_input_goes_with_its_last_batch, open_files_are_found_by_age, outputs_that_no_batch_has_are_found;
-            tenants: a_file_is_its_tenants_alone, a_batch_is_its_tenants_alone, the_input_of_a_retry_is_its_tenants;
+            tenants: a_file_is_its_tenants_alone, a_batch_is_its_tenants_alone, a_tenant_has_as_much_under_way_as_it_may,
+                tokens_are_queued_until_their_requests_are_final, the_input_of_a_retry_is_its_tenants;
             keys: a_key_is_found_by_its_hash_alone, a_key_is_revoked_once_and_for_ever, keys_are_listed_newest_first;
             webhooks: an_end_is_told_once_it_has_come, an_end_that_was_not_taken_is_told_later;
             random: any_order_keeps_the_laws;
@@ -125,6 +126,7 @@ fn new_batch(input: FileId) -> NewBatch {
         created: 5,
         deadline: None,
         retry: None,
+        quota: Quota::default(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is one tenant's is nobody else's.
 
+use std::num::NonZeroU64;
+
 use super::*;
 
 fn other() -> Tenant {
@@ -59,6 +61,52 @@ pub(in crate::store) async fn a_batch_is_its_tenants_alone(db: &impl Backend) {
         let older = store.batches(tenant, &[], Some(foreign.id), 9).await.unwrap();
         assert!(older.iter().all(|batch| batch.tenant == *tenant), "{older:?}");
     }
+}
+
+pub(in crate::store) async fn a_tenant_has_as_much_under_way_as_it_may(db: &impl Backend) {
+    let store = db.open().await;
+    let input = input(&store).await;
+    let limit = NonZeroU64::new(2).unwrap();
+    let of = |quota| NewBatch { quota, ..new_batch(input) };
+    let open = |request_id: Option<&str>| NewBatch {
+        request_id: request_id.map(Into::into),
+        ..of(Quota { open_batches: Some(limit), ..Quota::default() })
+    };
+    let first = open(Some("r"));
+    assert!(matches!(store.create_batch(&first).await.unwrap(), Creation::Created(_)));
+    // Two planners at once; one place is left.
+    let (one, other) = (open(None), open(None));
+    let (one, other) = tokio::join!(store.create_batch(&one), store.create_batch(&other));
+    let beyond = Creation::Exceeds(Exceeded::OpenBatches { limit });
+    let both = [one.unwrap(), other.unwrap()];
+    assert_eq!(both.iter().filter(|creation| **creation == beyond).count(), 1, "{both:?}");
+    assert!(
+        matches!(store.create_batch(&first).await.unwrap(), Creation::Existing(_)),
+        "it is there already"
+    );
+    let theirs = NewBatch { tenant: self::other(), ..open(None) };
+    assert_eq!(store.create_batch(&theirs).await.unwrap(), Creation::NoInput, "another tenant has its own");
+    store.cancel(first.id, 9).await.unwrap();
+    assert!(matches!(store.create_batch(&open(None)).await.unwrap(), Creation::Created(_)));
+}
+
+pub(in crate::store) async fn tokens_are_queued_until_their_requests_are_final(db: &impl Backend) {
+    let store = db.open().await;
+    let id = planning(&store).await;
+    store.add_chunks(id, plan(), &[new_chunk(0, 4)]).await.unwrap();
+    let plan = v1::Plan { prompt_tokens_without: 4_000, ..v1::Plan::default() };
+    assert!(store.activate(id, &Planned { plan, ..planned(1, 4) }, 7).await.unwrap());
+    let limit = NonZeroU64::new(3_000).unwrap();
+    let quota = Quota { queued_tokens: Some(limit), ..Quota::default() };
+    let input = input(&store).await;
+    let next = || NewBatch { quota, ..new_batch(input) };
+    let beyond = |queued| Creation::Exceeds(Exceeded::QueuedTokens { limit, queued });
+    assert_eq!(store.create_batch(&next()).await.unwrap(), beyond(4_000));
+    claimed_by_any(&store).await.unwrap();
+    store.commit(id, &segment(&[(0, &[0])]), 8).await.unwrap();
+    assert_eq!(store.create_batch(&next()).await.unwrap(), beyond(3_000));
+    store.commit(id, &segment(&[(0, &[1])]), 9).await.unwrap();
+    assert!(matches!(store.create_batch(&next()).await.unwrap(), Creation::Created(_)));
 }
 
 pub(in crate::store) async fn the_input_of_a_retry_is_its_tenants(db: &impl Backend) {

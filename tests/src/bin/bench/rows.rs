@@ -4,7 +4,7 @@ use anyhow::{Context as _, ensure};
 use caravan_plan::{Chunk, Fleet, Head, Input, Origin, Plan, Policy, Request, Speed, Tokens};
 use caravan_planner::store::{
     Batch, Claim, Compacted, Held, Micros, NewBatch, NewChunk, NewFile, NewPiece, NewSegment, Offer, Outputs,
-    Planned, Record, State, Store, StoreUrl, Wanted, Warm, postgres,
+    Planned, Quota, Record, State, Store, StoreUrl, Wanted, Warm, postgres,
 };
 use caravan_proto::{
     Tenant,
@@ -141,6 +141,7 @@ impl Running {
             created: 1,
             deadline: None,
             retry: None,
+            quota: Quota::default(),
         };
         store.create_batch(&new).await?;
         store.advance(id, &[State::Validating], State::Planning, 2).await?;

@@ -4,6 +4,7 @@
 mod attempts;
 mod cross;
 mod keys;
+mod limits;
 mod raw;
 mod rest;
 mod tokens;
