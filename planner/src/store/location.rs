@@ -48,7 +48,7 @@ impl StoreUrl {
     /// If it is not there, or of a later version.
     pub async fn open(&self, options: postgres::Options) -> Result<Arc<dyn Store>, Error> {
         Ok(match &self.0 {
-            Kind::Sqlite(path) => Arc::new(Sqlite::open(path).await?),
+            Kind::Sqlite(path) => Arc::new(Sqlite::open_within(path, options.start()).await?),
             Kind::Postgres(url) => Arc::new(Postgres::open(&connect(url)?, options).await?),
         })
     }

@@ -17,6 +17,7 @@ mod migration;
 pub mod postgres;
 mod row;
 mod sqlite;
+mod start;
 #[cfg(test)]
 mod suite;
 
@@ -67,6 +68,17 @@ pub enum Error {
     Absent {
         /// Its host and port, or its socket.
         place: String,
+        /// How long it was tried.
+        seconds: u64,
+        /// Why the last attempt failed.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The disk of a database in a file was full when the planner started.
+    #[error("there is no space to open the database {}, tried for {seconds} s (`store.start_ms`): make room", path.display())]
+    Full {
+        /// The file.
+        path: std::path::PathBuf,
         /// How long it was tried.
         seconds: u64,
         /// Why the last attempt failed.

@@ -4,8 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{
     engine::Answered,
-    fault::{Deed, Fault, Seat, What, Wire},
-    options::Options,
+    fault::{Deed, Fault, Seat, Trouble, What, Wire},
+    options::{Options, SLOTS},
 };
 
 /// A result is not acked for so long at most: a commit a second, and what a busy machine adds.
@@ -37,6 +37,9 @@ struct Given {
 /// are kept until they are acked. But a planner that alone is cut off from its database for half of a lease's life
 /// renews none of its executors' leases, and one that reaches it expires them.
 pub(super) fn explain(options: &Options, struck: &mut [Struck], answers: &[Vec<Answered>]) -> Vec<String> {
+    for one in struck.iter_mut() {
+        one.to = until(one, answers);
+    }
     let mut given: HashMap<&str, Vec<Given>> = HashMap::new();
     for (engine, answers) in answers.iter().enumerate() {
         for answer in answers {
@@ -56,6 +59,16 @@ pub(super) fn explain(options: &Options, struck: &mut [Struck], answers: &[Vec<A
     }
     unexplained.sort();
     unexplained
+}
+
+/// Until when a fault holds. An engine that is told to tear answers tears those to the requests that come next,
+/// whenever they come, behind the answers to those that it has.
+fn until(struck: &Struck, answers: &[Vec<Answered>]) -> i64 {
+    let What::Engine(engine, Trouble::Disconnect(count)) = struck.fault.what else { return struck.to };
+    let mut next: Vec<_> = answers[engine].iter().map(|one| one.at).filter(|at| *at >= struck.from).collect();
+    next.sort_unstable();
+    let torn = usize::try_from(count).unwrap_or(usize::MAX).saturating_add(SLOTS).min(next.len());
+    torn.checked_sub(1).map_or(struck.to, |last| struck.to.max(next[last]))
 }
 
 fn may_repeat(options: &Options, struck: &[Struck], index: usize, one: Given) -> bool {
@@ -155,6 +168,15 @@ mod tests {
         assert_eq!(unexplained(What::Disk, &[(1, 99), (0, 105)]), 1);
         let jump = What::Process(Seat::Executor(1), Deed::Jump(45));
         assert_eq!(unexplained(jump, &[(1, 99), (0, 105)]), 1);
+    }
+
+    #[test]
+    fn torn_answers_are_explained_whenever_their_requests_come_and_no_longer() {
+        let torn = What::Engine(1, Trouble::Disconnect(1));
+        assert_eq!(unexplained(torn, &[(1, 120), (1, 121)]), 0);
+        assert_eq!(unexplained(torn, &[(0, 120), (0, 121)]), 1, "of another engine");
+        let used_up = [(1, 103), (1, 104), (1, 105), (1, 106), (1, 107), (1, 190), (1, 191)];
+        assert_eq!(unexplained(torn, &used_up), 1, "torn long before");
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable as _};
+use backon::Retryable as _;
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
 use super::Options;
-use crate::store::Error;
+use crate::store::{Error, start};
 
 /// An address that does not answer at all is given up after this time, and tried again.
 const ATTEMPT: Duration = Duration::from_secs(5);
@@ -32,12 +32,6 @@ pub(super) fn base(url: &PgConnectOptions) -> PgConnectOptions {
 /// # Errors
 /// If it refuses, or does not answer in time.
 pub(super) async fn first(url: &PgConnectOptions, options: Options) -> Result<PgConnection, Error> {
-    let pauses = ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(2))
-        .with_jitter()
-        .without_max_times()
-        .with_total_delay(Some(options.start()));
     let connect = async || {
         let attempt = timeout(ATTEMPT, PgConnection::connect_with(&base(url))).await;
         attempt.unwrap_or(Err(sqlx::Error::PoolTimedOut))
@@ -46,7 +40,7 @@ pub(super) async fn first(url: &PgConnectOptions, options: Options) -> Result<Pg
         let error: &dyn std::error::Error = error;
         tracing::warn!(error, host = url.get_host(), ?pause, "the database is not there yet");
     };
-    let connected = connect.retry(pauses).when(is_absent).notify(told).await;
+    let connected = connect.retry(start::pauses(options.start())).when(is_absent).notify(told).await;
     connected.map_err(|source| match is_absent(&source) {
         true => Error::Absent { place: place(url), seconds: options.start_ms / 1000, source },
         false => Error::Database(source),

@@ -20,8 +20,8 @@ pub struct Options {
     /// The database breaks off a statement that waits so long for a row, in milliseconds; 0 for never.
     /// Default 10 s: rows are held for milliseconds.
     pub lock_ms: u64,
-    /// The planner waits so long for its database when it starts, in milliseconds. Default 60 s: what a
-    /// database takes to restart.
+    /// The planner waits so long for its database when it starts, in milliseconds; for one in a file, until its
+    /// disk has space. Default 60 s: what a database takes to restart.
     pub start_ms: u64,
 }
 
@@ -45,7 +45,7 @@ impl Options {
         Duration::from_millis(self.acquire_ms)
     }
 
-    pub(super) fn start(&self) -> Duration {
+    pub(in crate::store) fn start(&self) -> Duration {
         Duration::from_millis(self.start_ms)
     }
 }

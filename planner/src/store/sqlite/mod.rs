@@ -4,6 +4,7 @@
 //! a few others read beside it. Memory: a page cache of 8 MiB for the writer and 2 MiB a reader.
 
 mod chunks;
+mod full;
 mod leases;
 #[path = "../sql/mod.rs"]
 mod sql;
@@ -83,6 +84,14 @@ impl Sqlite {
             .connect_with(options.read_only(true).pragma("cache_size", "-2048"))
             .await?;
         Ok(Self { write, read, exclusive: Arc::default() })
+    }
+
+    /// The same, as soon as the disk has space for what that writes, within `limit`.
+    ///
+    /// # Errors
+    /// As `open`, and if there is none.
+    pub(super) async fn open_within(path: &Path, limit: Duration) -> Result<Self, Error> {
+        full::open(path, limit).await
     }
 
     /// Brings the schema up to date, creating the file (not its directory).

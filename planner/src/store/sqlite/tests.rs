@@ -1,6 +1,6 @@
 //! The laws on SQLite, and what only SQLite can be asked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use caravan_proto::{Tenant, name::FileId};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -127,6 +127,23 @@ async fn segments_with_few_pieces_share_rows() {
     let (id, sent) = suite::results::slow_batch(&store).await;
     let rows: i64 = sqlx::query_scalar(ROWS).bind(sql::cells::key(id)).fetch_one(&store.read).await.unwrap();
     assert_eq!((sent.len(), rows), (4, 2));
+}
+
+#[tokio::test]
+async fn a_database_is_opened_once_there_is_space_and_no_later_than_it_may() {
+    let full = async |path: &Path| {
+        let mut connection = Connection::connect_with(&options(path)).await.unwrap();
+        sqlx::query("PRAGMA max_page_count = 2").execute(&mut connection).await.unwrap();
+        let filled =
+            sqlx::query("CREATE TABLE t AS SELECT randomblob(99999) AS b").execute(&mut connection).await;
+        Error::Database(filled.unwrap_err())
+    };
+    let db = Database::fresh().await;
+    assert!(full::is_full(&full(&db.path()).await));
+    let nowhere = db.path().join("no-such-directory");
+    let begun = std::time::Instant::now();
+    assert!(matches!(Sqlite::open_within(&nowhere, Duration::from_secs(60)).await, Err(Error::Database(_))));
+    assert!(begun.elapsed() < Duration::from_secs(30), "what is wrong otherwise is not tried again");
 }
 
 #[tokio::test]
