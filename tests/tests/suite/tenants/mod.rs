@@ -7,3 +7,4 @@ mod keys;
 mod raw;
 mod rest;
 mod tokens;
+mod usage;
