@@ -7,10 +7,11 @@ use caravan_proto::v1::{
     EnsureModelResponse, File, GetBatchRequest, GetFileRequest, Key, ListBatchesRequest, ListBatchesResponse,
     ListExecutorsRequest, ListExecutorsResponse, ListFilesRequest, ListFilesResponse, ListKeysRequest,
     ListKeysResponse, ListModelsRequest, ListModelsResponse, ListProfilesRequest, ListProfilesResponse,
-    PauseBatchRequest, Profile, QueryUploadRequest, QueryUploadResponse, ResumeBatchRequest,
-    RetryBatchRequest, RevokeKeyRequest, StreamResultsRequest, StreamResultsResponse, UploadFileRequest,
-    WatchBatchRequest, WatchFleetRequest, WatchFleetResponse, access_service_server::AccessService,
-    batch_service_server::BatchService, file_service_server::FileService, fleet_service_server::FleetService,
+    ListUsageRequest, ListUsageResponse, PauseBatchRequest, Profile, QueryUploadRequest, QueryUploadResponse,
+    ResumeBatchRequest, RetryBatchRequest, RevokeKeyRequest, StreamResultsRequest, StreamResultsResponse,
+    UploadFileRequest, WatchBatchRequest, WatchFleetRequest, WatchFleetResponse,
+    access_service_server::AccessService, batch_service_server::BatchService,
+    file_service_server::FileService, fleet_service_server::FleetService,
 };
 use std::time::Duration;
 
@@ -136,5 +137,6 @@ forward! {
         unary create_key(CreateKeyRequest) -> CreateKeyResponse;
         unary list_keys(ListKeysRequest) -> ListKeysResponse;
         unary revoke_key(RevokeKeyRequest) -> Key;
+        unary list_usage(ListUsageRequest) -> ListUsageResponse;
     }
 }

@@ -8,6 +8,13 @@ pub fn now() -> Micros {
     jiff::Timestamp::now().as_microsecond()
 }
 
+/// The day in UTC of a stored time.
+#[must_use]
+pub fn day(micros: Micros) -> jiff::civil::Date {
+    let time = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
+    jiff::tz::Offset::UTC.to_datetime(time).date()
+}
+
 /// A time of the contract as stored.
 #[must_use]
 pub fn micros(timestamp: prost_types::Timestamp) -> Micros {

@@ -16,6 +16,7 @@ mod resume;
 mod retry;
 mod submit;
 mod up;
+mod usage;
 mod watch;
 
 use std::process::ExitCode;
@@ -84,6 +85,8 @@ enum Command {
     Model(model::Args),
     /// Make, list and revoke API keys
     Keys(keys::Args),
+    /// Show what was used, by tenant, day and model
+    Usage(usage::Args),
     /// Show what calibration measured, and for which engines it holds
     Profiles(profiles::Args),
     /// Measure what a model takes and gives on an engine of this host
@@ -133,6 +136,7 @@ impl Command {
             Self::Fleet(args) => fleet::run(args, context).await,
             Self::Model(args) => model::run(args, context).await,
             Self::Keys(args) => keys::run(args, context).await,
+            Self::Usage(args) => usage::run(args, context).await,
             Self::Profiles(args) => profiles::run(args, context).await,
             Self::Calibrate(args) => Box::pin(calibrate::run(args, context)).await,
         }

@@ -1,14 +1,13 @@
 use std::sync::Arc;
 
 use caravan_proto::{
-    Tenant,
     error::Reason,
     name::KeyId,
     v1::{self, access_service_server::AccessService, credential_service_server::CredentialService},
 };
 use tonic::{Request, Response, Status};
 
-use super::{name, page, status};
+use super::{name, page, principal, status, tenant, usage};
 use crate::{keys, store::Store};
 
 /// `AccessService` and `CredentialService`.
@@ -49,10 +48,7 @@ impl AccessService for Access {
         let request = request.into_inner();
         let limit = page::size(request.page_size)?;
         let before = page::token(&request.page_token)?;
-        let tenant = Some(request.tenant).filter(|tenant| !tenant.is_empty());
-        let tenant: Option<Tenant> = tenant.map(|tenant| tenant.parse()).transpose().map_err(|error| {
-            Reason::InvalidArgument.field("tenant", format!("tenant names none: {error}"))
-        })?;
+        let tenant = tenant::named(&request.tenant)?;
         let keys = self.store.keys(tenant.as_ref(), before, limit).await.map_err(status)?;
         let next_page_token = page::next(keys.len(), limit, keys.last().map(|key| key.id));
         let keys = keys.into_iter().map(keys::message).collect();
@@ -67,6 +63,15 @@ impl AccessService for Access {
             revoked.ok_or_else(|| Reason::KeyNotFound.status(format!("there is no {}", id.name())))?;
         tracing::info!(key = %id, prefix = revoked.prefix, tenant = %revoked.tenant, "key revoked");
         Ok(Response::new(keys::message(revoked)))
+    }
+
+    async fn list_usage(
+        &self,
+        request: Request<v1::ListUsageRequest>,
+    ) -> Result<Response<v1::ListUsageResponse>, Status> {
+        let wanted = usage::listing(principal(&request)?, request.get_ref())?;
+        let rows = self.store.usage(&wanted).await.map_err(status)?;
+        Ok(Response::new(usage::page(rows, wanted.limit)))
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use caravan_proto::v1;
-
-use super::{NewPiece, NewSegment, Piece, Record, bits, usage};
+use super::{NewPiece, NewSegment, Piece, Tally, bits};
 
 /// A chunk as a commit finds it, and as it leaves it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Home {
+    /// The model of all its requests.
+    pub(super) model: String,
     /// Requests.
     pub(super) size: i32,
     /// Requests that are final.
@@ -24,12 +24,8 @@ pub(super) struct Home {
 pub(super) struct Accepted {
     /// Pieces with at least one new result, with their masks.
     pub(super) pieces: Vec<Piece>,
-    /// New answers.
-    pub(super) succeeded: i64,
-    /// New failures.
-    pub(super) failed: i64,
-    /// Tokens of both.
-    pub(super) usage: v1::Usage,
+    /// What is new, by model.
+    pub(super) models: BTreeMap<String, Tally>,
 }
 
 /// Sets the bits that are still clear and says what that made final. Results of a chunk that is
@@ -66,23 +62,25 @@ impl Home {
 // === impl Accepted ===
 
 impl Accepted {
-    /// New results.
-    pub(super) fn count(&self) -> i64 {
-        self.succeeded + self.failed
+    /// What is new, of all models.
+    pub(super) fn total(&self) -> Tally {
+        self.models.values().fold(Tally::default(), |sum, tally| sum.and(tally))
     }
 
     fn take(&mut self, piece: &NewPiece, home: &mut Home) {
-        let before = home.fresh;
+        let mut fresh = Tally::default();
         let mut mask = bits::clear(piece.records.len());
         for (position, record) in piece.records.iter().enumerate() {
             if home.set(record.index) {
                 bits::set(&mut mask, position);
-                self.add(record);
+                fresh.add(record);
             }
         }
         let records = i64::try_from(piece.records.len()).unwrap_or(i64::MAX);
-        let new = i64::from(home.fresh - before);
+        let new = fresh.requests();
         if new > 0 {
+            let tally = self.models.entry(home.model.clone()).or_default();
+            *tally = tally.and(&fresh);
             self.pieces.push(Piece {
                 chunk: Some(piece.chunk),
                 offset: piece.offset,
@@ -92,22 +90,14 @@ impl Accepted {
             });
         }
     }
-
-    fn add(&mut self, record: &Record) {
-        self.usage = usage::sum(&self.usage, &record.usage);
-        if record.succeeded {
-            self.succeeded += 1;
-        } else {
-            self.failed += 1;
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use caravan_proto::name::SegmentId;
+    use caravan_proto::{name::SegmentId, v1};
 
     use super::*;
+    use crate::store::Record;
 
     fn segment(pieces: &[(i32, &[i32])]) -> NewSegment {
         let record = |&index: &i32| Record { index, succeeded: true, usage: v1::Usage::default() };
@@ -121,24 +111,29 @@ mod tests {
     }
 
     fn home(size: i32) -> Home {
-        Home { size, done_count: 0, done: vec![0; 2], fresh: 0 }
+        Home { model: "m".into(), size, done_count: 0, done: vec![0; 2], fresh: 0 }
     }
 
     #[test]
     fn a_result_counts_once_wherever_its_twin_stands() {
-        let mut homes = BTreeMap::from([(0, home(10)), (1, home(10))]);
+        let other = Home { model: "other".into(), ..home(10) };
+        let mut homes = BTreeMap::from([(0, home(10)), (1, other)]);
         let accepted = accept(&segment(&[(0, &[1, 1, 9]), (1, &[1]), (0, &[9])]), &mut homes);
-        assert_eq!(accepted.count(), 3);
+        assert_eq!(accepted.total().requests(), 3);
+        let models: Vec<_> =
+            accepted.models.iter().map(|(model, tally)| (&**model, tally.requests())).collect();
+        assert_eq!(models, [("m", 2), ("other", 1)]);
         assert_eq!(accepted.pieces.len(), 2, "a piece without anything new is left out");
         assert_eq!(accepted.pieces[0].mask, [0b101]);
         assert!(accepted.pieces[1].mask.is_empty(), "an empty mask is all");
-        assert_eq!(homes[&0], Home { size: 10, done_count: 2, done: vec![0b10, 0b10], fresh: 2 });
+        assert_eq!(homes[&0], Home { done_count: 2, done: vec![0b10, 0b10], fresh: 2, ..home(10) });
     }
 
     #[test]
     fn results_from_nowhere_are_never_new() {
         let mut homes = BTreeMap::from([(0, home(10))]);
-        assert_eq!(accept(&segment(&[(0, &[10, 15, -1, i32::MAX]), (7, &[0])]), &mut homes).count(), 0);
+        let accepted = accept(&segment(&[(0, &[10, 15, -1, i32::MAX]), (7, &[0])]), &mut homes);
+        assert!(accepted.pieces.is_empty() && accepted.models.is_empty(), "{accepted:?}");
         assert_eq!(homes[&0], home(10));
     }
 }

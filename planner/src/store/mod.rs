@@ -20,7 +20,6 @@ mod sqlite;
 mod start;
 #[cfg(test)]
 mod suite;
-
 mod usage;
 
 use async_trait::async_trait;
@@ -39,6 +38,7 @@ pub use migration::Migrated;
 pub use postgres::Postgres;
 pub use row::*;
 pub use sqlite::Sqlite;
+pub use usage::{DailyUsage, Tally, UsageKey, UsageListing};
 
 /// What a transaction holds against others that write, from before it reads.
 #[derive(Debug, Clone, Copy)]
@@ -278,7 +278,8 @@ pub trait Store: Send + Sync + 'static {
     /// Makes results final: sets the bits that are still clear, registers the segment with the mask
     /// of what *this* call made final under the batch's next cursor number, and moves the counters.
     /// Registers nothing if nothing was new. The last request of a chunk makes it done and removes its
-    /// leases; the last chunk moves queued, running or paused to finalizing.
+    /// leases; the last chunk moves queued, running or paused to finalizing. What was new is added to what the
+    /// tenant used of its model on the day of `now`.
     async fn commit(&self, id: BatchId, segment: &NewSegment, now: Micros) -> Result<Commit, Error>;
     /// Up to `limit` segments with a cursor number of at least `from`, in order.
     async fn segments(&self, id: BatchId, from: i64, limit: i64) -> Result<Vec<Segment>, Error>;
@@ -292,6 +293,11 @@ pub trait Store: Send + Sync + 'static {
     async fn uncompacted(&self, limit: i64) -> Result<Vec<(BatchId, Chunk)>, Error>;
     /// A chunk's results now stand in one object, in line order. False if another was faster.
     async fn set_compacted(&self, id: BatchId, chunk: i32, object: &Compacted) -> Result<bool, Error>;
+
+    // === usage ===
+
+    /// What tenants used, as a list shows it, by tenant, day and model. It outlasts the batches.
+    async fn usage(&self, wanted: &UsageListing) -> Result<Vec<DailyUsage>, Error>;
 
     // === keys ===
 

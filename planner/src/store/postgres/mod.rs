@@ -3,7 +3,7 @@
 //! Every transaction reads what is committed, so it holds what it reads before it writes. Nobody
 //! deadlocks, because of three rules:
 //!
-//! - Who waits does so in this order: file, batch, chunk, lease.
+//! - Who waits does so in this order: file, tenant, batch, chunk, lease, usage (by model).
 //! - A batch's row orders all that happens to it. Results hold it against each other and let claims
 //!   pass; transitions that take leases away hold it against claims too.
 //! - Claims, heartbeats and expiry wait for nobody while they hold anything: what somebody else has at

@@ -13,7 +13,7 @@ pub(super) const REVISIONS: &str = "SELECT id, revision FROM batches WHERE id = 
 
 /// Binds: batch, numbers. Looked up one by one, whatever is known of the table.
 pub(super) const HOMES: &str = "
-    SELECT c.number, c.size, c.done_count, c.done
+    SELECT c.number, c.model, c.size, c.done_count, c.done
     FROM (SELECT DISTINCT n FROM UNNEST($2) n) n JOIN chunks c ON c.batch = $1 AND c.number = n.n";
 
 /// Binds: batch, numbers. A chunk that is done has no leases any more.

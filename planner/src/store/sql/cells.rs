@@ -1,6 +1,7 @@
 //! From cells of a row to typed values.
 
 use caravan_proto::{Tenant, name::Id};
+use jiff::civil::Date;
 use sqlx::{Decode, Row as _, Type};
 use uuid::Uuid;
 
@@ -50,6 +51,11 @@ impl<'r> Cells<'r> {
 
     /// The name of a tenant.
     pub(in crate::store) fn tenant(&self, column: &str) -> Result<Tenant, Error> {
+        self.get::<&str>(column)?.parse().map_err(|error| self.corrupt(format!("{column}: {error}")))
+    }
+
+    /// A day.
+    pub(in crate::store) fn day(&self, column: &str) -> Result<Date, Error> {
         self.get::<&str>(column)?.parse().map_err(|error| self.corrupt(format!("{column}: {error}")))
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use caravan_proto::{name::BatchId, v1};
+use caravan_proto::{Tenant, name::BatchId, v1};
 use prost::Message as _;
 
 use super::{
@@ -14,12 +14,15 @@ use super::{
     cells::{Cells, key},
     messages::Numbers,
     results::{Registration, register},
-    runs,
+    runs, usage,
 };
-use crate::store::{
-    Commit, Error, Micros, NewSegment,
-    accept::{Accepted, Home, accept},
-    usage,
+use crate::{
+    clock,
+    store::{
+        Commit, Error, Micros, NewSegment, Tally,
+        accept::{Home, accept},
+        usage::sum,
+    },
 };
 
 pub(super) async fn commit(
@@ -33,12 +36,14 @@ pub(super) async fn commit(
     let Some(account) = account(&mut tx, id).await? else { return Ok(Commit::default()) };
     let mut homes = homes(&mut tx, id, segment).await?;
     let mut accepted = accept(segment, &mut homes);
-    if accepted.count() == 0 {
+    let total = accepted.total();
+    if total.requests() == 0 {
         return Ok(Commit::default());
     }
     let number = account.next_segment;
     let chunks_done = save(&mut tx, id, &homes, number).await?;
-    let batch_done = settle(&mut tx, id, &account, &accepted, chunks_done.len(), now).await?;
+    let batch_done =
+        settle(&mut tx, id, &account, (&total, accepted.pieces.len()), chunks_done.len(), now).await?;
     let loose = account.loose_pieces + accepted.pieces.len() as i64;
     let pieces = std::mem::take(&mut accepted.pieces);
     register(&mut tx, Registration { batch: id, number, id: segment.id, bytes: segment.bytes, pieces })
@@ -46,12 +51,14 @@ pub(super) async fn commit(
     if batch_done || loose >= runs::PIECES {
         runs::fold(&mut tx, id, account.loose_from, number).await?;
     }
+    usage::add(&mut tx, &account.tenant, clock::day(now), &accepted).await?;
     tx.commit().await?;
-    Ok(Commit { number: Some(number), accepted: accepted.count(), chunks_done, batch_done })
+    Ok(Commit { number: Some(number), accepted: total.requests(), chunks_done, batch_done })
 }
 
 /// What a commit reads of the batch's row before it moves it.
 struct Account {
+    tenant: Tenant,
     next_segment: i64,
     loose_from: i64,
     loose_pieces: i64,
@@ -61,7 +68,7 @@ struct Account {
 /// None if the batch takes no results.
 async fn account(tx: &mut Connection, id: BatchId) -> Result<Option<Account>, Error> {
     const ACCOUNT: &str = "
-        SELECT next_segment, loose_from, loose_pieces, prompt_tokens, prompt_basis, evaluated_tokens, cached_tokens, cache_basis,
+        SELECT tenant, next_segment, loose_from, loose_pieces, prompt_tokens, prompt_basis, evaluated_tokens, cached_tokens, cache_basis,
                completion_tokens
         FROM batches
         WHERE id = $1
@@ -71,6 +78,7 @@ async fn account(tx: &mut Connection, id: BatchId) -> Result<Option<Account>, Er
     let Some(row) = sqlx::query(ACCOUNT).bind(key(id)).fetch_optional(tx).await? else { return Ok(None) };
     let cells = Cells::of("batches", &row);
     Ok(Some(Account {
+        tenant: cells.tenant("tenant")?,
         next_segment: cells.get("next_segment")?,
         loose_from: cells.get("loose_from")?,
         loose_pieces: cells.get("loose_pieces")?,
@@ -85,7 +93,7 @@ async fn homes(tx: &mut Connection, id: BatchId, segment: &NewSegment) -> Result
     let home = |row| {
         let cells = Cells::of("chunks", row);
         let (size, done_count, done) = (cells.get("size")?, cells.get("done_count")?, cells.get("done")?);
-        Ok((cells.get("number")?, Home { size, done_count, done, fresh: 0 }))
+        Ok((cells.get("number")?, Home { model: cells.get("model")?, size, done_count, done, fresh: 0 }))
     };
     rows.iter().map(home).collect()
 }
@@ -114,7 +122,7 @@ async fn settle(
     tx: &mut Connection,
     id: BatchId,
     account: &Account,
-    accepted: &Accepted,
+    (new, pieces): (&Tally, usize),
     chunks_done: usize,
     now: Micros,
 ) -> Result<bool, Error> {
@@ -130,11 +138,11 @@ async fn settle(
         UPDATE batches SET state = 6 /* finalizing */, reason = '', message = ''
         WHERE id = $1 AND state NOT IN (6, 9 /* cancelling */)";
 
-    let usage = usage::sum(&account.usage, &accepted.usage);
+    let usage = sum(&account.usage, &new.usage);
     let row = sqlx::query(SETTLE)
         .bind(key(id))
-        .bind(accepted.succeeded)
-        .bind(accepted.failed)
+        .bind(new.succeeded)
+        .bind(new.failed)
         .bind(i64::try_from(chunks_done).unwrap_or(i64::MAX))
         .bind(now)
         .bind(usage.prompt_tokens)
@@ -143,7 +151,7 @@ async fn settle(
         .bind(usage.cached_tokens)
         .bind(usage.cache_basis)
         .bind(usage.completion_tokens)
-        .bind(accepted.pieces.len() as i64)
+        .bind(pieces as i64)
         .fetch_one(&mut *tx)
         .await?;
     let batch_done = Cells::of("batches", &row).get("batch_done")?;

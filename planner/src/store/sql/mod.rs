@@ -21,6 +21,7 @@ mod runs;
 mod tenants;
 #[cfg(test)]
 pub(super) mod upgrade;
+mod usage;
 mod webhooks;
 
 use async_trait::async_trait;
@@ -260,6 +261,10 @@ impl Store for Database {
 
     async fn set_compacted(&self, id: BatchId, chunk: i32, object: &Compacted) -> Result<bool, Error> {
         results::set_compacted(self, id, chunk, object).await
+    }
+
+    async fn usage(&self, wanted: &UsageListing) -> Result<Vec<DailyUsage>, Error> {
+        usage::list(self, wanted).await
     }
 
     async fn create_key(&self, key: &NewKey) -> Result<(), Error> {

@@ -57,7 +57,7 @@ pub(in crate::store) async fn check(store: &Database, batch: BatchId) {
 /// A version that nobody knows yet, with a column more in every table. Planners that know the last one can work
 /// on it.
 pub(in crate::store) async fn add_later(connection: &mut Connection) {
-    const TABLES: [&str; 12] = [
+    const TABLES: [&str; 13] = [
         "files",
         "batches",
         "batch_details",
@@ -70,6 +70,7 @@ pub(in crate::store) async fn add_later(connection: &mut Connection) {
         "pins",
         "keys",
         "untold",
+        "usage",
     ];
     const LATER: &str = "
         INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)

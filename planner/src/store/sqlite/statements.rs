@@ -14,7 +14,7 @@ pub(super) const REVISIONS: &str = "
 
 /// Binds: batch, numbers.
 pub(super) const HOMES: &str = "
-    SELECT number, size, done_count, done FROM chunks
+    SELECT number, model, size, done_count, done FROM chunks
     WHERE batch = $1 AND number IN (SELECT value FROM json_each($2))";
 
 /// Binds: batch, numbers. A chunk that is done has no leases any more.

@@ -13,6 +13,7 @@ pub(super) mod random;
 pub(super) mod results;
 pub(super) mod retention;
 pub(super) mod tenants;
+pub(super) mod usage;
 pub(super) mod webhooks;
 
 use caravan_proto::{
@@ -63,6 +64,8 @@ macro_rules! laws {
                 a_profile_is_of_one_engine_and_gpu, the_latest_answers_weigh_most;
             retention: a_database_has_one_identity, a_batch_is_retired_when_it_was_kept_long_enough,
                 an_input_goes_with_its_last_batch, open_files_are_found_by_age, outputs_that_no_batch_has_are_found;
+            usage: usage_outlasts_its_batches, usage_is_of_tenant_day_and_model, twins_are_used_once, usage_is_listed_page_by_page,
+                no_number_of_an_executor_stops_a_commit, racing_commits_lose_nothing;
             tenants: a_file_is_its_tenants_alone, a_batch_is_its_tenants_alone, a_tenant_has_as_much_under_way_as_it_may,
                 tokens_are_queued_until_their_requests_are_final, the_input_of_a_retry_is_its_tenants;
             keys: a_key_is_found_by_its_hash_alone, a_key_is_revoked_once_and_for_ever, keys_are_listed_newest_first;

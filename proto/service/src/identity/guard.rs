@@ -88,7 +88,7 @@ impl fmt::Debug for Guard {
 fn authorise(principal: &Principal, path: &str) -> Result<(), Status> {
     // As the protocol has it for what is not there; and nothing is, that has no entry.
     let needed = access::needed(path).ok_or_else(|| Status::unimplemented("there is no such method"))?;
-    principal.must_be(needed)
+    principal.must_be_one(needed)
 }
 
 impl<S> Layer<S> for Guard {

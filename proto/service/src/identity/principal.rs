@@ -61,12 +61,21 @@ impl Principal {
     /// # Errors
     /// PERMISSION_DENIED.
     pub fn must_be(&self, role: Role) -> Result<(), Status> {
-        if self.roles.has(role) {
+        self.must_be_one(Roles::NONE.and(role))
+    }
+
+    /// Whether they have one of these roles.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED.
+    pub fn must_be_one(&self, roles: Roles) -> Result<(), Status> {
+        if !self.roles.within(roles).is_empty() {
             return Ok(());
         }
-        let role = access::word(role);
-        let message = format!("this needs the role {role}, which the key or token of the call does not have");
-        Err(Reason::PermissionDenied.metadata(message, [("role", role.to_owned())]))
+        let words = roles.iter().map(access::word).collect::<Vec<_>>().join(" or ");
+        let message =
+            format!("this needs the role {words}, which the key or token of the call does not have");
+        Err(Reason::PermissionDenied.metadata(message, [("role", roles.to_string())]))
     }
 
     /// Names this one to the planner, in place of whoever is named there.

@@ -4,9 +4,9 @@ use caravan_proto::v1::{
     Batch, CancelBatchRequest, CreateBatchRequest, CreateKeyRequest, CreateProfileRequest,
     DeleteBatchRequest, DeleteFileRequest, DownloadFileRequest, EnsureModelRequest, GetBatchRequest,
     GetFileRequest, Key, ListBatchesRequest, ListExecutorsRequest, ListFilesRequest, ListKeysRequest,
-    ListProfilesRequest, PauseBatchRequest, QueryUploadRequest, ResumeBatchRequest, RetryBatchRequest,
-    RevokeKeyRequest, StreamResultsRequest, UploadFileRequest, VerifyKeyRequest, WatchBatchRequest,
-    WatchFleetRequest,
+    ListProfilesRequest, ListUsageRequest, PauseBatchRequest, QueryUploadRequest, ResumeBatchRequest,
+    RetryBatchRequest, RevokeKeyRequest, StreamResultsRequest, UploadFileRequest, VerifyKeyRequest,
+    WatchBatchRequest, WatchFleetRequest,
 };
 use caravan_tests::{chunk, finish, sha256, start};
 use prost::Message;
@@ -129,6 +129,7 @@ pub(super) fn of(method: &str, theirs: &Theirs) -> Option<Vec<Attempt>> {
         "AccessService.RevokeKey" => {
             vec![one(Denied, &RevokeKeyRequest { name: "keys/key_00000000000000000000000000000000".into() })]
         }
+        "AccessService.ListUsage" => usage(),
         "CredentialService.VerifyKey" => vec![one(Denied, &VerifyKeyRequest { sha256: vec![0; 32] })],
         "WorkService.Connect" | "WorkService.FetchModel" => {
             vec![Attempt { messages: vec![Vec::new()], told: Denied }]
@@ -146,6 +147,17 @@ fn one(told: Told, message: &impl Message) -> Attempt {
 fn lists<M: Message>(name: &str, request: impl Fn(String) -> M) -> Vec<Attempt> {
     let id = name.split('/').next_back().unwrap_or_default().to_owned();
     [String::new(), id].map(|page_token| one(Told::Nothing, &request(page_token))).into()
+}
+
+/// From the start, from before what is another's, and by another's name.
+fn usage() -> Vec<Attempt> {
+    let from = |page_token: &str| ListUsageRequest { page_token: page_token.into(), ..Default::default() };
+    let tenant = "one".into();
+    vec![
+        one(Told::Nothing, &from("")),
+        one(Told::Nothing, &from("one/1970-01-01/")),
+        one(Told::Denied, &ListUsageRequest { tenant, ..Default::default() }),
+    ]
 }
 
 /// Under an `upload_id` that another has used: it is a new upload.

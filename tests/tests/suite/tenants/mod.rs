@@ -8,3 +8,4 @@ mod limits;
 mod raw;
 mod rest;
 mod tokens;
+mod usage;
