@@ -5,7 +5,7 @@ use std::{error::Error as _, time::Duration};
 
 use caravan_proto::{
     MAX_MESSAGE_BYTES,
-    error::Reason,
+    error::{Reason, reason},
     v1::{
         access_service_client::AccessServiceClient, batch_service_client::BatchServiceClient,
         credential_service_client::CredentialServiceClient, file_service_client::FileServiceClient,
@@ -17,7 +17,7 @@ use caravan_service::{
     identity::Principal,
 };
 use tonic::{
-    Request, Response, Status, TimeoutExpired, codec::CompressionEncoding, metadata::MetadataMap,
+    Code, Request, Response, Status, TimeoutExpired, codec::CompressionEncoding, metadata::MetadataMap,
     service::interceptor::InterceptedService,
 };
 
@@ -114,8 +114,15 @@ pub(crate) fn inbound<T>(mut response: Response<T>) -> Response<T> {
 
 /// What the planner says goes on as it is, details and metadata included. A failure of
 /// the way to it (tonic keeps its cause as source) becomes UNAVAILABLE with a time to retry.
+/// An INTERNAL without a reason is tonic's, of an answer that it cannot read: not the client's mistake.
 pub(crate) fn failure(status: Status) -> Status {
-    let Some(cause) = status.source() else { return status };
+    let Some(cause) = status.source() else {
+        if status.code() == Code::Internal && reason(&status).is_none() {
+            tracing::error!(%status, "the planner's answer cannot be read");
+            return Reason::Internal.status("a defect of the server; its log has the rest");
+        }
+        return status;
+    };
     let mut chain = std::iter::successors(Some(cause), |&error| error.source());
     if chain.any(|error| error.is::<TimeoutExpired>()) {
         return Reason::DeadlineExceeded.status("the call took longer than its deadline allows");
@@ -126,4 +133,19 @@ pub(crate) fn failure(status: Status) -> Status {
 /// The gateway goes away: resume elsewhere.
 pub(crate) fn leaving() -> Status {
     Reason::Unavailable.retry_after("the gateway is going away; resume the call", RETRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_planner_says_goes_on_and_what_cannot_be_read_is_a_defect() {
+        let said = Reason::Internal.status("a handler panicked");
+        assert_eq!(failure(said).message(), "a handler panicked");
+        let unread =
+            failure(Status::internal("failed to decode Protobuf message: Batch.name: invalid wire type"));
+        assert_eq!((unread.code(), reason(&unread).as_deref()), (Code::Internal, Some("INTERNAL")));
+        assert!(!unread.message().contains("Protobuf"), "{unread}");
+    }
 }

@@ -45,7 +45,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// A field is wrong; `BadRequest` names it.
+    /// A field is wrong, and `BadRequest` names it; or the request cannot be read.
     InvalidArgument = "INVALID_ARGUMENT", InvalidArgument;
     /// No such batch.
     BatchNotFound = "BATCH_NOT_FOUND", NotFound;

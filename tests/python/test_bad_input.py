@@ -83,9 +83,12 @@ def test_over_http(up, known, row):
 def test_over_grpc(channel, v1, known, row):
     service, rpc = row["rpc"].split("/")
     kind = getattr(v1, f"{rpc}Request")
-    messages = [json_format.ParseDict(json.loads(filled(json.dumps(m), known)), kind()) for m in row["messages"]]
+    if "hex" in row:
+        messages, encode = [bytes.fromhex(row["hex"])], bytes
+    else:
+        messages = [json_format.ParseDict(json.loads(filled(json.dumps(m), known)), kind()) for m in row["messages"]]
+        encode = kind.SerializeToString
     path = f"/caravan.v1.{service}/{rpc}"
-    encode = kind.SerializeToString
     with pytest.raises(grpc.RpcError) as raised:
         if rpc == "UploadFile":
             channel.stream_unary(path, request_serializer=encode)(iter(messages), timeout=SECONDS)

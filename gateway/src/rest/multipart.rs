@@ -96,6 +96,12 @@ impl Parser {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Bytes that it holds back: once there is no event left, at most 16 KiB, those of a part's head.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The next event; none if more bytes are needed for it.
     ///
     /// # Errors
@@ -200,7 +206,7 @@ mod tests {
                     Event::PartEnd => {}
                 }
             }
-            assert!(parser.buffer.len() <= HEAD_BYTES);
+            assert!(parser.held() <= HEAD_BYTES);
         }
         parser.end().map(|()| parts)
     }

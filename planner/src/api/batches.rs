@@ -294,7 +294,10 @@ impl BatchService for Batches {
 }
 
 /// Where a stream of results begins.
-fn place(id: BatchId, request: &v1::StreamResultsRequest) -> Result<Cursor, Status> {
+///
+/// # Errors
+/// INVALID_CURSOR if the request's cursor is not one of this batch in this order.
+pub fn place(id: BatchId, request: &v1::StreamResultsRequest) -> Result<Cursor, Status> {
     let start = match request.order() {
         Order::Unspecified | Order::Committed => Cursor::Committed { batch: id, segment: 0, records: 0 },
         Order::Input => Cursor::Input { batch: id, line: 0 },
@@ -323,7 +326,10 @@ fn leaving() -> Status {
 }
 
 /// The idempotency key, if there is one.
-pub(super) fn check_request_id(request_id: String) -> Result<Option<String>, Status> {
+///
+/// # Errors
+/// INVALID_ARGUMENT if it has more than 128 bytes, or control characters.
+pub fn check_request_id(request_id: String) -> Result<Option<String>, Status> {
     if request_id.len() > 128 || request_id.contains(char::is_control) {
         let message = "request_id must have at most 128 bytes, none a control character";
         return Err(Reason::InvalidArgument.field("request_id", message));

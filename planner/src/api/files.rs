@@ -244,8 +244,11 @@ impl FileService for Files {
     }
 }
 
-/// Which files a request for a list wants.
-fn listing(request: &v1::ListFilesRequest, limit: i64) -> Result<FileListing, Status> {
+/// Which files a request for a list wants, at most `limit`.
+///
+/// # Errors
+/// INVALID_ARGUMENT with the field that is wrong.
+pub fn listing(request: &v1::ListFilesRequest, limit: i64) -> Result<FileListing, Status> {
     let wrong = |field, message| Err(Reason::InvalidArgument.field(field, message));
     let Ok(purpose) = Purpose::try_from(request.purpose) else {
         return wrong("purpose", "purpose is a number that is no purpose");
@@ -287,7 +290,11 @@ fn until(
     })
 }
 
-fn check_upload_id(field: &'static str, upload_id: &str) -> Result<(), Status> {
+/// Checks an upload id that stands in `field`.
+///
+/// # Errors
+/// INVALID_ARGUMENT if it is not 1 to 128 of A-Z a-z 0-9 _ -.
+pub fn check_upload_id(field: &'static str, upload_id: &str) -> Result<(), Status> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if (1..=128).contains(&upload_id.len()) && upload_id.bytes().all(good) {
         return Ok(());
@@ -295,7 +302,11 @@ fn check_upload_id(field: &'static str, upload_id: &str) -> Result<(), Status> {
     Err(Reason::InvalidArgument.field(field, "upload_id must be 1 to 128 of A-Z a-z 0-9 _ -"))
 }
 
-fn check_start(start: &v1::UploadStart) -> Result<(), Status> {
+/// Checks the first message of an upload.
+///
+/// # Errors
+/// INVALID_ARGUMENT with the field that is wrong.
+pub fn check_start(start: &v1::UploadStart) -> Result<(), Status> {
     let wrong = |field, message: &str| Err(Reason::InvalidArgument.field(field, message));
     check_upload_id("start.upload_id", &start.upload_id)?;
     if !is_label(&start.filename) {

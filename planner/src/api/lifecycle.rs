@@ -130,8 +130,11 @@ impl Batches {
     }
 }
 
-/// A bit for each kind that is asked for.
-fn kinds(request: &v1::RetryBatchRequest) -> Result<i32, Status> {
+/// A bit for each kind of request that a retry asks for.
+///
+/// # Errors
+/// INVALID_ARGUMENT for a number that is no kind.
+pub fn kinds(request: &v1::RetryBatchRequest) -> Result<i32, Status> {
     let known: Vec<Kind> = request.kinds().filter(|kind| *kind != Kind::Unspecified).collect();
     if known.len() != request.kinds.len() {
         return Err(Reason::InvalidArgument.field("kinds", "kinds holds a number that is no kind"));

@@ -129,7 +129,11 @@ pub(super) async fn model_file(
     Ok(file)
 }
 
-fn check_name(name: &str) -> Result<(), Status> {
+/// Checks the name of a model.
+///
+/// # Errors
+/// INVALID_ARGUMENT if it is not 1 to 512 bytes without spaces and control characters.
+pub fn check_name(name: &str) -> Result<(), Status> {
     let good = !name.is_empty()
         && name.len() <= MAX_NAME
         && !name.chars().any(|c| c.is_whitespace() || c.is_control());

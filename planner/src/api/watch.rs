@@ -36,8 +36,11 @@ pub(super) struct Watch {
     pub(super) stop: CancellationToken,
 }
 
-/// The revision in a resume token of this batch, which has come as far as `latest`.
-pub(super) fn revision(token: &str, id: BatchId, latest: i64) -> Result<Option<i64>, Status> {
+/// The revision in a resume token of this batch, which has come as far as `latest`; none without a token.
+///
+/// # Errors
+/// INVALID_RESUME_TOKEN if no watch of this batch sent it.
+pub fn revision(token: &str, id: BatchId, latest: i64) -> Result<Option<i64>, Status> {
     if token.is_empty() {
         return Ok(None);
     }

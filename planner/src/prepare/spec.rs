@@ -99,13 +99,18 @@ fn check_numbers(spec: &v1::Batch) -> Result<(), Status> {
             return wrong("stated_tokens.user_tokens", message);
         }
     }
-    if spec.completion_window.is_some_and(|window| !WINDOW_SECONDS.contains(&window.seconds)) {
+    if spec.completion_window.is_some_and(|window| !lasts(&window, WINDOW_SECONDS)) {
         return wrong("completion_window", "completion_window must be 1 second to 365 days, or absent");
     }
-    if spec.retention.is_some_and(|retention| !RETENTION_SECONDS.contains(&retention.seconds)) {
+    if spec.retention.is_some_and(|retention| !lasts(&retention, RETENTION_SECONDS)) {
         return wrong("retention", "retention must be 1 minute to 3650 days, or absent");
     }
     Ok(())
+}
+
+/// Whether it is a duration of so many whole seconds, its fraction one of a second and of the same sign.
+fn lasts(duration: &prost_types::Duration, seconds: std::ops::RangeInclusive<i64>) -> bool {
+    seconds.contains(&duration.seconds) && (0..1_000_000_000).contains(&duration.nanos)
 }
 
 /// When a batch of this time expires, if it does.
@@ -173,5 +178,31 @@ pub(super) fn policy(spec: &v1::Batch, options: &Options) -> Policy {
             user: tokens(stated.user_tokens),
         },
         limits: options.limits(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_window_that_is_taken_ends() {
+        let spec = |seconds, nanos| v1::Batch {
+            completion_window: Some(Duration { seconds, nanos }),
+            retention: Some(Duration { seconds: 60, nanos: 0 }),
+            ..v1::Batch::default()
+        };
+        let taken = check_fields(spec(1, 500_000_000)).unwrap();
+        assert_eq!(deadline(&taken, 7), Some(1_500_007));
+        // Below nothing in all, which would have been no deadline.
+        for nanos in [-2_000_000_000, -1, 1_000_000_000] {
+            let refused = check_fields(spec(1, nanos)).unwrap_err();
+            assert!(refused.message().starts_with("completion_window"), "{refused}");
+            let retention = Some(Duration { seconds: 60, nanos });
+            let refused = check_fields(v1::Batch { retention, ..v1::Batch::default() }).unwrap_err();
+            assert!(refused.message().starts_with("retention"), "{refused}");
+        }
     }
 }

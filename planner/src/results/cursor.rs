@@ -58,17 +58,19 @@ impl FromStr for Cursor {
         let text = URL_SAFE_NO_PAD.decode(given).ok().and_then(|bytes| String::from_utf8(bytes).ok());
         let text = text.ok_or(Error)?;
         let number = |part: &str| part.parse::<i64>().ok().filter(|n| *n >= 0).ok_or(Error);
-        match *text.split('.').collect::<Vec<_>>() {
-            ["c", batch, segment, records] => Ok(Self::Committed {
+        let cursor = match *text.split('.').collect::<Vec<_>>() {
+            ["c", batch, segment, records] => Self::Committed {
                 batch: batch.parse().map_err(|_| Error)?,
                 segment: number(segment)?,
                 records: number(records)?,
-            }),
+            },
             ["i", batch, line] => {
-                Ok(Self::Input { batch: batch.parse().map_err(|_| Error)?, line: number(line)? })
+                Self::Input { batch: batch.parse().map_err(|_| Error)?, line: number(line)? }
             }
-            _ => Err(Error),
-        }
+            _ => return Err(Error),
+        };
+        // Names and numbers can be written in other ways; streams have one.
+        if cursor.to_string() == given { Ok(cursor) } else { Err(Error) }
     }
 }
 
@@ -89,6 +91,15 @@ mod tests {
     fn other_texts_are_refused() {
         for bad in ["", "x", "Yy4x", "aS4xLi0x"] {
             assert_eq!(bad.parse::<Cursor>(), Err(Error), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_no_stream_wrote_is_refused() {
+        let batch = BatchId::now();
+        for text in [format!("i.{batch}.+9"), format!("i.{batch}.09"), format!("i.{}.9", batch.name())] {
+            let made_up = URL_SAFE_NO_PAD.encode(&text);
+            assert_eq!(made_up.parse::<Cursor>(), Err(Error), "{text}");
         }
     }
 }

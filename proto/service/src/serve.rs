@@ -8,6 +8,7 @@ mod help;
 mod inbound;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unread;
 
 use std::{convert::Infallible, time::Duration};
 
@@ -85,7 +86,8 @@ pub async fn serve(
         }
         told.tell(false).await;
     };
-    let service = call::layer(cut.clone()).layer(guard.layer(routes.routes().prepare()));
+    let service = unread::layer().layer(guard.layer(routes.routes().prepare()));
+    let service = call::layer(cut.clone()).layer(service);
     let service = help::layer(&options.error_help_url).layer(service);
     let service = service.map_request(|request: Request<Inbound>| request.map(Body::new));
     let port = Port { bound, protocol: Protocol::Grpc, service, overloaded: || overloaded().into_http() };
