@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use caravan_proto::error;
+use caravan_proto::error::{self, Reason};
 use tonic::{Code, Status};
 
 use crate::{failure::Failure, stderr};
@@ -44,7 +44,7 @@ impl Patience {
         let since = match self.since {
             Some(since) => since,
             None => {
-                stderr::note(format_args!("no answer ({}); trying again", status.message()));
+                stderr::note(format_args!("not yet ({}); trying again", status.message()));
                 *self.since.insert(Instant::now())
             }
         };
@@ -61,20 +61,19 @@ impl Patience {
     }
 }
 
-/// Whether the same call may succeed later: the server drains, is not there, or broke off.
+/// Whether the same call may succeed later: the server drains, is not there, broke off, or has a limit of calls.
 /// Caravan's own errors carry a reason; a code without one comes from the connection.
 fn is_passing(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable | Code::DeadlineExceeded => true,
         Code::Unknown | Code::Internal | Code::Cancelled | Code::Aborted => error::reason(status).is_none(),
+        Code::ResourceExhausted => error::reason(status).as_deref() == Some(Reason::RateLimited.as_str()),
         _ => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use caravan_proto::error::Reason;
-
     use super::*;
 
     #[tokio::test]
@@ -100,5 +99,7 @@ mod tests {
         assert!(is_passing(&Status::unknown("h2 protocol error")));
         assert!(!is_passing(&Reason::Internal.status("defect")));
         assert!(!is_passing(&Status::unimplemented("no such method")));
+        let limit = |reason: Reason| reason.limit("too much", "streams", 1, FIRST_PAUSE);
+        assert!(is_passing(&limit(Reason::RateLimited)) && !is_passing(&limit(Reason::QuotaExceeded)));
     }
 }

@@ -72,6 +72,7 @@ impl Options {
             "a list of https://HOST[:PORT]",
         )?;
         self.server.check("server")?;
+        self.limits.check()?;
         let tls = tls::Server::new(&self.tls)?;
         let planners = Replicas::new(&self.planner, &self.client)?;
         let planner = Upstream::new(planners, self.compression.encoding(&self.planner));

@@ -19,7 +19,7 @@ pub struct Options {
     /// Batches that have not ended.
     pub open_batches: u64,
     /// Prompt tokens of all requests that are planned and not final, each counted alone. A batch is counted once it is
-    /// planned, and no new one is taken while there are as many or more: the last one may go beyond.
+    /// planned, and no new one is taken while there are as many or more: those that wait to be planned may go beyond.
     pub queued_tokens: u64,
     /// Tenants with limits of their own.
     pub tenants: BTreeMap<Tenant, Own>,

@@ -100,7 +100,7 @@ reasons! {
     QuotaExceeded = "QUOTA_EXCEEDED", ResourceExhausted;
     /// The call says not who makes it, or what it says does not hold; metadata `why`.
     Unauthenticated = "UNAUTHENTICATED", Unauthenticated;
-    /// Whoever makes the call may not; metadata `role` names the one that is needed.
+    /// Whoever makes the call may not; metadata `role` names the one that is needed, or several of which one is.
     PermissionDenied = "PERMISSION_DENIED", PermissionDenied;
     /// No such key.
     KeyNotFound = "KEY_NOT_FOUND", NotFound;

@@ -18,7 +18,7 @@ use tower::Service;
 use super::Limits;
 
 /// Paths of the methods that stream, either way.
-static STREAMS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+pub(super) static STREAMS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     // It is our own, and reflected too.
     let protos = FileDescriptorSet::decode(caravan_proto::DESCRIPTORS).unwrap_or_default();
     let services =

@@ -33,10 +33,13 @@ pub use options::{Options, Own};
 const REFUSED: Metric =
     Metric::new("caravan.gateway.refused", "{call}", "calls beyond a limit of their tenant, by limit");
 
+const KIB: u32 = 1 << 10;
+
 /// When somebody with too many streams may try again: one of them may end at any time.
 const STREAM_ENDS: Duration = Duration::from_secs(1);
 
-/// The limits of all tenants; a cheap clone. Memory: some hundred bytes for each tenant that ever called.
+/// The limits of all tenants; a cheap clone. Memory: some hundred bytes for each tenant that
+/// called, if there is any limit.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     options: Arc<Options>,
@@ -51,14 +54,23 @@ type Boxed<E> = UnsyncBoxBody<Bytes, E>;
 struct Allowance {
     requests: Option<Rate>,
     streams: Option<(NonZeroU32, Arc<Semaphore>)>,
-    upload: Option<Arc<Rate>>,
+    upload: Option<Arc<Pace>>,
 }
 
-/// So much a second, and as much at once.
+/// So many calls a second, and as many at once.
 #[derive(Debug)]
 struct Rate {
     per_second: NonZeroU32,
     limiter: DefaultDirectRateLimiter,
+}
+
+/// So many bytes a second, in KiB, which the limiter counts exactly enough; and as many at once.
+#[derive(Debug)]
+struct Pace {
+    per_second: NonZeroU32,
+    limiter: DefaultDirectRateLimiter,
+    /// Bytes that are not a whole KiB yet. Who holds it is next: else small reads would always be before large ones.
+    rest: tokio::sync::Mutex<usize>,
 }
 
 /// A call that was let in.
@@ -67,7 +79,7 @@ pub(crate) struct Admitted {
     /// Of a stream, for as long as it is open.
     stream: Option<OwnedSemaphorePermit>,
     /// What its body is read at.
-    upload: Option<Arc<Rate>>,
+    upload: Option<Arc<Pace>>,
 }
 
 // === impl Limits ===
@@ -82,6 +94,9 @@ impl Limits {
     /// # Errors
     /// `RATE_LIMITED`.
     pub(crate) fn admit(&self, tenant: &Tenant, is_stream: bool) -> Result<Admitted, Status> {
+        if *self.options == Options::default() {
+            return Ok(Admitted { stream: None, upload: None });
+        }
         let allowance = self.allowance(tenant);
         let refuse = |(limit, status)| {
             self.refused.add(1, &[KeyValue::new("limit", limit)]);
@@ -114,7 +129,7 @@ impl Admitted {
         B: Body<Data = Bytes, Error: Send> + Send + 'static,
     {
         match &self.upload {
-            Some(rate) => boxed(body::paced(body, Arc::clone(rate)).boxed_unsync()),
+            Some(pace) => boxed(body::paced(body, Arc::clone(pace)).boxed_unsync()),
             None => body,
         }
     }
@@ -122,10 +137,10 @@ impl Admitted {
     /// The answer to the call, which is open until that has ended.
     pub(crate) fn answers<B>(self, body: B, boxed: impl FnOnce(Boxed<B::Error>) -> B) -> B
     where
-        B: Body<Data = Bytes> + Send + 'static,
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         match self.stream {
-            Some(place) => boxed(body::held(body, place).boxed_unsync()),
+            Some(_place) => boxed(body::Held { body, _place }.boxed_unsync()),
             None => body,
         }
     }
@@ -139,7 +154,7 @@ impl Allowance {
         Self {
             requests: limits.requests_per_second.map(Rate::new),
             streams: limits.streams.map(|n| (n, semaphore(n))),
-            upload: limits.upload_bytes_per_second.map(Rate::new).map(Arc::new),
+            upload: limits.upload_bytes_per_second.map(Pace::new).map(Arc::new),
         }
     }
 
@@ -177,15 +192,27 @@ impl Rate {
     fn take(&self) -> Result<(), Duration> {
         self.limiter.check().map_err(|until| until.wait_time_from(DefaultClock::default().now()))
     }
+}
 
-    /// Takes so many, and waits until there were as many.
-    async fn wait(&self, mut count: usize) {
-        while count > 0 {
-            let most = NonZeroU32::try_from(u32::try_from(count).unwrap_or(u32::MAX));
-            let Ok(part) = most.map(|count| count.min(self.per_second)) else { return };
+// === impl Pace ===
+
+impl Pace {
+    /// What is less than one KiB is one.
+    fn new(per_second: NonZeroU32) -> Self {
+        let per_second = NonZeroU32::new(per_second.get() / KIB).unwrap_or(NonZeroU32::MIN);
+        let limiter = RateLimiter::direct(Quota::per_second(per_second));
+        Self { per_second, limiter, rest: tokio::sync::Mutex::default() }
+    }
+
+    /// Waits until so many bytes more may come.
+    async fn wait(&self, bytes: usize) {
+        let mut rest = self.rest.lock().await;
+        *rest += bytes;
+        while let Some(most) = u32::try_from(*rest / KIB as usize).ok().and_then(NonZeroU32::new) {
+            let part = most.min(self.per_second);
             // A part is never more than there may be at once.
             let _within = self.limiter.until_n_ready(part).await;
-            count -= part.get() as usize;
+            *rest -= part.get() as usize * KIB as usize;
         }
     }
 }

@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 use caravan_proto::Tenant;
+use caravan_service::config;
 use serde::{Deserialize, Serialize};
 
 /// What one tenant may take of this gateway; each gateway counts for itself. 0 is no limit, which is the default
@@ -12,7 +13,9 @@ pub struct Options {
     pub requests_per_second: u32,
     /// Streams at once: uploads, downloads, watches and results.
     pub streams: u32,
-    /// Bytes a second of all uploads together, as they come over the wire. Who sends more is read more slowly.
+    /// Bytes a second of all uploads together, as they come over the wire. Who sends more is read more slowly. At least
+    /// 1 MiB, and a thirtieth of that for each of `streams`: a client's message of 1 MiB is through in 30 s, half of
+    /// the time after which a silent upload is ended.
     pub upload_bytes_per_second: u32,
     /// Tenants with limits of their own.
     pub tenants: BTreeMap<Tenant, Own>,
@@ -44,9 +47,29 @@ pub(super) struct Of {
 // === impl Options ===
 
 impl Options {
+    /// What serde cannot check.
+    ///
+    /// # Errors
+    /// If uploads would be too slow to be told from silent ones.
+    pub(crate) fn check(&self) -> Result<(), config::Error> {
+        let tenants = self.tenants.keys().map(|tenant| (format!("limits.tenants.{tenant}"), self.of(tenant)));
+        let all = ("limits".to_owned(), self.but(Own::default()));
+        for (section, limits) in tenants.chain([all]) {
+            let streams = limits.streams.map_or(0, NonZeroU32::get).max(30);
+            let least = u64::from(streams) * (1 << 20) / 30;
+            let enough = limits.upload_bytes_per_second.is_none_or(|rate| u64::from(rate.get()) >= least);
+            let wanted = format!("at least {least}, or 0 for no limit");
+            config::check(enough, &format!("{section}.upload_bytes_per_second"), &wanted)?;
+        }
+        Ok(())
+    }
+
     /// The limits of a tenant.
     pub(super) fn of(&self, tenant: &Tenant) -> Of {
-        let own = self.tenants.get(tenant).copied().unwrap_or_default();
+        self.but(self.tenants.get(tenant).copied().unwrap_or_default())
+    }
+
+    fn but(&self, own: Own) -> Of {
         let limit = |own: Option<u32>, all| NonZeroU32::new(own.unwrap_or(all));
         Of {
             requests_per_second: limit(own.requests_per_second, self.requests_per_second),

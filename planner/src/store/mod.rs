@@ -75,15 +75,15 @@ pub enum Error {
         source: sqlx::Error,
     },
     /// The disk of a database in a file was full when the planner started.
-    #[error("there is no space to open the database {}, tried for {seconds} s (`store.start_ms`): make room", path.display())]
+    #[error("there is no space to open the database {}, tried for {limit:?} (`store.start_ms`): make room", path.display())]
     Full {
         /// The file.
         path: std::path::PathBuf,
         /// How long it was tried.
-        seconds: u64,
+        limit: std::time::Duration,
         /// Why the last attempt failed.
         #[source]
-        source: sqlx::Error,
+        source: Box<Error>,
     },
     /// The schema is of a later version.
     #[error(

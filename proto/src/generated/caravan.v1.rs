@@ -1295,8 +1295,7 @@ pub mod batch_service_client {
     /// they help, BadRequest or RetryInfo.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
-    /// RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct BatchServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1728,8 +1727,7 @@ pub mod batch_service_server {
     /// they help, BadRequest or RetryInfo.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
-    /// RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct BatchServiceServer<T> {
         inner: Arc<T>,
@@ -2610,8 +2608,7 @@ pub mod access_service_client {
     /// installation: a key of role admin sees and makes keys of every tenant, and sees what every tenant has used.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
-    /// RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct AccessServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2833,8 +2830,7 @@ pub mod access_service_server {
     /// installation: a key of role admin sees and makes keys of every tenant, and sees what every tenant has used.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
-    /// RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct AccessServiceServer<T> {
         inner: Arc<T>,
@@ -3880,8 +3876,7 @@ pub mod file_service_client {
     /// Files: inputs as uploaded, outputs as written.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
-    /// RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FileServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -4168,8 +4163,7 @@ pub mod file_service_server {
     /// Files: inputs as uploaded, outputs as written.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
-    /// RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FileServiceServer<T> {
         inner: Arc<T>,
@@ -5628,8 +5622,7 @@ pub mod fleet_service_client {
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
-    /// RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FleetServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -5931,8 +5924,7 @@ pub mod fleet_service_server {
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
     ///
     /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with
-    /// RetryInfo: try again then).
+    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FleetServiceServer<T> {
         inner: Arc<T>,

@@ -57,7 +57,9 @@ pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creatio
         return Ok(existing);
     }
     if let Some(exceeded) = exceeded(&mut tx, batch).await? {
-        return Ok(Creation::Exceeds(exceeded));
+        // The same request may have come on another way meanwhile, and be what is too much.
+        let existing = existing(&mut tx, batch, &spec, &given).await?;
+        return Ok(existing.unwrap_or(Creation::Exceeds(exceeded)));
     }
     if let Some(retry) = batch.retry {
         let filename = format!("{}_retry.jsonl", retry.of);
@@ -110,8 +112,7 @@ pub(super) async fn create(store: &Database, batch: &NewBatch) -> Result<Creatio
 async fn exceeded(tx: &mut Connection, batch: &NewBatch) -> Result<Option<Exceeded>, Error> {
     const UNDER_WAY: &str = "
         SELECT COUNT(*) AS batches,
-               CAST(COALESCE(SUM(CASE WHEN total > 0 THEN planned_tokens / total * (total - succeeded - failed)
-                                 ELSE 0 END), 0) AS BIGINT) AS tokens
+               CAST(COALESCE(SUM(request_tokens * (total - succeeded - failed)), 0) AS BIGINT) AS tokens
         FROM batches WHERE tenant = $1 AND ended IS NULL";
 
     let Quota { open_batches, queued_tokens } = batch.quota;

@@ -99,6 +99,14 @@ pub(super) async fn add_chunks(
     Ok(())
 }
 
+/// Prompt tokens of a request on the average, rounded up. Bounded, since clients may state what they are: sixteen
+/// million are more than any context has, and their sums do not overflow.
+fn request_tokens(planned: &Planned) -> i64 {
+    let requests = planned.total - planned.rejected.map_or(0, |rejected| rejected.records);
+    let tokens = planned.plan.prompt_tokens_without.max(0);
+    if requests > 0 { (tokens / requests + i64::from(tokens % requests > 0)).min(1 << 24) } else { 0 }
+}
+
 pub(super) async fn activate(
     store: &Database,
     id: BatchId,
@@ -110,7 +118,7 @@ pub(super) async fn activate(
             state = CASE WHEN chunks = 0 THEN 6 /* finalizing */ WHEN held = 1 THEN 5 /* paused */
                          ELSE 3 /* queued */ END,
             reason = '', message = '', total = $2, failed = $3, next_segment = $4, provisional = $5, planned = $6,
-            planned_tokens = $8, revision = revision + 1
+            request_tokens = $8, revision = revision + 1
         WHERE id = $1 AND state = 2 /* planning */ AND plan_key = $7
         RETURNING chunks";
 
@@ -124,7 +132,7 @@ pub(super) async fn activate(
         .bind(i32::from(planned.provisional))
         .bind(now)
         .bind(key(planned.id))
-        .bind(planned.plan.prompt_tokens_without)
+        .bind(request_tokens(planned))
         .fetch_optional(&mut *tx)
         .await?;
     let Some(row) = row else { return Ok(false) };

@@ -63,7 +63,7 @@ macro_rules! rows {
     };
 }
 
-/// Adds what a commit made final, model by model in their order, so that no two commits wait for each other. The
+/// Adds what a commit made final, model by model in their order, so that commits do not wait in a circle. The
 /// last that a transaction does: all that the tenant's other batches commit waits for its end.
 pub(super) async fn add(
     tx: &mut Connection,

@@ -4,43 +4,40 @@ use std::{path::Path, time::Duration};
 
 use backon::Retryable as _;
 
-use super::Sqlite;
 use crate::store::{Error, start};
 
-/// `SQLITE_FULL`, and the `SQLITE_IOERR_…` of what SQLite writes beside rows: `WRITE`, `FSYNC` and `SHMSIZE`, the
-/// index of the log, which it makes when it opens a database.
-const CODES: [&str; 4] = ["13", "778", "1034", "4874"];
+/// `SQLITE_FULL`, and `SQLITE_IOERR_SHMSIZE`: the index of the log, which is made when a database is opened.
+const CODES: [&str; 2] = ["13", "4874"];
 
-/// Opens the database as soon as its disk has space for what that writes.
+/// Opens the database at `path` as soon as its disk has space for what `open` writes.
 ///
 /// # Errors
-/// As [`Sqlite::open`], and if there is no space within `limit`.
-pub(super) async fn open(path: &Path, limit: Duration) -> Result<Sqlite, Error> {
-    let open = async || Sqlite::open(path).await;
+/// As `open`, and if there is no space within `limit`.
+pub(super) async fn until_space<T, F>(
+    path: &Path,
+    limit: Duration,
+    open: impl FnMut() -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
     let told = |_: &Error, pause: Duration| {
         tracing::warn!(path = %path.display(), ?pause, "there is no space to open the database: make room");
     };
     let opened = open.retry(start::pauses(limit)).when(is_full).notify(told).await;
-    opened.map_err(|error| match error {
-        Error::Database(source) if is_full_disk(&source) => {
-            Error::Full { path: path.to_owned(), seconds: limit.as_secs(), source }
-        }
-        error => error,
+    opened.map_err(|error| match is_full(&error) {
+        true => Error::Full { path: path.to_owned(), limit, source: Box::new(error) },
+        false => error,
     })
 }
 
 pub(super) fn is_full(error: &Error) -> bool {
     use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
 
-    match error {
-        Error::Database(error) | Error::Migrate(Execute(error) | ExecuteMigration(error, _)) => {
-            is_full_disk(error)
-        }
-        _ => false,
-    }
-}
-
-fn is_full_disk(error: &sqlx::Error) -> bool {
+    let error = match error {
+        Error::Database(error) | Error::Migrate(Execute(error) | ExecuteMigration(error, _)) => error,
+        _ => return false,
+    };
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| CODES.contains(&&*code))
 }

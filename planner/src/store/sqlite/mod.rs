@@ -91,7 +91,7 @@ impl Sqlite {
     /// # Errors
     /// As `open`, and if there is none.
     pub(super) async fn open_within(path: &Path, limit: Duration) -> Result<Self, Error> {
-        full::open(path, limit).await
+        full::until_space(path, limit, async || Self::open(path).await).await
     }
 
     /// Brings the schema up to date, creating the file (not its directory).

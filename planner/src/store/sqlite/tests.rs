@@ -1,6 +1,9 @@
 //! The laws on SQLite, and what only SQLite can be asked.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::Cell,
+    path::{Path, PathBuf},
+};
 
 use caravan_proto::{Tenant, name::FileId};
 use sqlx::{AssertSqlSafe, Row as _};
@@ -129,21 +132,42 @@ async fn segments_with_few_pieces_share_rows() {
     assert_eq!((sent.len(), rows), (4, 2));
 }
 
+/// What a database without space for a page more says.
+async fn full_disk(path: &Path) -> sqlx::Error {
+    let mut connection = Connection::connect_with(&options(path)).await.unwrap();
+    sqlx::query("PRAGMA max_page_count = 2").execute(&mut connection).await.unwrap();
+    let fill = sqlx::query("CREATE TABLE t AS SELECT randomblob(99999) AS b");
+    fill.execute(&mut connection).await.unwrap_err()
+}
+
 #[tokio::test]
-async fn a_database_is_opened_once_there_is_space_and_no_later_than_it_may() {
-    let full = async |path: &Path| {
-        let mut connection = Connection::connect_with(&options(path)).await.unwrap();
-        sqlx::query("PRAGMA max_page_count = 2").execute(&mut connection).await.unwrap();
-        let filled =
-            sqlx::query("CREATE TABLE t AS SELECT randomblob(99999) AS b").execute(&mut connection).await;
-        Error::Database(filled.unwrap_err())
+async fn a_database_is_opened_once_there_is_space() {
+    use sqlx::migrate::MigrateError::ExecuteMigration;
+
+    let (db, tries) = (Database::fresh().await, Cell::new(0));
+    let path = db.path();
+    let open = async || {
+        tries.set(tries.get() + 1);
+        match tries.get() {
+            1 => Err(Error::Database(full_disk(&path).await)),
+            2 => Err(Error::Migrate(ExecuteMigration(full_disk(&path).await, 7))),
+            tries => Ok(tries),
+        }
     };
-    let db = Database::fresh().await;
-    assert!(full::is_full(&full(&db.path()).await));
-    let nowhere = db.path().join("no-such-directory");
-    let begun = std::time::Instant::now();
-    assert!(matches!(Sqlite::open_within(&nowhere, Duration::from_secs(60)).await, Err(Error::Database(_))));
-    assert!(begun.elapsed() < Duration::from_secs(30), "what is wrong otherwise is not tried again");
+    assert_eq!(full::until_space(&path, Duration::from_secs(60), open).await.unwrap(), 3);
+
+    let never = async || Err::<(), _>(Error::Database(full_disk(&path).await));
+    let outcome = full::until_space(&path, Duration::from_millis(300), never).await;
+    assert!(matches!(&outcome, Err(Error::Full { .. })), "{outcome:?}");
+
+    tries.set(0);
+    let elsewhere = async || {
+        tries.set(tries.get() + 1);
+        Sqlite::open(&path.join("no-such-directory")).await
+    };
+    let outcome = full::until_space(&path, Duration::from_secs(60), elsewhere).await;
+    assert!(matches!(outcome, Err(Error::Database(_))));
+    assert_eq!(tries.get(), 1, "what is wrong otherwise is not tried again");
 }
 
 #[tokio::test]

@@ -86,6 +86,23 @@ pub(in crate::store) async fn a_tenant_has_as_much_under_way_as_it_may(db: &impl
     );
     let theirs = NewBatch { tenant: self::other(), ..open(None) };
     assert_eq!(store.create_batch(&theirs).await.unwrap(), Creation::NoInput, "another tenant has its own");
+    let retry = || NewBatch {
+        retry: Some(Retry { of: first.id, kinds: 2 }),
+        tenant: self::other(),
+        input: FileId::now(),
+        ..NewBatch {
+            quota: Quota { open_batches: NonZeroU64::new(1), ..Quota::default() },
+            ..open(Some("again"))
+        }
+    };
+    let (one, other) = (retry(), retry());
+    let (one, other) = tokio::join!(store.create_batch(&one), store.create_batch(&other));
+    let both = [one.unwrap(), other.unwrap()];
+    assert!(both.iter().any(|creation| matches!(creation, Creation::Created(_))), "{both:?}");
+    assert!(
+        both.iter().any(|creation| matches!(creation, Creation::Existing(_))),
+        "the same request: {both:?}"
+    );
     store.cancel(first.id, 9).await.unwrap();
     assert!(matches!(store.create_batch(&open(None)).await.unwrap(), Creation::Created(_)));
 }
@@ -94,8 +111,10 @@ pub(in crate::store) async fn tokens_are_queued_until_their_requests_are_final(d
     let store = db.open().await;
     let id = planning(&store).await;
     store.add_chunks(id, plan(), &[new_chunk(0, 4)]).await.unwrap();
-    let plan = v1::Plan { prompt_tokens_without: 4_000, ..v1::Plan::default() };
-    assert!(store.activate(id, &Planned { plan, ..planned(1, 4) }, 7).await.unwrap());
+    let plan = v1::Plan { prompt_tokens_without: 3_997, ..v1::Plan::default() };
+    // Of ten lines six were rejected: they are no requests.
+    let rejected = Some(RejectedSegment { id: SegmentId::now(), bytes: 77, records: 6 });
+    assert!(store.activate(id, &Planned { plan, rejected, ..planned(1, 10) }, 7).await.unwrap());
     let limit = NonZeroU64::new(3_000).unwrap();
     let quota = Quota { queued_tokens: Some(limit), ..Quota::default() };
     let input = input(&store).await;
@@ -107,6 +126,14 @@ pub(in crate::store) async fn tokens_are_queued_until_their_requests_are_final(d
     assert_eq!(store.create_batch(&next()).await.unwrap(), beyond(3_000));
     store.commit(id, &segment(&[(0, &[1])]), 9).await.unwrap();
     assert!(matches!(store.create_batch(&next()).await.unwrap(), Creation::Created(_)));
+    // Clients may state what prompts have: any number is borne.
+    for _ in 0..2 {
+        let id = planning(&store).await;
+        store.add_chunks(id, self::plan(), &[new_chunk(0, 4)]).await.unwrap();
+        let plan = v1::Plan { prompt_tokens_without: i64::MAX, ..v1::Plan::default() };
+        assert!(store.activate(id, &Planned { plan, ..planned(1, 4) }, 7).await.unwrap());
+    }
+    assert!(matches!(store.create_batch(&next()).await.unwrap(), Creation::Exceeds(_)));
 }
 
 pub(in crate::store) async fn the_input_of_a_retry_is_its_tenants(db: &impl Backend) {
