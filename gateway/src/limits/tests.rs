@@ -1,4 +1,4 @@
-use axum::body::Body;
+use axum::body::Body as AxumBody;
 use caravan_proto::error::{reason, retry_delay};
 use tokio::time::Instant;
 
@@ -38,8 +38,8 @@ async fn a_stream_has_its_place_until_its_answer_is_gone() {
     let one = tenant("one");
     let first = limits.admit(&one, true).expect("let in");
     assert!(limits.admit(&one, false).is_ok(), "a call is no stream");
-    let answer = first.answers(Body::from("more"), Body::new);
-    assert_eq!(answer.size_hint().exact(), Some(4), "its length is told all the same");
+    let answer = first.answers(AxumBody::from("more"), AxumBody::new);
+    assert_eq!(Body::size_hint(&answer).exact(), Some(4), "its length is told all the same");
     let status = limits.admit(&one, true).expect_err("one is open");
     assert_eq!((reason(&status).as_deref(), retry_delay(&status)), (Some("RATE_LIMITED"), Some(STREAM_ENDS)));
     assert!(limits.admit(&tenant("other"), true).is_ok());
@@ -53,7 +53,7 @@ async fn uploaded(limits: &Limits, pieces: [usize; 2], bytes: usize) -> [usize; 
         let admitted = limits.admit(&tenant("one"), true).expect("let in");
         let pieces =
             std::iter::repeat_n(Bytes::from(vec![7; piece]), bytes / piece).map(Ok::<_, std::io::Error>);
-        admitted.reads(Body::from_stream(futures::stream::iter(pieces)), Body::new)
+        admitted.reads(AxumBody::from_stream(futures::stream::iter(pieces)), AxumBody::new)
     };
     let (mut one, mut other, mut read) = (upload(pieces[0]), upload(pieces[1]), [0; 2]);
     loop {

@@ -1,6 +1,9 @@
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use caravan_proto::{
@@ -17,6 +20,8 @@ use crate::profiles;
 pub struct Fleet {
     connected: Arc<Mutex<HashMap<ExecutorId, Connected>>>,
     profiles: Arc<Mutex<Vec<v1::Profile>>>,
+    /// Whether leases could not be renewed that executors named.
+    unrenewed: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -68,6 +73,16 @@ impl Fleet {
         if let Some(before) = before {
             before.outgoing.close(tonic::Status::aborted("the executor has dialled again"));
         }
+    }
+
+    /// Leases that an executor named could not be renewed: the store failed, or was too slow.
+    pub(crate) fn unrenewed(&self) {
+        self.unrenewed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was so since this was asked last.
+    pub(crate) fn take_unrenewed(&self) -> bool {
+        self.unrenewed.swap(false, Ordering::Relaxed)
     }
 
     /// Takes a session out, unless a newer one of the same executor is in.

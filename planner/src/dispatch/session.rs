@@ -234,9 +234,12 @@ impl Session {
             let lost = shared.store.heartbeat(self.id, &leases, shared.options.deadline(now)).await?;
             Ok((now, lost))
         };
-        // No lease is lost because it could not be looked up: none expires either while that is so.
-        let (now, lost) =
-            self.soon(renewed).await.map_or((None, Vec::new()), |(now, lost)| (Some(now), lost));
+        let renewed = self.soon(renewed).await;
+        if renewed.is_none() {
+            // No lease is lost because it could not be looked up: none expires either while that is so.
+            shared.fleet.unrenewed();
+        }
+        let (now, lost) = renewed.map_or((None, Vec::new()), |(now, lost)| (Some(now), lost));
         let reply = v1::HeartbeatReply { lost: lost.iter().map(LeaseId::to_string).collect() };
         self.outgoing.send(ToExecutor::HeartbeatReply(reply)).await;
         let detail = shared.fleet.update(self.id, &self.outgoing, |detail| {

@@ -19,7 +19,7 @@ mod row;
 mod sqlite;
 mod start;
 #[cfg(test)]
-mod suite;
+pub(crate) mod suite;
 mod usage;
 
 use async_trait::async_trait;

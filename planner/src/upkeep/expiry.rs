@@ -8,7 +8,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::LOOK;
 use crate::{
-    clock, dispatch, metrics,
+    clock,
+    dispatch::{self, Fleet},
+    metrics,
     signals::Signals,
     store::{Micros, Store},
 };
@@ -22,9 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const NEVER: i64 = 0;
 
 /// Expires leases, but only after this replica has itself served, with a database that takes writes, for one
-/// unbroken time to live: before that, it may be the planner that was silent, not the executors.
+/// unbroken time to live: before that, it may be the planner that was silent, not the executors. A database that
+/// cannot renew leases does not take writes, whatever it answers else: a full disk bears what changes nothing.
 pub(super) struct Expiry {
     ttl: Duration,
+    fleet: Fleet,
     serving_since: Instant,
     last_round: Instant,
     last_answer: Instant,
@@ -37,9 +41,10 @@ pub(super) struct Expiry {
 // === impl Expiry ===
 
 impl Expiry {
-    pub(super) fn new(lease: dispatch::Options, fit: watch::Sender<bool>) -> Self {
+    pub(super) fn new(lease: dispatch::Options, fleet: Fleet, fit: watch::Sender<bool>) -> Self {
         let now = Instant::now();
-        Self { ttl: lease.ttl(), serving_since: now, last_round: now, last_answer: now, last_time: None, fit }
+        let ttl = lease.ttl();
+        Self { ttl, fleet, serving_since: now, last_round: now, last_answer: now, last_time: None, fit }
     }
 
     pub(super) async fn run(mut self, store: &dyn Store, signals: &Signals, stop: &CancellationToken) {
@@ -72,7 +77,7 @@ impl Expiry {
             );
         }
         self.last_time = time;
-        if late || !answered || jumped {
+        if late || !answered || jumped || self.fleet.take_unrenewed() {
             self.serving_since = Instant::now();
         }
         let Some((_, time)) = time.filter(|_| self.serving_since.elapsed() >= self.ttl) else { return };
@@ -128,6 +133,31 @@ fn has_jumped(before: (Instant, Micros), now: (Instant, Micros)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Sqlite, suite};
+
+    #[tokio::test]
+    async fn no_lease_expires_while_leases_cannot_be_renewed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(&directory.path().join("rows.db")).await.unwrap();
+        suite::queued(&store, &[1]).await;
+        suite::claimed_by_any(&store).await.unwrap();
+        let (ttl, fleet) = (Duration::from_millis(400), Fleet::default());
+        let options = dispatch::Options { ttl_ms: 400 };
+        let mut expiry = Expiry::new(options, fleet.clone(), watch::channel(true).0);
+        let is_leased = async || store.leases(None).await.unwrap().len() == 1;
+        let begun = Instant::now();
+        while begun.elapsed() < 3 * ttl {
+            fleet.unrenewed();
+            expiry.round(&store, &Signals::default()).await;
+            assert!(is_leased().await, "its holder is there, and the database is not");
+        }
+        let last = Instant::now();
+        while is_leased().await {
+            assert!(last.elapsed() < Duration::from_secs(90), "nobody renews it, and it does not expire");
+            expiry.round(&store, &Signals::default()).await;
+        }
+        assert!(last.elapsed() >= ttl / 2, "it had {:?} to be renewed", last.elapsed());
+    }
 
     #[test]
     fn a_clock_that_was_set_is_noticed_and_one_that_goes_on_is_not() {

@@ -55,11 +55,11 @@ impl Upkeep {
 
     /// Keeps up until stopped; steps under way are dropped then, and begun anew by the next process.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let Steps { store, objects, signals, .. } = &self.steps;
+        let Steps { store, objects, fleet, signals, .. } = &self.steps;
         // Beside each other: a slow step or an unreadable segment must not keep leases from expiring.
         tokio::join!(
             self.move_on(&stop),
-            Expiry::new(self.lease, self.fit.clone()).run(&**store, signals, &stop),
+            Expiry::new(self.lease, fleet.clone(), self.fit.clone()).run(&**store, signals, &stop),
             compaction::run(&**store, objects, &stop),
             storage::watch(objects, &stop),
         );

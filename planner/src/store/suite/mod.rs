@@ -148,7 +148,7 @@ async fn planning_with(store: &impl Store, edit: impl FnOnce(&mut NewBatch)) -> 
 }
 
 /// A queued batch with chunks of these sizes, one share.
-pub(super) async fn queued(store: &impl Store, sizes: &[i32]) -> BatchId {
+pub(crate) async fn queued(store: &impl Store, sizes: &[i32]) -> BatchId {
     let chunks: Vec<_> = sizes.iter().zip(0..).map(|(&size, number)| new_chunk(number, size)).collect();
     queued_with(store, &chunks).await
 }
@@ -222,7 +222,7 @@ pub(super) async fn claim(store: &impl Store, executor: ExecutorId) -> Option<(H
 }
 
 /// As [`claim`], of whoever comes.
-pub(super) async fn claimed_by_any(store: &impl Store) -> Option<(Held, Claim)> {
+pub(crate) async fn claimed_by_any(store: &impl Store) -> Option<(Held, Claim)> {
     claim(store, ExecutorId::now()).await
 }
 
