@@ -31,7 +31,6 @@ use axum::{
 use caravan_service::{
     Shutdown,
     connection::{self, Port},
-    identity::Guard,
     listen::Bound,
     serve::overloaded,
     tls::Protocol,
@@ -40,7 +39,8 @@ use tonic::Request;
 use url::Url;
 
 use self::caller::Caller;
-use crate::{limits::Limits, upstream::Upstream, watches::Watches};
+pub(crate) use self::caller::Gate;
+use crate::{upstream::Upstream, watches::Watches};
 
 #[derive(Clone)]
 struct Rest {
@@ -53,18 +53,17 @@ struct Rest {
     shutdown: Shutdown,
 }
 
-/// The routes, with `guard` and `limits` before those that not anybody may ask for; pages of `origins` may call them.
+/// The routes, with `gate` before those that not anybody may ask for; pages of `origins` may call them.
 pub(crate) fn router(
     planner: Upstream,
     watches: Watches,
-    guard: &Guard,
-    limits: &Limits,
+    gate: &Gate,
     origins: &[Url],
     timeout: Duration,
     resume: Duration,
     shutdown: Shutdown,
 ) -> Router {
-    route::router(guard, limits)
+    route::router(gate)
         .fallback(|method: Method, uri: Uri| async move { error::Error::no_such_path(&method, &uri) })
         .method_not_allowed_fallback(|| async { error::Error::method_not_allowed() })
         .layer(cors::layer(origins))

@@ -103,8 +103,7 @@ impl Service {
         let rest = rest::router(
             upstream,
             watches,
-            &self.guard,
-            &self.limits,
+            &rest::Gate { guard: self.guard.clone(), limits: self.limits.clone() },
             &self.origins,
             self.http_timeout,
             self.resume,

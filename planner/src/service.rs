@@ -112,7 +112,10 @@ impl Options {
         let keys = Arc::new(KeyHolders::new(Arc::clone(&store)));
         let guard = Guard::new(&self.identity, keys)?.believing_gateways();
         let objects = Objects::open(&self.objects(), &self.objects).await?;
-        objects.belong_to(store.identity(Uuid::now_v7()).await?).await?;
+        let proposed = Uuid::now_v7();
+        let identify = async || store.identity(proposed).await;
+        let identity = store::start::patiently(self.store.start(), identify).await?;
+        objects.belong_to(identity).await?;
         Ok(Service { options: self, bound, store, objects, guard, _lock: lock })
     }
 

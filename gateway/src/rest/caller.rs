@@ -23,11 +23,17 @@ pub(super) struct Caller {
     principal: Option<Principal>,
 }
 
+/// Whom the port lets in.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate {
+    pub(crate) guard: Guard,
+    pub(crate) limits: Limits,
+}
+
 /// What stands before a route that not anybody may ask for.
 #[derive(Debug, Clone)]
 pub(super) struct Door {
-    pub(super) guard: Guard,
-    pub(super) limits: Limits,
+    pub(super) gate: Gate,
     /// What a caller must be allowed to.
     pub(super) role: Role,
     /// Whether it counts as a stream.
@@ -37,10 +43,10 @@ pub(super) struct Door {
 /// Lets a request pass if whoever sends it has the role and is within the limits, and says so with it.
 pub(super) async fn admit(State(door): State<Door>, request: HttpRequest, next: Next) -> Response {
     let (mut head, body) = request.into_parts();
-    let identified = door.guard.identify(&head.headers, &head.extensions).await;
+    let identified = door.gate.guard.identify(&head.headers, &head.extensions).await;
     let admitted = identified.and_then(|principal| {
         principal.must_be(door.role)?;
-        Ok((door.limits.admit(&principal.tenant, door.is_stream)?, principal))
+        Ok((door.gate.limits.admit(&principal.tenant, door.is_stream)?, principal))
     });
     match admitted {
         Ok((admitted, principal)) => {

@@ -8,14 +8,12 @@ use axum::{
 };
 
 use caravan_proto::v1::Role;
-use caravan_service::identity::Guard;
 
 use super::{
     Rest, batches,
-    caller::{Door, admit},
+    caller::{Door, Gate, admit},
     content, events, files, health, models, openapi,
 };
-use crate::limits::Limits;
 
 /// One method on one path.
 pub(super) struct Route {
@@ -58,13 +56,12 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
-/// A router of all of them, with `guard` and `limits` before each that not anybody may ask for.
-pub(super) fn router(guard: &Guard, limits: &Limits) -> Router<Rest> {
+/// A router of all of them, with `gate` before each that not anybody may ask for.
+pub(super) fn router(gate: &Gate) -> Router<Rest> {
     routes().into_iter().fold(Router::new(), |router, route| {
         let handler = match route.role {
             Some(role) => {
-                let door =
-                    Door { guard: guard.clone(), limits: limits.clone(), role, is_stream: route.is_stream };
+                let door = Door { gate: gate.clone(), role, is_stream: route.is_stream };
                 route.handler.route_layer(from_fn_with_state(door, admit))
             }
             None => route.handler,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgConnectOptions;
 use url::Url;
 
-use super::{Error, Migrated, Postgres, Sqlite, Store, postgres};
+use super::{Error, Migrated, Postgres, Sqlite, Store, postgres, start};
 
 /// The database: `sqlite:PATH` or `postgres://USER@HOST/DATABASE`. Shown without a password.
 #[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -49,7 +49,11 @@ impl StoreUrl {
     pub async fn open(&self, options: postgres::Options) -> Result<Arc<dyn Store>, Error> {
         Ok(match &self.0 {
             Kind::Sqlite(path) => Arc::new(Sqlite::open_within(path, options.start()).await?),
-            Kind::Postgres(url) => Arc::new(Postgres::open(&connect(url)?, options).await?),
+            Kind::Postgres(url) => {
+                let url = connect(url)?;
+                let open = async || Postgres::open(&url, options).await;
+                Arc::new(start::patiently(options.start(), open).await?)
+            }
         })
     }
 

@@ -17,7 +17,7 @@ mod migration;
 pub mod postgres;
 mod row;
 mod sqlite;
-mod start;
+pub(crate) mod start;
 #[cfg(test)]
 pub(crate) mod suite;
 mod usage;

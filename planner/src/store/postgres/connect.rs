@@ -56,7 +56,7 @@ fn place(url: &PgConnectOptions) -> String {
 }
 
 /// Whether it may be there in a moment; what it refuses, it will refuse again.
-fn is_absent(error: &sqlx::Error) -> bool {
+pub(in crate::store) fn is_absent(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
         // Starting up, shutting down, too many connections.

@@ -25,6 +25,7 @@ mod tests;
 use std::sync::Arc;
 
 use caravan_proto::name::BatchId;
+pub(super) use connect::is_absent;
 pub use options::Options;
 use sqlx::{
     Connection as _, PgPool, Transaction,

@@ -45,7 +45,7 @@ impl Options {
         Duration::from_millis(self.acquire_ms)
     }
 
-    pub(in crate::store) fn start(&self) -> Duration {
+    pub(crate) fn start(&self) -> Duration {
         Duration::from_millis(self.start_ms)
     }
 }
