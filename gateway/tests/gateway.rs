@@ -239,7 +239,7 @@ async fn what_unpacks_to_more_than_a_message_may_have_is_refused() {
     let bomb = UploadChunk { offset: 0, data: vec![0; MAX_MESSAGE_BYTES + 1].into() };
     let parts = stream::iter([UploadFileRequest { part: Some(Part::Chunk(bomb)) }]);
     let refused = FileServiceClient::new(edge.channel).send_compressed(ACCEPTED).upload_file(parts).await;
-    assert_eq!(refused.expect_err("a bomb").code(), Code::ResourceExhausted);
+    assert_eq!(refused.expect_err("a bomb").code(), Code::InvalidArgument);
     assert!(!matches!(*edge.planner.upload.borrow(), Upload::Complete(_)));
 }
 
