@@ -14,43 +14,7 @@ use crate::store::{DailyUsage, Error, Tally, UsageKey, UsageListing, accept::Acc
 /// database can hold.
 const LARGEST: i64 = (1 << 62) - 1;
 
-/// Adds to a column.
-macro_rules! more {
-    ($column:literal) => {
-        concat!(
-            $column,
-            " = usage.",
-            $column,
-            " + CASE WHEN usage.",
-            $column,
-            " > 4611686018427387903 THEN 0 ELSE excluded.",
-            $column,
-            " END, "
-        )
-    };
-}
-
-/// As numbers of different bases give a mixed one.
-macro_rules! basis {
-    ($column:literal) => {
-        concat!(
-            $column,
-            " = CASE WHEN usage.",
-            $column,
-            " = 0 THEN excluded.",
-            $column,
-            " WHEN excluded.",
-            $column,
-            " IN (0, usage.",
-            $column,
-            ") THEN usage.",
-            $column,
-            " ELSE 3 /* mixed */ END"
-        )
-    };
-}
-
-/// Rows with what is read of them, of which `$of` says whose.
+/// Rows with what is read of them: all, or those of one tenant.
 macro_rules! rows {
     ($of:literal) => {
         concat!(
@@ -63,29 +27,32 @@ macro_rules! rows {
     };
 }
 
-/// Adds what a commit made final, model by model in their order, so that commits do not wait in a circle. The
-/// last that a transaction does: all that the tenant's other batches commit waits for its end.
+/// Adds what a commit made final, model by model in their order: of two commits one waits for the other, never each
+/// for each. It is the last that a transaction does, for until its end the tenant's other batches wait to commit.
 pub(super) async fn add(
     tx: &mut Connection,
     tenant: &Tenant,
     day: Date,
     accepted: &Accepted,
 ) -> Result<(), Error> {
-    const ADD: &str = concat!(
-        "INSERT INTO usage (tenant, day, model, succeeded, failed, prompt_tokens, prompt_basis, evaluated_tokens,
-                            cached_tokens, cache_basis, completion_tokens)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
-         ON CONFLICT (tenant, day, model) DO UPDATE SET ",
-        more!("succeeded"),
-        more!("failed"),
-        more!("prompt_tokens"),
-        more!("evaluated_tokens"),
-        more!("cached_tokens"),
-        more!("completion_tokens"),
-        basis!("prompt_basis"),
-        ", ",
-        basis!("cache_basis"),
-    );
+    const ADD: &str = "
+        INSERT INTO usage (tenant, day, model, succeeded, failed, prompt_tokens, prompt_basis, evaluated_tokens,
+                           cached_tokens, cache_basis, completion_tokens)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        ON CONFLICT (tenant, day, model) DO UPDATE SET
+            succeeded = usage.succeeded + excluded.succeeded, failed = usage.failed + excluded.failed,
+            prompt_tokens = usage.prompt_tokens
+                + CASE WHEN usage.prompt_tokens > $12 THEN 0 ELSE excluded.prompt_tokens END,
+            evaluated_tokens = usage.evaluated_tokens
+                + CASE WHEN usage.evaluated_tokens > $12 THEN 0 ELSE excluded.evaluated_tokens END,
+            cached_tokens = usage.cached_tokens
+                + CASE WHEN usage.cached_tokens > $12 THEN 0 ELSE excluded.cached_tokens END,
+            completion_tokens = usage.completion_tokens
+                + CASE WHEN usage.completion_tokens > $12 THEN 0 ELSE excluded.completion_tokens END,
+            prompt_basis = CASE WHEN usage.prompt_basis = 0 THEN excluded.prompt_basis
+                WHEN excluded.prompt_basis IN (0, usage.prompt_basis) THEN usage.prompt_basis ELSE 3 /* mixed */ END,
+            cache_basis = CASE WHEN usage.cache_basis = 0 THEN excluded.cache_basis
+                WHEN excluded.cache_basis IN (0, usage.cache_basis) THEN usage.cache_basis ELSE 3 /* mixed */ END";
 
     for (model, Tally { succeeded, failed, usage }) in &accepted.models {
         sqlx::query(ADD)
@@ -100,6 +67,7 @@ pub(super) async fn add(
             .bind(usage.cached_tokens.clamp(0, LARGEST))
             .bind(usage.cache_basis)
             .bind(usage.completion_tokens.clamp(0, LARGEST))
+            .bind(LARGEST)
             .execute(&mut *tx)
             .await?;
     }
