@@ -49,6 +49,10 @@ impl Patience {
             }
         };
         let left = self.limit.saturating_sub(since.elapsed());
+        if left.is_zero() && status.code() == Code::ResourceExhausted {
+            // The server was reached, and says what is too much.
+            return Err(status.into());
+        }
         if left.is_zero() {
             let reason = format!("{} (tried for {} s)", status.message(), self.limit.as_secs());
             return Err(Failure::NotReached { server: self.server.clone(), reason });
