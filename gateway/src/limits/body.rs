@@ -1,16 +1,11 @@
-//! Bodies of calls that were let in.
+//! Bodies of requests that were let in.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use http_body_util::{BodyStream, StreamBody};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Pace;
 
@@ -28,30 +23,4 @@ where
             frame
         }
     }))
-}
-
-/// An answer that has its place among the streams of its tenant until it is gone.
-pub(super) struct Held<B> {
-    pub(super) body: B,
-    pub(super) _place: OwnedSemaphorePermit,
-}
-
-impl<B: Body + Unpin> Body for Held<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use caravan_proto::{Tenant, error::Reason};
-use caravan_service::metrics::Metric;
+use caravan_service::{connection::Answer, metrics::Metric};
 use governor::{
     DefaultDirectRateLimiter, Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
@@ -140,7 +140,7 @@ impl Admitted {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
     {
         match self.stream {
-            Some(_place) => boxed(body::Held { body, _place }.boxed_unsync()),
+            Some(place) => boxed(Answer::new(body, place).boxed_unsync()),
             None => body,
         }
     }

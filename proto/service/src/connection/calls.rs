@@ -1,13 +1,7 @@
 //! Calls under way: how many there are on all connections, and whether one connection has any.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use http_body::{Body, Frame, SizeHint};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
@@ -26,13 +20,6 @@ pub(super) struct Calls {
 pub(super) struct Call {
     _one: OwnedSemaphorePermit,
     here: watch::Sender<usize>,
-}
-
-/// The body of an answer: its call is under way until it has ended.
-#[derive(Debug)]
-pub(super) struct Answer<B> {
-    body: B,
-    _call: Option<Call>,
 }
 
 // === impl Calls ===
@@ -65,33 +52,5 @@ impl Calls {
 impl Drop for Call {
     fn drop(&mut self) {
         self.here.send_modify(|here| *here -= 1);
-    }
-}
-
-// === impl Answer ===
-
-impl<B> Answer<B> {
-    pub(super) fn new(body: B, call: Option<Call>) -> Self {
-        Self { body, _call: call }
-    }
-}
-
-impl<B: Body + Unpin> Body for Answer<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -2,6 +2,7 @@
 //! time and in what one may send without being asked. Both gRPC and HTTP are served so.
 
 mod admission;
+mod answer;
 mod calls;
 mod inbound;
 mod opening;
@@ -10,6 +11,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
+pub use answer::Answer;
 pub use inbound::{Inbound, Silent};
 pub use options::Options;
 pub use serve::{Port, serve};

@@ -22,7 +22,8 @@ use tower::{Service, ServiceExt as _};
 use super::{
     Inbound, Options,
     admission::{Admission, Pending, Seat},
-    calls::{Answer, Calls},
+    answer::Answer,
+    calls::{Call, Calls},
     opening::Opening,
 };
 use crate::{
@@ -248,7 +249,7 @@ where
         mut request: Request<Incoming>,
         peer: Peer,
         calls: Calls,
-    ) -> impl Future<Output = Result<Response<Answer<B>>, Infallible>> + Send + use<S, B> {
+    ) -> impl Future<Output = Result<Response<Answer<B, Option<Call>>>, Infallible>> + Send + use<S, B> {
         let (service, overloaded) = (self.service.clone(), self.overloaded);
         let silence = self.options.silence();
         async move {
