@@ -116,6 +116,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// What the database said, where it failed or could not be migrated.
+    fn of_database(&self) -> Option<&sqlx::Error> {
+        use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
+
+        match self {
+            Self::Database(error) | Self::Migrate(Execute(error) | ExecuteMigration(error, _)) => Some(error),
+            _ => None,
+        }
+    }
+
     /// Whether the database is away, and not only against what it was asked.
     #[must_use]
     pub fn is_outage(&self) -> bool {

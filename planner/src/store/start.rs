@@ -11,21 +11,24 @@ pub(crate) async fn patiently<T, F>(limit: Duration, call: impl FnMut() -> F) ->
 where
     F: Future<Output = Result<T, Error>>,
 {
-    let told = |error: &Error, pause: Duration| {
-        tracing::warn!(error = error as &dyn std::error::Error, ?pause, "the database went away again");
-    };
-    call.retry(pauses(limit)).when(is_away).notify(told).await
+    let is_away = |error: &Error| error.of_database().is_some_and(postgres::is_absent);
+    while_so(is_away, "the database went away again", limit, call).await
 }
 
-fn is_away(error: &Error) -> bool {
-    use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
-
-    match error {
-        Error::Database(error) | Error::Migrate(Execute(error) | ExecuteMigration(error, _)) => {
-            postgres::is_absent(error)
-        }
-        _ => false,
-    }
+/// Tries `call` again for so long while it fails with an error that `passes`, and says each time `what` it is.
+pub(super) async fn while_so<T, F>(
+    passes: impl FnMut(&Error) -> bool,
+    what: &str,
+    limit: Duration,
+    call: impl FnMut() -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let told = |error: &Error, pause: Duration| {
+        tracing::warn!(error = error as &dyn std::error::Error, ?pause, "{what}");
+    };
+    call.retry(pauses(limit)).when(passes).notify(told).await
 }
 
 /// Pauses between tries, for so long in all.
