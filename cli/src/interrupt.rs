@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM of the client commands.
+//! Ctrl-C, SIGTERM and a terminal that is gone, of the client commands.
 
 use std::{future::pending, io};
 
@@ -27,6 +27,7 @@ static CAUGHT: OnceCell<Mutex<Caught>> = OnceCell::const_new();
 struct Caught {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 /// Waits for a signal; for ever where signals cannot be had.
@@ -39,13 +40,15 @@ async fn received() {
 
 async fn any() -> io::Result<()> {
     let caught = CAUGHT.get_or_try_init(async || {
-        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-        io::Result::Ok(Mutex::new(Caught { interrupt, terminate }))
+        let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+        let hangup = signal(SignalKind::hangup())?;
+        io::Result::Ok(Mutex::new(Caught { interrupt: interrupt?, terminate: terminate?, hangup }))
     });
     let mut caught = caught.await?.lock().await;
-    let Caught { interrupt, terminate } = &mut *caught;
+    let Caught { interrupt, terminate, hangup } = &mut *caught;
     tokio::select! {
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
     }
 }

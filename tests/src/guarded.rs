@@ -50,13 +50,21 @@ impl Guarded {
         let client = |name: &str, key: &str| -> anyhow::Result<String> {
             let file = directory.path().join(format!("{name}.key"));
             std::fs::write(&file, format!("{key}\n"))?;
-            Ok(format!("[client]\ntoken_file = '{}'\n", file.display()))
+            Ok(format!("[client]\ntoken_file = '{}'\ntoken_reload_seconds = 1\n", file.display()))
         };
         let gateway = client("gateway", &keys.gateway)? + identity + oidc;
         let executor = client("executor", &keys.executor)?;
         let configs = Configs { planner, gateway, executor };
         let fleet = Fleet::in_directory(directory, &["planner"], &["gateway"], rows, configs).await?;
         Ok(Self { fleet, keys })
+    }
+
+    /// Gives executors another key in place of theirs.
+    ///
+    /// # Errors
+    /// If its file cannot be written.
+    pub fn hand_to_executors(&self, key: &str) -> std::io::Result<()> {
+        std::fs::write(self.fleet.data_dir().with_file_name("executor.key"), key)
     }
 
     /// The gateway's services for the holder of a new key, which an admin makes.

@@ -49,6 +49,8 @@ impl Shutdown {
         let shutdown = Self::new(drain_limit);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        // Without anything to read anew it means nothing; unheard, it would end the process.
+        let _heard = signal(SignalKind::hangup())?;
         // Its own copy must not own the task, or neither would ever be dropped.
         let told = Self { signals: Arc::default(), ..shutdown.clone() };
         let wait = async move {

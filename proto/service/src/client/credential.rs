@@ -1,10 +1,14 @@
 //! What a program shows of itself with every call.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 
 use super::Options;
+use crate::reload::{Reloaded, Unheard};
 
 /// A credential that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -24,40 +28,62 @@ pub enum CredentialError {
     /// A text that can be no token. It is not repeated.
     #[error("the token is empty, or holds what a header cannot: it must be one line of ASCII")]
     Unusable,
+    /// Nobody would notice a new token.
+    #[error(transparent)]
+    Signal(#[from] Unheard),
 }
 
 /// A header that names the program, if it was given one.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Credential(Option<HeaderValue>);
+#[derive(Debug, Clone)]
+pub(super) enum Credential {
+    None,
+    Given(HeaderValue),
+    File(Reloaded<HeaderValue>),
+}
 
 // === impl Credential ===
 
 impl Credential {
-    /// As the options say. A file is read once, here.
+    /// As the options say.
     pub(super) fn of(options: &Options) -> Result<Self, CredentialError> {
-        let token = match (&options.token, &options.token_file) {
-            (None, None) => return Ok(Self(None)),
-            (Some(_), Some(_)) => return Err(CredentialError::Twice),
-            (Some(token), None) => token.reveal().to_owned(),
-            (None, Some(path)) => std::fs::read_to_string(path)
-                .map_err(|source| CredentialError::File { path: path.clone(), source })?,
-        };
-        let token = token.trim();
-        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(CredentialError::Unusable);
+        match (&options.token, &options.token_file) {
+            (None, None) => Ok(Self::None),
+            (Some(_), Some(_)) => Err(CredentialError::Twice),
+            (Some(token), None) => header(token.reveal()).map(Self::Given),
+            (None, Some(path)) => {
+                let path = path.clone();
+                let interval = Duration::from_secs(options.token_reload_seconds.max(1));
+                let reloaded =
+                    Reloaded::new("token", interval, move || text(&path), |text: &String| header(text))?;
+                Ok(Self::File(reloaded))
+            }
         }
-        let header = HeaderValue::try_from(format!("Bearer {token}"));
-        let mut header = header.map_err(|_| CredentialError::Unusable)?;
-        header.set_sensitive(true);
-        Ok(Self(Some(header)))
     }
 
     /// Puts it into a request that shows none.
     pub(super) fn show(&self, headers: &mut HeaderMap) {
-        if let Some(header) = &self.0 {
-            headers.entry(AUTHORIZATION).or_insert_with(|| header.clone());
-        }
+        let header = match self {
+            Self::None => return,
+            Self::Given(header) => header.clone(),
+            Self::File(reloaded) => HeaderValue::clone(&reloaded.now()),
+        };
+        headers.entry(AUTHORIZATION).or_insert(header);
     }
+}
+
+fn text(path: &Path) -> Result<String, CredentialError> {
+    std::fs::read_to_string(path).map_err(|source| CredentialError::File { path: path.to_owned(), source })
+}
+
+fn header(token: &str) -> Result<HeaderValue, CredentialError> {
+    let token = token.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(CredentialError::Unusable);
+    }
+    let header = HeaderValue::try_from(format!("Bearer {token}"));
+    let mut header = header.map_err(|_| CredentialError::Unusable)?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 #[cfg(test)]
@@ -68,8 +94,8 @@ mod tests {
         Options { token: token.map(|token| token.to_owned().into()), token_file, ..Options::default() }
     }
 
-    #[test]
-    fn a_credential_comes_from_one_place_and_is_not_shown() {
+    #[tokio::test]
+    async fn a_credential_comes_from_one_place_and_is_not_shown() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), "cvn_secret\n").expect("written");
         for options in [options(Some("cvn_secret"), None), options(None, Some(file.path().into()))] {
@@ -90,5 +116,25 @@ mod tests {
             let refused = Credential::of(&options(Some(bad), None));
             assert!(matches!(refused, Err(CredentialError::Unusable)), "{bad:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_changes_is_shown_as_it_is() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let shown = |credential: &Credential| {
+            let mut headers = HeaderMap::new();
+            credential.show(&mut headers);
+            headers[AUTHORIZATION].to_str().expect("text").to_owned()
+        };
+        std::fs::write(file.path(), "cvn_old\n").expect("written");
+        let credential = Credential::of(&options(None, Some(file.path().into()))).expect("a credential");
+        assert_eq!(shown(&credential), "Bearer cvn_old");
+        std::fs::write(file.path(), "cvn_new\n").expect("written");
+        let seen = async {
+            while shown(&credential) != "Bearer cvn_new" {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(600), seen).await.expect("it is read again");
     }
 }

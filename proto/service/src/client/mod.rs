@@ -49,9 +49,11 @@ pub struct Options {
     /// A key or token that is shown with every call. `token_file` is better: nobody sees it in an environment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret>,
-    /// A file with nothing but the key or token, read once.
+    /// A file with nothing but the key or token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
+    /// The file is read again this often, in seconds, and at SIGHUP. Default 10, as certificates are.
+    pub token_reload_seconds: u64,
     /// Longest wait for a connection, TLS included, in seconds. Default 2: a packet that was lost is sent again
     /// after one.
     pub connect_timeout_seconds: u64,
@@ -77,6 +79,7 @@ impl Default for Options {
         Self {
             token: None,
             token_file: None,
+            token_reload_seconds: 10,
             connect_timeout_seconds: 2,
             keepalive_seconds: 20,
             keepalive_timeout_seconds: 10,

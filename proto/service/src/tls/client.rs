@@ -10,8 +10,8 @@ use super::{
     Error, H2, VERSIONS,
     files::{File, Identity},
     provider,
-    reload::Reloaded,
 };
+use crate::reload::Reloaded;
 
 /// TLS towards servers whose URL is `https://`, `[client.tls]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ impl Client {
         }
         let options = options.clone();
         let interval = Duration::from_secs(options.reload_seconds.max(1));
-        Ok(Self(Source::Files(Reloaded::new(interval, move || options.read(), config)?)))
+        Ok(Self(Source::Files(Reloaded::new("certificates", interval, move || options.read(), config)?)))
     }
 
     /// For one handshake, with the files as they are now.

@@ -2,6 +2,8 @@ use std::{io, path::PathBuf};
 
 use tokio_rustls::rustls::{self, pki_types::pem, server::VerifierBuilderError};
 
+use crate::Unheard;
+
 /// Files or keys of the configuration that no TLS can be made of. The text names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -59,6 +61,6 @@ pub enum Error {
     #[error("no version of TLS is left")]
     Version(#[source] rustls::Error),
     /// Nobody would notice new files.
-    #[error("cannot listen for SIGHUP")]
-    Signal(#[source] io::Error),
+    #[error(transparent)]
+    Signal(#[from] Unheard),
 }

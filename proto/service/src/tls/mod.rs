@@ -5,7 +5,6 @@ mod client;
 mod error;
 mod files;
 mod options;
-mod reload;
 mod server;
 #[cfg(test)]
 mod tests;

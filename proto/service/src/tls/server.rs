@@ -12,8 +12,8 @@ use super::{
     ClientAuth, Error, H2, HTTP1, MinVersion, Options, VERSIONS, VERSIONS_FROM_13,
     files::{File, Identity},
     provider,
-    reload::Reloaded,
 };
+use crate::reload::Reloaded;
 
 /// What is spoken on a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +65,7 @@ impl Server {
         };
         let (client_auth, min_version) = (options.client_auth, options.min_version);
         let build = move |files: &Files| Ports::new(files, client_auth, min_version);
-        let ports = Reloaded::new(Duration::from_secs(options.reload_seconds), read, build)?;
+        let ports = Reloaded::new("certificates", Duration::from_secs(options.reload_seconds), read, build)?;
         Ok(Some(Self { ports }))
     }
 

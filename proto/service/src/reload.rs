@@ -1,7 +1,7 @@
 //! What was made of files, made anew when they change. The bytes are compared, not the times: so a file
 //! may be renamed into place, or be reached by a link that is turned elsewhere.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, io, marker::PhantomData, sync::Arc, time::Duration};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -10,16 +10,22 @@ use tokio::{
     time::sleep,
 };
 
-use super::Error;
 use crate::explain;
 
+/// Nobody would notice new files.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen for SIGHUP")]
+pub struct Unheard(#[source] io::Error);
+
 /// A cheap clone; the files are watched until the last one is gone.
-pub(super) struct Reloaded<T> {
+pub(crate) struct Reloaded<T> {
     now: watch::Receiver<Arc<T>>,
     _watch: Arc<JoinSet<()>>,
 }
 
-struct Watch<M, T, R, B> {
+struct Watch<M, T, R, B, E> {
+    /// What the files are, as the log names them.
+    what: &'static str,
     read: R,
     build: B,
     /// What `now` was made of.
@@ -27,6 +33,7 @@ struct Watch<M, T, R, B> {
     now: watch::Sender<Arc<T>>,
     /// What was wrong the last time; said once.
     told: Option<String>,
+    fails: PhantomData<fn() -> E>,
 }
 
 // === impl Reloaded ===
@@ -37,22 +44,30 @@ impl<T: Send + Sync + 'static> Reloaded<T> {
     ///
     /// # Errors
     /// If it fails now.
-    pub(super) fn new<M, R, B>(interval: Duration, read: R, build: B) -> Result<Self, Error>
+    pub(crate) fn new<M, R, B, E>(
+        what: &'static str,
+        interval: Duration,
+        read: R,
+        build: B,
+    ) -> Result<Self, E>
     where
         M: PartialEq + Send + 'static,
-        R: Fn() -> Result<M, Error> + Clone + Send + 'static,
-        B: Fn(&M) -> Result<T, Error> + Send + 'static,
+        R: Fn() -> Result<M, E> + Clone + Send + 'static,
+        B: Fn(&M) -> Result<T, E> + Send + 'static,
+        E: Error + From<Unheard> + Send + 'static,
     {
         let used = read()?;
         let (now, current) = watch::channel(Arc::new(build(&used)?));
-        let hangup = signal(SignalKind::hangup()).map_err(Error::Signal)?;
+        let hangup = signal(SignalKind::hangup()).map_err(Unheard)?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(Watch { read, build, used, now, told: None }.run(interval, hangup));
+        tasks.spawn(
+            Watch { what, read, build, used, now, told: None, fails: PhantomData }.run(interval, hangup),
+        );
         Ok(Self { now: current, _watch: Arc::new(tasks) })
     }
 
     /// What the files say, as of the last time that they were read.
-    pub(super) fn now(&self) -> Arc<T> {
+    pub(crate) fn now(&self) -> Arc<T> {
         Arc::clone(&self.now.borrow())
     }
 }
@@ -71,11 +86,12 @@ impl<T> fmt::Debug for Reloaded<T> {
 
 // === impl Watch ===
 
-impl<M, T, R, B> Watch<M, T, R, B>
+impl<M, T, R, B, E> Watch<M, T, R, B, E>
 where
     M: PartialEq + Send + 'static,
-    R: Fn() -> Result<M, Error> + Clone + Send + 'static,
-    B: Fn(&M) -> Result<T, Error>,
+    R: Fn() -> Result<M, E> + Clone + Send + 'static,
+    B: Fn(&M) -> Result<T, E>,
+    E: Error + Send + 'static,
 {
     async fn run(mut self, interval: Duration, mut hangup: Signal) {
         loop {
@@ -92,19 +108,23 @@ where
         }
     }
 
-    fn take(&mut self, found: M) -> Result<(), Error> {
+    fn take(&mut self, found: M) -> Result<(), E> {
         if found != self.used {
             self.now.send_replace(Arc::new((self.build)(&found)?));
             self.used = found;
-            tracing::info!("certificates were read anew");
+            tracing::info!(what = self.what, "read anew");
         }
         Ok(())
     }
 
-    fn tell(&mut self, error: &Error) {
+    fn tell(&mut self, error: &E) {
         let text = explain(error);
         if self.told.as_ref() != Some(&text) {
-            tracing::error!(error = text, "certificates stay as they are: the new ones cannot be used");
+            tracing::error!(
+                what = self.what,
+                error = text,
+                "what was read before stays: what is there now cannot be used"
+            );
             self.told = Some(text);
         }
     }
@@ -118,6 +138,14 @@ mod tests {
 
     use super::*;
 
+    #[derive(Debug, thiserror::Error)]
+    enum Wrong {
+        #[error("it is bad")]
+        Bad,
+        #[error(transparent)]
+        Unheard(#[from] Unheard),
+    }
+
     const PATIENCE: Duration = Duration::from_secs(10);
 
     /// A file, and how often it was read.
@@ -129,7 +157,7 @@ mod tests {
             self.0.lock().unwrap().0 = text.to_owned();
         }
 
-        fn read(&self) -> Result<String, Error> {
+        fn read(&self) -> Result<String, Wrong> {
             let mut inner = self.0.lock().unwrap();
             inner.1 += 1;
             Ok(inner.0.clone())
@@ -153,10 +181,10 @@ mod tests {
             move || source.read()
         };
         let build = |text: &String| match text.as_str() {
-            "bad" => Err(Error::Options("it is bad".to_owned())),
+            "bad" => Err(Wrong::Bad),
             text => Ok(format!("of {text}")),
         };
-        Reloaded::new(interval, read, build).unwrap()
+        Reloaded::new("a text", interval, read, build).unwrap()
     }
 
     #[tokio::test]
