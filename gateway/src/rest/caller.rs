@@ -10,8 +10,8 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use caravan_proto::v1::Role;
-use caravan_service::identity::{Guard, Principal};
-use tonic::Request;
+use caravan_service::identity::{Guard, Principal, Standing};
+use tonic::{Request, Status};
 
 use super::error::Error;
 use crate::limits::Limits;
@@ -51,17 +51,31 @@ pub(super) async fn admit(State(door): State<Door>, request: HttpRequest, next: 
     match admitted {
         Ok((admitted, principal)) => {
             head.extensions.insert(principal);
+            let gone = door.gate.guard.gone(&head.headers);
             let body = admitted.reads(body, Body::new);
-            next.run(HttpRequest::from_parts(head, body)).await.map(|body| admitted.answers(body, Body::new))
-        }
-        Err(status) => {
-            let mut refused = Error::from(status).into_response();
-            if refused.status() == StatusCode::UNAUTHORIZED {
-                refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            let answer = next.run(HttpRequest::from_parts(head, body));
+            let Some(mut gone) = gone else {
+                return answer.await.map(|body| admitted.answers(body, Body::new));
+            };
+            tokio::select! {
+                // Its head is sent: all that is left is to break it off.
+                answer = answer => answer.map(|body| {
+                    let body = Body::new(Standing::new(body, gone, |status| Err(axum::Error::new(status))));
+                    admitted.answers(body, Body::new)
+                }),
+                status = &mut gone => refused(status),
             }
-            refused
         }
+        Err(status) => refused(status),
     }
+}
+
+fn refused(status: Status) -> Response {
+    let mut refused = Error::from(status).into_response();
+    if refused.status() == StatusCode::UNAUTHORIZED {
+        refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    refused
 }
 
 // === impl Caller ===

@@ -14,7 +14,7 @@ use caravan_proto::{
     },
 };
 use futures::{Stream, StreamExt as _, stream, stream::BoxStream};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 use unicode_general_category::{GeneralCategory::Format, get_general_category};
@@ -59,13 +59,18 @@ impl Files {
         self,
         tenant: Tenant,
         mut messages: Streaming<v1::UploadFileRequest>,
+        over: CancellationToken,
     ) -> Result<v1::File, Status> {
         let Some(Part::Start(start)) = messages.message().await?.and_then(|message| message.part) else {
             return Err(Reason::UploadOutOfOrder.field("part", "the first message must be start"));
         };
         let discard_unfinished = start.discard_unfinished;
         let mut writer = self.start(tenant, start).await?;
-        let received = self.receive(&mut writer, &mut messages).await;
+        let received = tokio::select! {
+            biased;
+            received = self.receive(&mut writer, &mut messages) => received,
+            () = over.cancelled() => Err(Status::cancelled("the call was ended")),
+        };
         if let Err(status) = &received
             && discard_unfinished
         {
@@ -155,7 +160,9 @@ impl FileService for Files {
     ) -> Result<Response<v1::File>, Status> {
         let tenant = tenant(&request)?;
         // A task of its own: a call that the client breaks off is dropped, and what came has yet to be kept.
-        let upload = self.clone().upload(tenant, request.into_inner()).in_current_span();
+        let over = CancellationToken::new();
+        let upload = self.clone().upload(tenant, request.into_inner(), over.clone()).in_current_span();
+        let _ended = over.drop_guard();
         let uploaded = self.tasks.spawn(upload).await;
         uploaded.map_err(|_| Reason::Internal.status("the upload was broken off"))?.map(Response::new)
     }

@@ -40,6 +40,11 @@ impl Outgoing {
         sent
     }
 
+    /// Resolves once the executor takes nothing any more: its call was ended.
+    pub async fn closed(&self) {
+        self.sender.closed().await;
+    }
+
     /// Ends the session, with a status for the executor.
     pub fn close(&self, status: tonic::Status) {
         let _full_or_gone = self.sender.try_send(Err(status));

@@ -172,6 +172,7 @@ impl Session {
                 biased;
                 () = broken.cancelled() => return,
                 message = incoming.message() => message,
+                () = self.outgoing.closed() => return,
             };
             let message = match message {
                 Ok(Some(message)) => message.message,

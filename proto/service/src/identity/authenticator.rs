@@ -4,7 +4,7 @@ use http::{Extensions, HeaderMap, header::AUTHORIZATION};
 use tonic::Status;
 
 use super::{
-    CertificateHolder, Keys, MARK, Mode, Options, Principal, certificates, refusal::Refusal,
+    CertificateHolder, KeyHash, Keys, MARK, Mode, Options, Principal, certificates, hash, refusal::Refusal,
     remembered::Remembered, tokens::Tokens,
 };
 use crate::{config, peer::Peer};
@@ -12,7 +12,7 @@ use crate::{config, peer::Peer};
 /// Finds out who makes a call, by what it shows: an API key or a token in the header `authorization`, else the
 /// certificate of its connection.
 pub(super) struct Authenticator {
-    keys: Remembered,
+    pub(super) keys: Remembered,
     tokens: Option<Tokens>,
     certificates: Vec<CertificateHolder>,
 }
@@ -51,6 +51,12 @@ impl Authenticator {
         }
         let tokens = self.tokens.as_ref().ok_or(Refusal::NoIssuer)?;
         Ok(tokens.principal(credential).await?)
+    }
+
+    /// The key that these headers show, if they show one.
+    pub(super) fn key(headers: &HeaderMap) -> Option<KeyHash> {
+        let credential = bearer(headers.get(AUTHORIZATION)?.as_bytes())?;
+        credential.starts_with(MARK).then(|| hash(credential))
     }
 
     /// Whomever the certificate of the connection stands for.

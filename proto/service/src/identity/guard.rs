@@ -6,12 +6,14 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use caravan_proto::{access, error::Reason, v1::Role};
 use http::{Extensions, HeaderMap, Request, Response};
+use http_body::Frame;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::{Keys, Options, Principal, authenticator::Authenticator};
+use super::{Gone, Keys, Options, Principal, Standing, authenticator::Authenticator, standing};
 use crate::config;
 
 /// Services that tell of the server and nothing of what it holds.
@@ -72,6 +74,15 @@ impl Guard {
         let named = named.map_err(|error| Reason::Unauthenticated.status(error.to_string()))?;
         Ok(named.unwrap_or(caller))
     }
+
+    /// What a call that was let in with these headers must end at, however long it is: its key is not good any
+    /// more, which is known within twice `identity.key_cache_seconds`. None for a call without a key: a token is
+    /// good for the calls that begin with it, and a certificate for its connection.
+    #[must_use]
+    pub fn gone(&self, headers: &HeaderMap) -> Option<Gone> {
+        let authenticator = self.authenticator.as_ref()?;
+        Some(standing::gone(Arc::clone(authenticator), Authenticator::key(headers)?))
+    }
 }
 
 impl fmt::Debug for Guard {
@@ -89,6 +100,12 @@ fn authorise(principal: &Principal, path: &str) -> Result<(), Status> {
     // As the protocol has it for what is not there; and nothing is, that has no entry.
     let needed = access::needed(path).ok_or_else(|| Status::unimplemented("there is no such method"))?;
     principal.must_be_one(needed)
+}
+
+/// The end of a gRPC answer.
+fn trailers(status: Status) -> Result<Frame<Bytes>, Status> {
+    let mut trailers = HeaderMap::new();
+    status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))
 }
 
 impl<S> Layer<S> for Guard {
@@ -120,14 +137,23 @@ where
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
             let path = head.uri.path();
+            let mut gone = None;
             if !OPEN.iter().any(|service| path.starts_with(service)) {
                 let identified = guard.identify(&head.headers, &head.extensions).await;
                 match identified.and_then(|principal| authorise(&principal, path).map(|()| principal)) {
-                    Ok(principal) => drop(head.extensions.insert(principal)),
+                    Ok(principal) => {
+                        head.extensions.insert(principal);
+                        gone = guard.gone(&head.headers);
+                    }
                     Err(status) => return Ok(status.into_http()),
                 }
             }
-            inner.call(Request::from_parts(head, body)).await
+            let answer = inner.call(Request::from_parts(head, body));
+            let Some(mut gone) = gone else { return answer.await };
+            tokio::select! {
+                answer = answer => Ok(answer?.map(|body| Body::new(Standing::new(body, gone, trailers)))),
+                status = &mut gone => Ok(status.into_http()),
+            }
         })
     }
 }

@@ -14,6 +14,7 @@ mod options;
 mod principal;
 mod refusal;
 mod remembered;
+mod standing;
 mod tokens;
 
 pub use certificates::CertificateHolder;
@@ -22,4 +23,5 @@ pub use key::{FreshKey, KeyHash, MARK, NoRandomness, hash};
 pub use options::{Mode, Options};
 pub use principal::{Principal, Unreadable};
 pub use remembered::Keys;
+pub use standing::{Gone, Standing};
 pub use tokens::Oidc;

@@ -24,6 +24,7 @@ pub trait Keys: Send + Sync + 'static {
 /// What [`Keys`] said, for a time.
 pub(super) struct Remembered {
     keys: Arc<dyn Keys>,
+    time: Duration,
     said: Cache<KeyHash, Option<Principal>>,
 }
 
@@ -32,14 +33,23 @@ pub(super) struct Remembered {
 impl Remembered {
     /// What `keys` says is good for `time`.
     pub(super) fn new(keys: Arc<dyn Keys>, time: Duration) -> Self {
-        Self { keys, said: Cache::builder().max_capacity(REMEMBERED).time_to_live(time).build() }
+        Self { keys, time, said: Cache::builder().max_capacity(REMEMBERED).time_to_live(time).build() }
     }
 
     /// Whom a key stands for; none if it is not good. Asked for once, however many wait for it.
     pub(super) async fn holder(&self, key: &str) -> Result<Option<Principal>, Status> {
-        let sha256 = hash(key);
+        self.of(hash(key)).await
+    }
+
+    /// The same, for the key with this hash.
+    pub(super) async fn of(&self, sha256: KeyHash) -> Result<Option<Principal>, Status> {
         let asked = self.said.try_get_with(sha256, self.keys.holder(&sha256)).await;
         asked.map_err(|status: Arc<Status>| Status::clone(&status))
+    }
+
+    /// How long what was said is good.
+    pub(super) fn time(&self) -> Duration {
+        self.time
     }
 }
 

@@ -7,5 +7,6 @@ mod keys;
 mod limits;
 mod raw;
 mod rest;
+mod revoked;
 mod tokens;
 mod usage;
