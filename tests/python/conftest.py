@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"
 REQUESTS = 400
 SECONDS = 60
+ADDRESSES = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
 
 
 def until(holds, what: str):
@@ -52,21 +53,23 @@ def v1(directory):
 
 @pytest.fixture(scope="session")
 def start(directory):
-    """Starts a program and gives what its ready file says; all end with the tests."""
+    """Starts a program and gives what its ready file says; all end with the tests. Of one program there may be
+    several, by other names."""
     running = []
 
-    def start(program: str, *arguments: str) -> dict:
-        ready, log = directory / f"{program}.json", directory / f"{program}.log"
+    def start(program: str, *arguments: str, name: str = "") -> dict:
+        name = name or program
+        ready, log = directory / f"{name}.json", directory / f"{name}.log"
         with log.open("w") as out:
             command = [PROGRAMS / program, *arguments, "--ready-file", ready]
             process = subprocess.Popen(command, stdout=out, stderr=out)
         running.append(process)
 
         def is_ready() -> bool:
-            assert process.poll() is None, f"{program} ended: {log.read_text()}"
+            assert process.poll() is None, f"{name} ended: {log.read_text()}"
             return ready.exists()
 
-        until(is_ready, f"{program} is ready")
+        until(is_ready, f"{name} is ready")
         return json.loads(ready.read_text())
 
     yield start
@@ -76,12 +79,16 @@ def start(directory):
 
 
 @pytest.fixture(scope="session")
-def up(start, directory) -> dict:
-    """Where a Caravan serves with one engine of 4 slots that takes 50 ms an answer."""
+def engine(start) -> list[str]:
+    """How `caravan up` is told of an engine of 4 slots that takes 50 ms an answer."""
     engine = start("simulated-engine", "--slots", "4", "--answer-ms", "50")
-    addresses = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]
-    engines = ["--engine", f"ollama={engine['http']}", "--slots", "4"]
-    return start("caravan", "up", "--data-dir", str(directory / "data"), *engines, *addresses)
+    return ["--engine", f"ollama={engine['http']}", "--slots", "4"]
+
+
+@pytest.fixture(scope="session")
+def up(start, directory, engine) -> dict:
+    """Where a Caravan serves."""
+    return start("caravan", "up", "--data-dir", str(directory / "data"), *engine, *ADDRESSES)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from conftest import PROGRAMS, ROOT, SECONDS
+from conftest import ADDRESSES, PROGRAMS, ROOT, SECONDS
 from unkind import unkind
 
 EXAMPLES = ROOT / "examples"
@@ -44,6 +44,24 @@ def example(request):
     return request.param()
 
 
+@pytest.fixture(scope="module")
+def guarded(start, directory, engine) -> tuple[str, dict]:
+    """The URL of a server that shows a certificate and asks for a key, and what an example is to know of both."""
+    folder = directory / "guarded"
+    subprocess.run(["bash", ROOT / "deploy/certificates.sh", folder, "localhost"], check=True, capture_output=True)
+    planner, config = folder / "planner.toml", folder / "up.toml"
+    planner.write_text(f"data_dir = '{folder / 'data'}'\n")
+    roles = ["--role", "submit", "--role", "read"]
+    made = [PROGRAMS / "caravan-planner", "--config", planner, "keys", "create", "--name", "example", *roles]
+    key = subprocess.run(made, check=True, capture_output=True, text=True).stdout.strip()
+    shown = f"certificate = '{folder}/localhost.crt'\nkey = '{folder}/localhost.key'\n"
+    config.write_text(f"[roles.gateway.identity]\nmode = 'required'\n[roles.gateway.tls]\n{shown}")
+    data = ["--config", str(config), "--data-dir", str(folder / "data")]
+    served = start("caravan", "up", *data, *engine, *ADDRESSES, name="guarded")
+    url = f"https://localhost:{served['grpc'].rsplit(':', 1)[1]}"
+    return url, {"CARAVAN_API_KEY": key, "CARAVAN_TLS_CA": str(folder / "ca.crt")}
+
+
 def run(command: list, server: str, **environment: str) -> subprocess.CompletedProcess:
     environment = os.environ | {"CARAVAN_SERVER": server, "PYTHONDONTWRITEBYTECODE": "1"} | environment
     return subprocess.run(
@@ -75,3 +93,12 @@ def test_a_key_is_not_sent_in_the_clear(example, server):
     assert done.returncode != 0
     said = done.stdout + done.stderr
     assert "https only" in said and "secret-of-the-test" not in said, said
+
+
+def test_a_key_is_shown_to_a_server_that_shows_its_certificate(example, guarded):
+    server, shown = guarded
+    done = run(example, server, **shown)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.rstrip().endswith(": 40 answers, each once"), done.stdout
+    refused = run(example, server, CARAVAN_TLS_CA=shown["CARAVAN_TLS_CA"])
+    assert refused.returncode != 0 and "does not say who makes it" in refused.stdout + refused.stderr, refused
