@@ -15,6 +15,7 @@ mod json;
 mod models;
 pub mod multipart;
 mod openapi;
+mod pages;
 mod query;
 mod range;
 mod route;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use axum::{
     Router,
     http::{Method, Uri},
+    middleware::from_fn_with_state,
     response::IntoResponse as _,
 };
 use caravan_service::{
@@ -38,8 +40,8 @@ use caravan_service::{
 use tonic::Request;
 use url::Url;
 
-use self::caller::Caller;
 pub(crate) use self::caller::Gate;
+use self::{caller::Caller, pages::Pages};
 use crate::{upstream::Upstream, watches::Watches};
 
 #[derive(Clone)]
@@ -53,12 +55,14 @@ struct Rest {
     shutdown: Shutdown,
 }
 
-/// The routes, with `gate` before those that not anybody may ask for; pages of `origins` may call them.
+/// The routes, with `gate` before those that not anybody may ask for; pages of `origins` may call them. If it
+/// `is_at_home`, only by a name of this host.
 pub(crate) fn router(
     planner: Upstream,
     watches: Watches,
     gate: &Gate,
     origins: &[Url],
+    is_at_home: bool,
     timeout: Duration,
     resume: Duration,
     shutdown: Shutdown,
@@ -66,6 +70,7 @@ pub(crate) fn router(
     route::router(gate)
         .fallback(|method: Method, uri: Uri| async move { error::Error::no_such_path(&method, &uri) })
         .method_not_allowed_fallback(|| async { error::Error::method_not_allowed() })
+        .layer(from_fn_with_state(Pages::new(origins, is_at_home), pages::admit))
         .layer(cors::layer(origins))
         .with_state(Rest { planner, watches, timeout, resume, shutdown })
 }

@@ -100,11 +100,13 @@ impl Service {
             .add(Limited::new(fleet, &self.limits))
             .add(Limited::new(AccessServiceServer::new(forward), &self.limits));
         let watching = watch_planners(upstream.planners().clone(), reaches);
+        let is_at_home = !self.guard.asks() && self.http.local_addr().ip().to_canonical().is_loopback();
         let rest = rest::router(
             upstream,
             watches,
             &rest::Gate { guard: self.guard.clone(), limits: self.limits.clone() },
             &self.origins,
+            is_at_home,
             self.http_timeout,
             self.resume,
             shutdown.clone(),

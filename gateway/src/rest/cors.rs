@@ -1,10 +1,8 @@
 //! Pages of other origins, which browsers let read what the port answers only if it says so.
 
-use axum::http::{HeaderName, HeaderValue, Method, header};
-use tower_http::cors::CorsLayer;
+use axum::http::{HeaderValue, Method, header};
+use tower_http::cors::{AllowHeaders, CorsLayer};
 use url::Url;
-
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Lets pages of these origins call; of none, the layer says nothing.
 pub(super) fn layer(origins: &[Url]) -> CorsLayer {
@@ -17,7 +15,9 @@ pub(super) fn layer(origins: &[Url]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origins)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::RANGE, LAST_EVENT_ID])
+        // Clients have headers of their own.
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([header::CONTENT_RANGE, header::RETRY_AFTER])
 }
 
 /// Whether a URL is an origin and nothing else.

@@ -77,6 +77,24 @@ impl Error {
         Self::plain(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
 
+    /// A name that somebody else may have given this host.
+    pub(super) fn misdirected(host: &str) -> Self {
+        let message = format!(
+            "this port serves its own host, to anybody: ask it as localhost or by its address, not as `{}`; a page's \
+             host can be named in cors_origins",
+            quoted(host)
+        );
+        let error = Self::plain(StatusCode::MISDIRECTED_REQUEST, "host_not_allowed", message);
+        Self { param: Some("Host".to_owned()), ..error }
+    }
+
+    /// A page that another server has sent to the browser.
+    pub(super) fn foreign_page() -> Self {
+        let message = "pages of this origin may change nothing here: name it in cors_origins";
+        let error = Self::plain(StatusCode::FORBIDDEN, "origin_not_allowed", message);
+        Self { param: Some("Origin".to_owned()), ..error }
+    }
+
     pub(super) fn content_type(wanted: &str) -> Self {
         let message = format!("the body must be sent with `Content-Type: {wanted}`");
         let error = Self::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_type", message);
