@@ -74,6 +74,7 @@ fn own(batch: &Batch) -> Value {
         "retention_seconds": batch.retention.map(|retention| retention.seconds),
         "purged_at": batch.purge_time.map(|time| time.seconds),
         "retried_from": id(&batch.retried_from),
+        "webhook": text(&batch.webhook),
     })
 }
 

@@ -13,8 +13,17 @@ use super::error::Error;
 
 /// What clients set of a batch beside OpenAI's fields: as in the contract, with times in seconds and names of
 /// enums in lower case; `defaults` is an object.
-const OWN: [&str; 8] =
-    ["strategy", "on_invalid", "priority", "model", "chunk_limits", "stated_tokens", "defaults", "retention"];
+const OWN: [&str; 9] = [
+    "strategy",
+    "on_invalid",
+    "priority",
+    "model",
+    "chunk_limits",
+    "stated_tokens",
+    "defaults",
+    "retention",
+    "webhook",
+];
 /// The header that makes a repeated request the same one.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -138,7 +147,7 @@ mod tests {
             "input_file_id": "file_1", "endpoint": "/v1/embeddings", "completion_window": "24h",
             "x_caravan": {
                 "priority": 7, "strategy": "conversation", "on_invalid": "reject_line", "retention": 90,
-                "defaults": { "model": "m" },
+                "webhook": "https://hooks.example/", "defaults": { "model": "m" },
             },
         });
         let Value::Object(body) = body else { unreachable!("an object") };
