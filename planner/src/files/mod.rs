@@ -40,19 +40,37 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn a_file_reads_back_across_its_parts_from_any_offset() {
+    async fn what_is_discarded_leaves_nothing_however_much_was_stored() {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(&directory.path().join("rows.db")).await.unwrap());
         let objects = Objects::local(&directory.path().join("objects")).unwrap();
-        let purpose = v1::file::Purpose::Batch;
-        let new = NewFile {
+        for parts in [0, 1, 2, 3] {
+            let new = new_file();
+            let opened = store.open_file(&new).await.unwrap();
+            let mut writer = Writer::open(Arc::clone(&store), objects.clone(), opened).await.unwrap();
+            writer.write(&vec![7; parts * PART_BYTES + 1_000]).await.unwrap();
+            writer.discard().await.unwrap();
+            assert!(store.file(new.id).await.unwrap().is_none(), "{parts} parts and some");
+        }
+    }
+
+    fn new_file() -> NewFile {
+        NewFile {
             id: FileId::now(),
             tenant: Tenant::default(),
             upload_id: None,
             filename: String::new(),
-            purpose,
+            purpose: v1::file::Purpose::Batch,
             created: 1,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_reads_back_across_its_parts_from_any_offset() {
+        let directory = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&directory.path().join("rows.db")).await.unwrap());
+        let objects = Objects::local(&directory.path().join("objects")).unwrap();
+        let new = new_file();
         let opened = store.open_file(&new).await.unwrap();
         let bytes: Vec<u8> = (0..PART_BYTES + 1000).map(|i| (i % 251) as u8).collect();
         let mut writer = Writer::open(Arc::clone(&store), objects.clone(), opened).await.unwrap();

@@ -111,7 +111,9 @@ impl Writer {
     ///
     /// # Errors
     /// If they cannot be removed, or another writer went on with the file.
-    pub async fn discard(self) -> Result<(), Error> {
+    pub async fn discard(mut self) -> Result<(), Error> {
+        // Whatever became of the part under way: the row says what there is.
+        let _stored_or_not = self.stored().await;
         let now = self.store.file(self.file.id).await?;
         if now.is_some_and(|now| now.ready || now.parts != self.file.parts) {
             return Err(Error::Superseded);
