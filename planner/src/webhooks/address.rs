@@ -21,6 +21,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || (a, b, c) == (192, 0, 0) // protocol assignments
         || (a, b, c) == (192, 88, 99) // relays of 6to4
         || (a == 198 && (18..20).contains(&b)) // benchmarks
+        || address.octets() == [168, 63, 129, 16] // the host of one cloud
         || address.is_documentation()
         || a >= 224; // multicast, reserved, broadcast
     !internal
@@ -56,6 +57,7 @@ mod tests {
             "100.64.0.1",
             "100.100.100.200",
             "192.0.0.192",
+            "168.63.129.16",
             "198.18.0.1",
             "198.19.255.255",
             "192.0.2.1",

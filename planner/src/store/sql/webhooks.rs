@@ -17,9 +17,11 @@ pub(super) async fn expect(tx: &mut Connection, id: BatchId) -> Result<(), Error
 }
 
 pub(super) async fn untold(store: &Database, now: Micros, limit: i64) -> Result<Vec<Untold>, Error> {
+    // Each tenant's first before anybody's second: one whose server hangs holds up no other.
     const UNTOLD: &str = "
         SELECT u.batch, u.attempts FROM untold u JOIN batches b ON b.id = u.batch
-        WHERE b.ended IS NOT NULL AND u.due <= $1 ORDER BY u.due, b.ended LIMIT $2";
+        WHERE b.ended IS NOT NULL AND u.due <= $1
+        ORDER BY row_number() OVER (PARTITION BY b.tenant ORDER BY u.due, b.ended), u.due, b.ended LIMIT $2";
 
     let rows = sqlx::query(UNTOLD).bind(now).bind(limit).fetch_all(&store.read).await?;
     let untold = |row| {

@@ -69,7 +69,8 @@ macro_rules! laws {
             tenants: a_file_is_its_tenants_alone, a_batch_is_its_tenants_alone, a_tenant_has_as_much_under_way_as_it_may,
                 tokens_are_queued_until_their_requests_are_final, the_input_of_a_retry_is_its_tenants;
             keys: a_key_is_found_by_its_hash_alone, a_key_is_revoked_once_and_for_ever, keys_are_listed_newest_first;
-            webhooks: an_end_is_told_once_it_has_come, an_end_that_was_not_taken_is_told_later;
+            webhooks: an_end_is_told_once_it_has_come, an_end_that_was_not_taken_is_told_later,
+                the_ends_of_one_tenant_do_not_hold_up_anothers;
             random: any_order_keeps_the_laws;
             concurrent: nobody_waits_for_ever, what_is_exclusive_has_one_holder, time_goes_on;
         }

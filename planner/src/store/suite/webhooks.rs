@@ -4,7 +4,14 @@ use super::*;
 
 /// One with a webhook, still to be validated.
 async fn with_webhook(store: &impl Store) -> BatchId {
-    let mut new = new_batch(input(store).await);
+    with_webhook_of(store, Tenant::default()).await
+}
+
+async fn with_webhook_of(store: &impl Store, tenant: Tenant) -> BatchId {
+    let file = NewFile { tenant: tenant.clone(), ..new_file(FileId::now(), None) };
+    store.open_file(&file).await.unwrap();
+    assert!(store.close_file(file.id, "5ha").await.unwrap());
+    let mut new = NewBatch { tenant, ..new_batch(file.id) };
     new.spec.webhook = "https://hooks.example/".into();
     store.create_batch(&new).await.unwrap();
     new.id
@@ -40,4 +47,16 @@ pub(in crate::store) async fn an_end_that_was_not_taken_is_told_later(db: &impl 
     assert_eq!(store.untold(100, 1).await.unwrap(), both[..1]);
     assert!(store.delete_batch(one).await.unwrap());
     assert_eq!(store.untold(100, 9).await.unwrap(), both[..1], "nobody is told of what is gone");
+}
+
+pub(in crate::store) async fn the_ends_of_one_tenant_do_not_hold_up_anothers(db: &impl Backend) {
+    let store = db.open().await;
+    for at in 1..=5 {
+        let many = with_webhook_of(&store, "many".parse().unwrap()).await;
+        store.cancel(many, at).await.unwrap();
+    }
+    let one = with_webhook_of(&store, "one".parse().unwrap()).await;
+    store.cancel(one, 6).await.unwrap();
+    let first = store.untold(10, 2).await.unwrap();
+    assert!(first.len() == 2 && first.iter().any(|untold| untold.batch == one), "{first:?}");
 }
