@@ -6,6 +6,7 @@ mod call;
 mod deadline;
 mod help;
 mod inbound;
+mod open;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unread;
@@ -74,7 +75,9 @@ pub async fn serve(
     for name in names.iter().chain(&["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]) {
         reflection = reflection.with_service_name(*name);
     }
-    routes.add_service(health_service).add_service(reflection.build_v1()?);
+    routes
+        .add_service(health_service.max_decoding_message_size(open::MESSAGE_BYTES))
+        .add_service(reflection.build_v1()?.max_decoding_message_size(open::MESSAGE_BYTES));
 
     let cut = CancellationToken::new();
     let told = Told { health, names };
@@ -87,6 +90,7 @@ pub async fn serve(
         told.tell(false).await;
     };
     let service = unread::layer().layer(guard.layer(routes.routes().prepare()));
+    let service = open::layer(options.max_open_calls()).layer(service);
     let service = call::layer(cut.clone()).layer(service);
     let service = help::layer(&options.error_help_url).layer(service);
     let service = service.map_request(|request: Request<Inbound>| request.map(Body::new));

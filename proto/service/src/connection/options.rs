@@ -35,7 +35,7 @@ pub struct Options {
     /// Calls at once on one connection. Default 16,384: a gateway carries all its clients over one.
     pub max_concurrent_streams: u32,
     /// Calls at once on all connections; one more is told to try again. Default 32,768: three times what
-    /// 10,000 watchers need.
+    /// 10,000 watchers need. Half of them may be such as anybody may make: of health and reflection.
     pub max_calls: usize,
     /// A silent connection is probed after so many seconds. Default 20: under the idle limits of the usual
     /// load balancers (60 s and up).
@@ -94,6 +94,11 @@ impl Options {
         config::check(header, &format!("{section}.max_header_bytes"), "8 KiB to 1 MiB, in bytes")?;
         let calls = self.max_calls <= tokio::sync::Semaphore::MAX_PERMITS;
         config::check(calls, &format!("{section}.max_calls"), "less")
+    }
+
+    /// Calls at once of those that anybody may make: half of all.
+    pub(crate) fn max_open_calls(&self) -> usize {
+        self.max_calls.div_ceil(2)
     }
 
     pub(super) fn handshake(&self) -> Duration {

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use caravan_proto::error::Reason;
+use caravan_proto::{access, error::Reason};
 use futures::FutureExt as _;
 use http::{HeaderMap, Request, Response};
 use opentelemetry::{KeyValue, metrics::Histogram};
@@ -26,7 +26,7 @@ use super::{
     deadline,
     inbound::Inbound,
 };
-use crate::{metrics::Metric, telemetry};
+use crate::{identity::is_open, metrics::Metric, telemetry};
 
 /// Time from the head of a call to the end of its answer.
 const DURATION: Metric =
@@ -123,7 +123,10 @@ where
 
 impl Record {
     fn new<B>(request: &Request<B>, duration: Histogram<f64>) -> Self {
-        let method = request.uri().path().trim_start_matches('/').to_owned();
+        let path = request.uri().path();
+        // An unknown method is the client's text: keep it out of names and labels.
+        let is_known = access::needed(path).is_some() || is_open(path);
+        let method = if is_known { path.trim_start_matches('/') } else { "unknown" }.to_owned();
         let span = tracing::info_span!(
             "rpc",
             otel.name = method,
@@ -152,9 +155,8 @@ impl Drop for Record {
         // No end was seen: the client went away.
         let code = self.code.unwrap_or(Code::Cancelled);
         let seconds = self.began.elapsed().as_secs_f64();
-        // An unknown method is the client's text: keep it out of the metric's labels.
-        let method = if code == Code::Unimplemented { "unknown" } else { self.method.as_str() };
-        let labels = [KeyValue::new("method", method.to_owned()), KeyValue::new("code", format!("{code:?}"))];
+        let labels =
+            [KeyValue::new("method", self.method.clone()), KeyValue::new("code", format!("{code:?}"))];
         self.duration.record(seconds, &labels);
         self.span.record("code", tracing::field::debug(code));
         let _entered = self.span.enter();
