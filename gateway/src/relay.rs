@@ -19,7 +19,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
     resume::{Opening, Place, Resume, Standing},
-    upstream::{failure, leaving},
+    upstream::{failure, is_of_the_gateway, leaving},
 };
 
 /// First pause between two tries to go on; doubles up to the longest.
@@ -198,7 +198,7 @@ impl<T: 'static> Resumption<T> {
 
 /// Whether the planner, or the way to it, is what failed.
 fn is_lost(status: &Status) -> bool {
-    status.code() == Code::Unavailable || status.source().is_some()
+    status.code() == Code::Unavailable || is_of_the_gateway(status) || status.source().is_some()
 }
 
 /// A client stream, as what the planner gets and a future that resolves if the client's

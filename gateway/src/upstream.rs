@@ -113,9 +113,14 @@ pub(crate) fn inbound<T>(mut response: Response<T>) -> Response<T> {
 }
 
 /// What the planner says goes on as it is, details and metadata included. A failure of
-/// the way to it (tonic keeps its cause as source) becomes UNAVAILABLE with a time to retry.
+/// the way to it (tonic keeps its cause as source), or of the gateway's own key, becomes UNAVAILABLE with a time to retry.
 /// An INTERNAL without a reason is tonic's, of an answer that it cannot read: not the client's mistake.
 pub(crate) fn failure(status: Status) -> Status {
+    if is_of_the_gateway(&status) {
+        tracing::error!(why = status.message(), "the planner refuses this gateway: see client.token_file");
+        return Reason::Unavailable
+            .retry_after("this gateway is refused by the planner at the moment", RETRY);
+    }
     let Some(cause) = status.source() else {
         if status.code() == Code::Internal && reason(&status).is_none() {
             tracing::error!(%status, "the planner's answer cannot be read");
@@ -128,6 +133,11 @@ pub(crate) fn failure(status: Status) -> Status {
         return Reason::DeadlineExceeded.status("the call took longer than its deadline allows");
     }
     Reason::Unavailable.retry_after("no planner can be reached; try again", RETRY)
+}
+
+/// Whether it is the gateway's own key that the planner does not take: callers are known by then.
+pub(crate) fn is_of_the_gateway(status: &Status) -> bool {
+    status.code() == Code::Unauthenticated
 }
 
 /// The gateway goes away: resume elsewhere.
@@ -147,5 +157,12 @@ mod tests {
             failure(Status::internal("failed to decode Protobuf message: Batch.name: invalid wire type"));
         assert_eq!((unread.code(), reason(&unread).as_deref()), (Code::Internal, Some("INTERNAL")));
         assert!(!unread.message().contains("Protobuf"), "{unread}");
+    }
+
+    #[test]
+    fn a_gateway_that_is_refused_blames_no_caller() {
+        let status = failure(Reason::Unauthenticated.status("no key that is good is this one"));
+        assert_eq!(reason(&status).as_deref(), Some("UNAVAILABLE"));
+        assert!(!status.message().contains("key"), "{status}");
     }
 }

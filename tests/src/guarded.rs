@@ -59,12 +59,12 @@ impl Guarded {
         Ok(Self { fleet, keys })
     }
 
-    /// Gives executors another key in place of theirs.
+    /// Gives `gateway` or `executor` another key in place of theirs.
     ///
     /// # Errors
     /// If its file cannot be written.
-    pub fn hand_to_executors(&self, key: &str) -> std::io::Result<()> {
-        std::fs::write(self.fleet.data_dir().with_file_name("executor.key"), key)
+    pub fn hand(&self, key: &str, to: &str) -> std::io::Result<()> {
+        std::fs::write(self.fleet.data_dir().with_file_name(format!("{to}.key")), key)
     }
 
     /// The gateway's services for the holder of a new key, which an admin makes.

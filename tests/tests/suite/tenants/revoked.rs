@@ -60,6 +60,34 @@ async fn streams_of_a_revoked_key_end_and_others_go_on() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn clients_do_not_notice_that_their_gateway_got_another_key() -> anyhow::Result<()> {
+    let mut guarded = Guarded::start("").await?;
+    let (api, _) = guarded.client("one", &["submit", "read"]).await?;
+    let batch = api.create(&Input::chats(1, "s"), Batch::default()).await?;
+    let mut watch = api.watch(&batch.name, "").await?;
+    assert!(watch.message().await?.is_some());
+    let (_, another) = guarded.client("default", &["gateway"]).await?;
+    guarded.hand(&another, "gateway")?;
+    revoke(&guarded, |key| guarded.keys.gateway.starts_with(&key.prefix)).await?;
+    let watched = tokio::spawn(async move {
+        while !watch.message().await?.ok_or_else(|| Status::cancelled("no end"))?.r#final {}
+        Ok::<_, Status>(())
+    });
+    let request = || CancelBatchRequest { name: batch.name.clone(), ..Default::default() };
+    until("the watch was cut", async || {
+        let log = guarded.fleet.gateway().log();
+        if log.contains("lost its planner") { Ok(()) } else { Err(log) }
+    })
+    .await?;
+    until("the gateway shows the new one", async || match api.batches().cancel_batch(request()).await {
+        Err(status) if reason(&status) == "UNAVAILABLE" => Err(status.to_string()),
+        other => Ok(other),
+    })
+    .await??;
+    Ok(timeout(LIMIT, watched).await???)
+}
+
+#[tokio::test]
 async fn an_executor_whose_key_is_revoked_is_gone_until_it_has_another() -> anyhow::Result<()> {
     let guarded = Guarded::start("").await?;
     let engine = SimulatedEngine::start(Options::default())?;
@@ -78,6 +106,6 @@ async fn an_executor_whose_key_is_revoked_is_gone_until_it_has_another() -> anyh
     revoke(&guarded, |key| guarded.keys.executor.starts_with(&key.prefix)).await?;
     online(0).await?;
     let (_, another) = guarded.client("default", &["executor"]).await?;
-    guarded.hand_to_executors(&another)?;
+    guarded.hand(&another, "executor")?;
     online(1).await
 }
