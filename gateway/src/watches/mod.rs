@@ -108,14 +108,22 @@ impl Watches {
         receiver
     }
 
-    /// Forgets a batch, and with `unless_watched` only if nobody watches it. Whether it did.
-    fn forget(&self, key: &Key, unless_watched: bool) -> bool {
+    /// Forgets a watch, and none that was begun since.
+    fn forget(&self, key: &Key, sender: &watch::Sender<Latest>) {
         let mut open = self.lock();
-        if unless_watched && open.get(key).is_some_and(|sender| sender.receiver_count() > 0) {
-            return false;
+        if open.get(key).is_some_and(|known| known.same_channel(sender)) {
+            open.remove(key);
         }
-        open.remove(key);
-        true
+    }
+
+    /// Forgets a watch that nobody has. Whether nobody has.
+    fn forget_unwatched(&self, key: &Key, sender: &watch::Sender<Latest>) -> bool {
+        let mut open = self.lock();
+        let is_watched = sender.receiver_count() > 0;
+        if !is_watched {
+            open.remove(key);
+        }
+        !is_watched
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, watch::Sender<Latest>>> {

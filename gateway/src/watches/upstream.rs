@@ -24,7 +24,7 @@ impl Watches {
     ) {
         let end = self.keep_up(&key, &request, &sender).await;
         // Who comes now begins anew.
-        self.forget(&key, false);
+        self.forget(&key, &sender);
         match end {
             Ok(last) => drop(last.map(|last| sender.send_replace(last))),
             Err(status) => drop(sender.send_replace(Latest::Lost(status))),
@@ -43,7 +43,7 @@ impl Watches {
             let message = tokio::select! {
                 message = next(&mut watch) => message?,
                 () = sender.closed() => {
-                    if self.forget(key, true) {
+                    if self.forget_unwatched(key, sender) {
                         return Ok(None);
                     }
                     continue;
