@@ -58,6 +58,12 @@ impl Guard {
         Self { believes: true, ..self }
     }
 
+    /// Whether anybody has to say who they are.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.authenticator.is_some()
+    }
+
     /// Who makes a call with these headers over a connection with these extensions.
     ///
     /// # Errors
@@ -87,9 +93,13 @@ impl Guard {
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let asks = self.authenticator.is_some();
-        f.debug_struct("Guard").field("asks", &asks).field("believes", &self.believes).finish()
+        f.debug_struct("Guard").field("asks", &self.asks()).field("believes", &self.believes).finish()
     }
+}
+
+/// Whether a method is one that anybody may call.
+pub(crate) fn is_open(path: &str) -> bool {
+    OPEN.iter().any(|service| path.starts_with(service))
 }
 
 /// Whether somebody may call a method.
@@ -138,7 +148,7 @@ where
             let (mut head, body) = request.into_parts();
             let path = head.uri.path();
             let mut gone = None;
-            if !OPEN.iter().any(|service| path.starts_with(service)) {
+            if !is_open(path) {
                 let identified = guard.identify(&head.headers, &head.extensions).await;
                 match identified.and_then(|principal| authorise(&principal, path).map(|()| principal)) {
                     Ok(principal) => {
@@ -148,8 +158,10 @@ where
                     Err(status) => return Ok(status.into_http()),
                 }
             }
-            let answer = inner.call(Request::from_parts(head, body));
-            let Some(mut gone) = gone else { return answer.await };
+            let Some(mut gone) = gone else { return inner.call(Request::from_parts(head, body)).await };
+            // What comes in ends by itself too: whoever does not read what goes out is not asked for more.
+            let body = guard.gone(&head.headers).map(|gone| Body::new(Standing::new(body, gone, Err)));
+            let answer = inner.call(Request::from_parts(head, body.unwrap_or_default()));
             tokio::select! {
                 answer = answer => Ok(answer?.map(|body| Body::new(Standing::new(body, gone, trailers)))),
                 status = &mut gone => Ok(status.into_http()),
