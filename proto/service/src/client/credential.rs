@@ -9,9 +9,6 @@ use super::Options;
 /// A credential that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
-    /// Both a token and a file of one.
-    #[error("`client.token` and `client.token_file` are both given: leave one out")]
-    Twice,
     /// The file.
     #[error("cannot read the token in {}", path.display())]
     File {
@@ -37,8 +34,7 @@ impl Credential {
     pub(super) fn of(options: &Options) -> Result<Self, CredentialError> {
         let token = match (&options.token, &options.token_file) {
             (None, None) => return Ok(Self(None)),
-            (Some(_), Some(_)) => return Err(CredentialError::Twice),
-            (Some(token), None) => token.reveal().to_owned(),
+            (Some(token), _) => token.reveal().to_owned(),
             (None, Some(path)) => std::fs::read_to_string(path)
                 .map_err(|source| CredentialError::File { path: path.clone(), source })?,
         };
@@ -83,7 +79,8 @@ mod tests {
             assert_eq!(headers[AUTHORIZATION], "Bearer other", "a call's own goes before");
         }
         let both = options(Some("a"), Some(file.path().into()));
-        assert!(matches!(Credential::of(&both), Err(CredentialError::Twice)));
+        let error = both.check("client").expect_err("two credentials").to_string();
+        assert!(error.contains("`client.token`") && error.contains("`token_file`"), "{error}");
         let gone = options(None, Some("/nonexistent/token".into()));
         assert!(matches!(Credential::of(&gone), Err(CredentialError::File { .. })));
         for bad in ["", " ", "a b", "a\nb", "ä"] {

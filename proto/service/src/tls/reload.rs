@@ -117,6 +117,7 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
+    use crate::config;
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -153,7 +154,7 @@ mod tests {
             move || source.read()
         };
         let build = |text: &String| match text.as_str() {
-            "bad" => Err(Error::Options("it is bad".to_owned())),
+            "bad" => Err(config::Error::Invalid("it is bad".to_owned()).into()),
             text => Ok(format!("of {text}")),
         };
         Reloaded::new(interval, read, build).unwrap()
