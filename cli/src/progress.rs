@@ -12,7 +12,7 @@ use caravan_proto::{
 use indicatif::ProgressBar;
 
 use crate::{
-    figures::{bytes, cached_share, count, span},
+    figures::{bytes, cached_share, count, counted, span},
     stderr,
 };
 
@@ -129,7 +129,7 @@ fn text(batch: &Batch) -> String {
         let done = requests.succeeded + requests.failed;
         let failed =
             if requests.failed > 0 { format!(", {} failed", count(requests.failed)) } else { String::new() };
-        parts.push(format!("{} of {} requests{failed}", count(done), count(requests.total)));
+        parts.push(format!("{} of {}{failed}", count(done), counted(requests.total, "request")));
     }
     let progress = batch.progress.unwrap_or_default();
     if progress.tokens_per_second > 0.0 {
