@@ -17,6 +17,11 @@ pub(crate) fn count(number: i64) -> String {
     text
 }
 
+/// `1 request`, `1,200 requests`; `one` is the word for one.
+pub(crate) fn counted(number: i64, one: &str) -> String {
+    format!("{} {one}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// `part` of `whole` as `78.2 %`; nothing of nothing is `-`.
 pub(crate) fn share(part: i64, whole: i64) -> String {
     if whole <= 0 {
@@ -82,6 +87,7 @@ mod tests {
             [count(0), count(999), count(1_000), count(-1_234_567)],
             ["0", "999", "1,000", "-1,234,567"]
         );
+        assert_eq!([0, 1, 1_000].map(|number| counted(number, "line")), ["0 lines", "1 line", "1,000 lines"]);
         assert_eq!([share(1, 3), share(0, 0)], ["33.3 %", "-"]);
         let spans = [1_500, 42_000, 130_000, 7_260_000].map(|ms| span(Duration::from_millis(ms)));
         assert_eq!(spans, ["1.5 s", "42 s", "2 min 10 s", "2 h 1 min"]);

@@ -12,7 +12,7 @@ use caravan_proto::{
 use indicatif::ProgressBar;
 
 use crate::{
-    figures::{bytes, cached_share, count, span},
+    figures::{bytes, cached_share, count, counted, span},
     stderr,
 };
 
@@ -129,7 +129,7 @@ fn text(batch: &Batch) -> String {
         let done = requests.succeeded + requests.failed;
         let failed =
             if requests.failed > 0 { format!(", {} failed", count(requests.failed)) } else { String::new() };
-        parts.push(format!("{} of {} requests{failed}", count(done), count(requests.total)));
+        parts.push(format!("{} of {}{failed}", count(done), counted(requests.total, "request")));
     }
     let progress = batch.progress.unwrap_or_default();
     if progress.tokens_per_second > 0.0 {
@@ -138,7 +138,9 @@ fn text(batch: &Batch) -> String {
     if let Some(cached) = batch.usage.as_ref().and_then(cached_share) {
         parts.push(format!("{cached} of prompts from cache"));
     }
-    if let Some(remaining) = progress.remaining.and_then(|left| Duration::try_from(left).ok()) {
+    if let Some(remaining) = progress.remaining.filter(|_| batch.state() == State::Running)
+        && let Ok(remaining) = Duration::try_from(remaining)
+    {
         parts.push(format!("{} left", span(remaining)));
     }
     if let Some(left) = until_expiry(batch) {
@@ -184,6 +186,21 @@ mod tests {
             "running · chunk 3 of 57 · 1,203 of 5,000 requests, 3 failed · 940 tokens/s · \
              78.2 % of prompts from cache · 5 min 12 s left"
         );
+    }
+
+    #[test]
+    fn what_does_not_run_has_no_time_left() {
+        let progress = v1::Progress {
+            remaining: Some(prost_types::Duration { seconds: 23, nanos: 0 }),
+            ..v1::Progress::default()
+        };
+        let text = |state: State| {
+            text(&Batch { state: state.into(), progress: Some(progress), ..Default::default() })
+        };
+        assert_eq!(text(State::Running), "running · 23 s left");
+        for state in [State::Finalizing, State::Cancelling, State::Expired] {
+            assert_eq!(text(state), super::state(state));
+        }
     }
 
     #[test]

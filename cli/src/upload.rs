@@ -5,8 +5,8 @@ use std::io::SeekFrom;
 use caravan_proto::{
     error::{self, Reason},
     v1::{
-        File, QueryUploadRequest, QueryUploadResponse, UploadChunk, UploadFileRequest, UploadFinish,
-        UploadStart,
+        DeleteFileRequest, File, QueryUploadRequest, QueryUploadResponse, UploadChunk, UploadFileRequest,
+        UploadFinish, UploadStart,
         file::{Purpose, State},
         upload_file_request::Part,
     },
@@ -20,7 +20,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::{failure::Failure, input::Input, patience::Patience, progress::Transfer, server::Server};
+use crate::{failure::Failure, input::Input, patience::Patience, progress::Transfer, server::Server, stderr};
 
 /// The size that the contract calls good.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -48,6 +48,16 @@ pub(crate) async fn upload_model(
     match stored.file {
         Some(file) => Ok(file),
         None => upload.run(u64::try_from(stored.committed_bytes).unwrap_or_default()).await,
+    }
+}
+
+/// Deletes a file that was uploaded for nothing; says so where that fails, since nobody else will.
+pub(crate) async fn discard(server: &Server, name: String) {
+    let request = DeleteFileRequest { name: name.clone() };
+    if let Err(failure) =
+        server.call(request, async |request| server.files().delete_file(request).await).await
+    {
+        stderr::note(format_args!("{name} was not deleted: {failure}"));
     }
 }
 

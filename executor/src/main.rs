@@ -5,7 +5,11 @@ mod calibration;
 use std::{process::ExitCode, time::Duration};
 
 use caravan_executor::Options;
-use caravan_service::{Args, Shutdown, config, exit, telemetry};
+use caravan_service::{
+    Args, Shutdown,
+    config::{self, Section},
+    exit, telemetry,
+};
 use clap::{Parser, Subcommand};
 
 /// Caravan's executor: drives the engines of its host
@@ -39,6 +43,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     let Args { config: file, dump_config, ready_file } = cli.args;
     let options: Options = config::load(file.as_deref(), "CARAVAN_EXECUTOR_", Flags { ready_file })?;
     if dump_config {
+        options.check(Section::TOP)?;
         print!("{}", config::dump(&options)?);
         return Ok(());
     }

@@ -8,7 +8,11 @@ mod slots;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use caravan_request::EngineKind;
-use caravan_service::{client, config, shutdown, telemetry};
+use caravan_service::{
+    client,
+    config::{self, Section},
+    shutdown, telemetry,
+};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -128,10 +132,12 @@ impl Options {
     /// not answer yet are waited for while it runs.
     ///
     /// # Errors
-    /// If a value is out of its range, or an engine's URL cannot be used.
+    /// As [`check`](Self::check), or if there is no engine.
     #[expect(clippy::unused_async, reason = "every role is built the same way")]
     pub async fn build(mut self) -> Result<Service, Error> {
-        self.check()?;
+        // Not for `check`: the defaults, which are shown, have none.
+        config::check(!self.engines.is_empty(), "engines", "a list with at least one engine")?;
+        self.check(Section::TOP)?;
         let mut gpus = Nvml::new(&self.nvml_library);
         self.engines = manage::expand(&self.engines, || gpus.sample())?;
         let engines = self.engines.iter().map(|engine| engine.driver(self.connection));
@@ -141,27 +147,20 @@ impl Options {
         Service::new(&self, engines, Box::new(gpus), shelf)
     }
 
-    /// What serde cannot check.
-    pub(crate) fn check(&self) -> Result<(), config::Error> {
-        let limits = &self.limits;
-        config::check(!self.planner.is_empty(), "planner", "a list with at least one URL")?;
-        config::check(!self.engines.is_empty(), "engines", "a list with at least one engine")?;
-        config::check(limits.tries > 0, "limits.tries", "at least 1")?;
-        config::check(limits.unacked_results > 0, "limits.unacked_results", "at least 1")?;
-        config::check(limits.gpu_millis > 0, "limits.gpu_millis", "at least 1")?;
-        config::check(limits.unacked_bytes > 0, "limits.unacked_bytes", "at least 1")?;
-        let pauses =
-            limits.first_pause_millis > 0 && limits.first_pause_millis <= limits.longest_pause_millis;
-        config::check(
-            pauses,
-            "limits.first_pause_millis",
-            "at least 1 and at most limits.longest_pause_millis",
-        )?;
-        let message =
-            limits.message_bytes > 0 && limits.message_bytes <= caravan_proto::MAX_MESSAGE_BYTES / 2;
-        config::check(message, "limits.message_bytes", "1 to half of what a planner accepts (20 MiB)")?;
-        self.liveness.check()?;
-        self.engines.iter().enumerate().try_for_each(|(place, engine)| engine.check(place))
+    /// What can be found wrong without a network; these options stand `at` a place of the configuration.
+    ///
+    /// # Errors
+    /// If a value is out of its range, some do not go together, or an engine's file is not there.
+    pub fn check(&self, at: Section) -> Result<(), config::Error> {
+        let planners = !self.planner.is_empty() && self.planner.iter().all(client::is_server);
+        at.check(planners, "planner", "a list with at least one URL, of http or https")?;
+        self.client.check(&at.key("client"))?;
+        self.telemetry.check(&at.key("telemetry"))?;
+        self.limits.check(&at.key("limits"))?;
+        self.liveness.check(&at.key("liveness"))?;
+        let check =
+            |(place, engine): (usize, &EngineOptions)| engine.check(&at.key(&format!("engines[{place}]")));
+        self.engines.iter().enumerate().try_for_each(check)
     }
 }
 
@@ -181,17 +180,18 @@ impl EngineOptions {
         })
     }
 
-    fn check(&self, place: usize) -> Result<(), config::Error> {
+    /// What serde cannot check; `key` is that of the entry.
+    fn check(&self, key: &str) -> Result<(), config::Error> {
         match &self.managed {
-            Some(managed) => {
-                let key = format!("engines[{place}].managed");
-                managed.check(&key, self.kind, self.url.as_ref())?;
+            Some(managed) => managed.check(&format!("{key}.managed"), self.kind, self.url.as_ref())?,
+            None => {
+                let there = self.url.as_ref().is_some_and(|url| url.scheme() == "http" && url.has_host());
+                config::check(there, &format!("{key}.url"), "stated, as http://HOST:PORT")?;
             }
-            None => config::check(self.url.is_some(), &format!("engines[{place}].url"), "stated")?,
         }
         for (model, path) in &self.tokenizers {
             if let Err(error) = tokenizers::check(path) {
-                let key = format!("engines[{place}].tokenizers.\"{model}\"");
+                let key = format!("{key}.tokenizers.\"{model}\"");
                 let wanted = format!("a tokenizer.json or a GGUF file, not {} ({error})", path.display());
                 return config::check(false, &key, &wanted);
             }
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(options.planner.len(), 2);
         assert_eq!(options.engines[0].slots, Slots::Fixed(NonZeroU32::new(4).unwrap()));
         assert_eq!((options.engines[1].kind, options.engines[1].slots), (EngineKind::OpenAi, Slots::Auto));
-        assert!(options.check().is_ok());
+        assert!(options.check(Section::TOP).is_ok());
         assert_eq!(parse(&config::dump(&options).unwrap()).unwrap(), options);
     }
 
@@ -237,11 +237,11 @@ mod tests {
             assert!(error.contains(named), "{error}");
         }
         let empty = Options { planner: Vec::new(), ..Options::default() };
-        assert!(empty.check().unwrap_err().to_string().contains("planner"));
+        assert!(empty.check(Section::TOP).unwrap_err().to_string().contains("planner"));
         let options = parse(
             "engines = [{kind = 'ollama', url = 'http://a', tokenizers = {'m:7b' = '/nowhere/t.json'}}]",
         );
-        let error = options.unwrap().check().unwrap_err().to_string();
+        let error = options.unwrap().check(Section::TOP).unwrap_err().to_string();
         assert!(
             error.contains("engines[0].tokenizers.\"m:7b\"") && error.contains("/nowhere/t.json"),
             "{error}"

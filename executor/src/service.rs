@@ -40,7 +40,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration is wrong.
-    #[error(transparent)]
+    #[error("cannot start")]
     Config(#[from] config::Error),
     /// A planner's address cannot be used.
     #[error("bad planner")]

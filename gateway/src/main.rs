@@ -3,7 +3,11 @@
 use std::{process::ExitCode, time::Duration};
 
 use caravan_gateway::Options;
-use caravan_service::{Args, Shutdown, config, exit, ready, telemetry};
+use caravan_service::{
+    Args, Shutdown,
+    config::{self, Section},
+    exit, ready, telemetry,
+};
 use clap::Parser;
 
 /// The public edge of Caravan: gRPC and HTTP, forwarded to the planner.
@@ -22,6 +26,7 @@ async fn main() -> ExitCode {
 async fn run(args: Args) -> anyhow::Result<()> {
     let options: Options = config::load(args.config.as_deref(), "CARAVAN_GATEWAY_", ())?;
     if args.dump_config {
+        options.check(Section::TOP)?;
         print!("{}", config::dump(&options)?);
         return Ok(());
     }

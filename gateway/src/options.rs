@@ -3,7 +3,7 @@ use std::{sync::Arc, time::Duration};
 use caravan_service::{
     client::{self, Replicas},
     compression::Compression,
-    config,
+    config::{self, Section},
     identity::{self, Guard},
     listen,
     ready::Ready,
@@ -58,28 +58,40 @@ pub struct Options {
 }
 
 impl Options {
+    /// What can be found wrong without a network or a file; these options stand `at` a place of the configuration.
+    ///
+    /// # Errors
+    /// If a value is out of its range, or some do not go together.
+    pub fn check(&self, at: Section) -> Result<(), config::Error> {
+        let planners = !self.planner.is_empty() && self.planner.iter().all(client::is_server);
+        at.check(planners, "planner", "a list of at least one URL, of http or https")?;
+        at.check(self.http_timeout_seconds > 0, "http_timeout_seconds", "at least 1")?;
+        let origins = self.cors_origins.iter().all(rest::cors::is_origin);
+        at.check(origins, "cors_origins", "a list of https://HOST[:PORT]")?;
+        self.server.check(&at.key("server"))?;
+        self.limits.check(&at.key("limits"))?;
+        self.tls.check(&at.key("tls"))?;
+        self.client.check(&at.key("client"))?;
+        self.telemetry.check(&at.key("telemetry"))?;
+        let identity = at.key("identity");
+        self.identity.check(&identity)?;
+        self.identity.check_listen(&identity, &at.key("listen"), &self.listen)?;
+        self.identity.check_listen(&identity, &at.key("http_listen"), &self.http_listen)
+    }
+
     /// Binds both ports. The planner need not be there yet.
     ///
     /// # Errors
-    /// If a port is taken, `planner` is empty or holds no address, or a certificate cannot be used.
+    /// As [`check`](Self::check), or if a port is taken, or a certificate cannot be used.
     pub async fn build(&self) -> Result<Service, Error> {
-        config::check(!self.planner.is_empty(), "planner", "a list of at least one URL")?;
-        config::check(self.http_timeout_seconds > 0, "http_timeout_seconds", "at least 1")?;
-        let origins = self.cors_origins.clone();
-        config::check(
-            origins.iter().all(rest::cors::is_origin),
-            "cors_origins",
-            "a list of https://HOST[:PORT]",
-        )?;
-        self.server.check("server")?;
-        self.limits.check()?;
+        self.check(Section::TOP)?;
         let tls = tls::Server::new(&self.tls)?;
         let planners = Replicas::new(&self.planner, &self.client)?;
         let planner = Upstream::new(planners, self.compression.encoding(&self.planner));
         let grpc = listen::bind(&self.listen).await?.with_tls(tls.clone());
         let http = listen::bind(&self.http_listen).await?.with_tls(tls);
-        self.identity.check_address("listen", grpc.local_addr())?;
-        self.identity.check_address("http_listen", http.local_addr())?;
+        self.identity.check_address("identity", "listen", grpc.local_addr())?;
+        self.identity.check_address("identity", "http_listen", http.local_addr())?;
         let addresses = Ready::new(Some(grpc.url()), Some(http.url()));
         let guard = Guard::new(&self.identity, Arc::new(KeyHolders::new(planner.clone())))?;
         let http_timeout = Duration::from_secs(self.http_timeout_seconds);
@@ -90,7 +102,7 @@ impl Options {
             addresses,
             planner,
             http_timeout,
-            origins,
+            origins: self.cors_origins.clone(),
             resume,
             guard,
             limits: Limits::new(self.limits.clone()),

@@ -50,7 +50,7 @@ pub struct Service {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration is wrong.
-    #[error(transparent)]
+    #[error("cannot start")]
     Config(#[from] config::Error),
     /// A port is not to be had.
     #[error(transparent)]

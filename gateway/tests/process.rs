@@ -65,6 +65,25 @@ fn a_bad_configuration_is_exit_64_and_named() {
 }
 
 #[test]
+fn what_does_not_go_together_is_exit_64_at_a_dump_as_at_a_start() {
+    for (variable, value, named) in [
+        ("CARAVAN_GATEWAY_SERVER__MAX_CALLS", "0", "`server.max_calls`"),
+        ("CARAVAN_GATEWAY_HTTP_LISTEN", "0.0.0.0:0", "`identity.mode = "),
+        ("CARAVAN_GATEWAY_PLANNER", "[]", "`planner`"),
+        ("CARAVAN_GATEWAY_TLS__KEY", "tls.key", "`tls.certificate`"),
+    ] {
+        for dump in [true, false] {
+            let mut command = gateway();
+            command.args(dump.then_some("--dump-config")).env(variable, value);
+            let output = finished(command);
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(64), "{text}");
+            assert!(text.contains(named) && output.stdout.is_empty(), "{named} is not in: {text}");
+        }
+    }
+}
+
+#[test]
 fn the_dump_is_the_configuration_in_force() {
     let mut command = gateway();
     command.arg("--dump-config").env("CARAVAN_GATEWAY_DRAIN_SECONDS", "3");

@@ -5,7 +5,11 @@ mod command;
 use std::{process::ExitCode, time::Duration};
 
 use caravan_planner::Options;
-use caravan_service::{Args, Shutdown, config, exit, ready, telemetry};
+use caravan_service::{
+    Args, Shutdown,
+    config::{self, Section},
+    exit, ready, telemetry,
+};
 use clap::Parser;
 
 use self::command::Command;
@@ -28,6 +32,7 @@ async fn main() -> ExitCode {
 async fn run(Flags { role: args, command }: Flags) -> anyhow::Result<()> {
     let options: Options = config::load(args.config.as_deref(), "CARAVAN_PLANNER_", ())?;
     if args.dump_config {
+        options.check(Section::TOP)?;
         print!("{}", config::dump(&options)?);
         return Ok(());
     }

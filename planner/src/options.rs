@@ -1,6 +1,9 @@
 use std::path::PathBuf;
 
-use caravan_service::{identity, serve, shutdown, telemetry, tls};
+use caravan_service::{
+    config::{self, Section},
+    identity, serve, shutdown, telemetry, tls,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -87,6 +90,19 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What can be found wrong without a network or a file; these options stand `at` a place of the configuration.
+    ///
+    /// # Errors
+    /// If a value is out of its range, or some do not go together.
+    pub fn check(&self, at: Section) -> Result<(), config::Error> {
+        self.serve.check(&at.key("serve"))?;
+        self.tls.check(&at.key("tls"))?;
+        self.telemetry.check(&at.key("telemetry"))?;
+        let identity = at.key("identity");
+        self.identity.check(&identity)?;
+        self.identity.check_listen(&identity, &at.key("listen"), &self.listen)
+    }
+
     /// The database.
     pub(crate) fn database(&self) -> StoreUrl {
         self.store_url.clone().unwrap_or_else(|| StoreUrl::sqlite(self.data_dir.join("caravan.db")))

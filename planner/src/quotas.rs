@@ -54,14 +54,15 @@ pub(crate) fn refusal(exceeded: Exceeded) -> Status {
     let (limit, value, message) = match exceeded {
         Exceeded::OpenBatches { limit } => {
             let message = format!(
-                "the tenant may have {limit} batches that have not ended, and has: wait for one to end, or cancel one"
+                "the tenant has as many batches that have not ended as it may, {limit} (`quotas.open_batches` of the \
+                 planner): wait for one to end, or cancel one"
             );
             ("open_batches", limit, message)
         }
         Exceeded::QueuedTokens { limit, queued } => {
             let message = format!(
-                "requests with {queued} prompt tokens wait or run, and the tenant may have {limit}: come again when \
-                 some are final"
+                "requests with {queued} prompt tokens wait or run, and the tenant may have {limit} \
+                 (`quotas.queued_tokens` of the planner): come again when some are final"
             );
             ("queued_tokens", limit, message)
         }

@@ -11,7 +11,7 @@ use caravan_proto::{
 use caravan_service::{
     Shutdown,
     compression::ACCEPTED,
-    config,
+    config::{self, Section},
     identity::Guard,
     listen::{self, Bound},
     serve::{self, Services, serve},
@@ -44,7 +44,7 @@ const CLOSING: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A key of the configuration.
-    #[error(transparent)]
+    #[error("cannot start")]
     Configuration(#[from] config::Error),
     /// The data directory.
     #[error("cannot use the data directory {}", path.display())]
@@ -101,13 +101,13 @@ impl Options {
     /// Takes the database, which it brings up to date, and the port.
     ///
     /// # Errors
-    /// If one of them cannot be had.
+    /// As [`check`](Self::check), or if one of them cannot be had.
     pub async fn build(self) -> Result<Service, Error> {
+        self.check(Section::TOP)?;
         let (database, lock) = self.take_database()?;
-        self.serve.check("serve")?;
         let tls = tls::Server::new(&self.tls)?;
         let bound = listen::bind(&self.listen).await?.with_tls(tls);
-        self.identity.check_address("listen", bound.local_addr())?;
+        self.identity.check_address("identity", "listen", bound.local_addr())?;
         let store = database.open(self.store).await?;
         let keys = Arc::new(KeyHolders::new(Arc::clone(&store)));
         let guard = Guard::new(&self.identity, keys)?.believing_gateways();

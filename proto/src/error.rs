@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic_types::{ErrorDetails, ErrorInfo, StatusExt as _};
 
 /// `ErrorInfo.domain` of every error.
 pub const DOMAIN: &str = "caravan";
@@ -65,7 +65,7 @@ reasons! {
     FileNotReady = "FILE_NOT_READY", FailedPrecondition;
     /// A batch that has not ended reads the file.
     FileInUse = "FILE_IN_USE", FailedPrecondition;
-    /// The file is larger than the server takes.
+    /// The file is larger than the server takes; metadata `limit` and `value` as with RATE_LIMITED.
     FileTooLarge = "FILE_TOO_LARGE", InvalidArgument;
     /// No such upload.
     UploadNotFound = "UPLOAD_NOT_FOUND", NotFound;
@@ -160,7 +160,22 @@ impl Reason {
     ) -> Status {
         let mut details = ErrorDetails::new();
         details.set_retry_info(Some(after));
-        self.with(message, [("limit", limit.to_owned()), ("value", value.to_string())], details)
+        self.with(message, bound(limit, value), details)
+    }
+
+    /// The same, with the field that is beyond a limit, which trying again does not mend.
+    #[must_use]
+    pub fn beyond(
+        self,
+        field: impl Into<String>,
+        message: impl Into<String>,
+        limit: &'static str,
+        value: u64,
+    ) -> Status {
+        let message = message.into();
+        let mut details = ErrorDetails::new();
+        details.add_bad_request_violation(field, message.clone());
+        self.with(message, bound(limit, value), details)
     }
 
     fn with<const N: usize>(
@@ -177,10 +192,20 @@ impl Reason {
     }
 }
 
+fn bound(limit: &'static str, value: u64) -> [(&'static str, String); 2] {
+    [("limit", limit.to_owned()), ("value", value.to_string())]
+}
+
+/// `ErrorInfo` of a status, if it is one of Caravan's.
+#[must_use]
+pub fn info(status: &Status) -> Option<ErrorInfo> {
+    status.get_details_error_info().filter(|info| info.domain == DOMAIN)
+}
+
 /// `ErrorInfo.reason` of a status, if it is one of Caravan's.
 #[must_use]
 pub fn reason(status: &Status) -> Option<String> {
-    status.get_details_error_info().filter(|info| info.domain == DOMAIN).map(|info| info.reason)
+    info(status).map(|info| info.reason)
 }
 
 /// How long the server asks to wait before the next try.

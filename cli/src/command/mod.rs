@@ -3,6 +3,7 @@
 mod calibrate;
 mod cancel;
 mod delete;
+mod files;
 mod fleet;
 mod get;
 mod keys;
@@ -79,6 +80,8 @@ enum Command {
     Retry(retry::Args),
     /// Delete an ended batch with its results
     Delete(delete::Args),
+    /// List files, show and delete them
+    Files(files::Args),
     /// Show executors, engines, lanes and GPUs
     Fleet(fleet::Args),
     /// Give models to engines, and list them
@@ -133,6 +136,7 @@ impl Command {
             Self::Resume(args) => resume::run(args, context).await,
             Self::Retry(args) => Box::pin(retry::run(args, context)).await,
             Self::Delete(args) => delete::run(args, context).await,
+            Self::Files(args) => files::run(args, context).await,
             Self::Fleet(args) => fleet::run(args, context).await,
             Self::Model(args) => model::run(args, context).await,
             Self::Keys(args) => keys::run(args, context).await,

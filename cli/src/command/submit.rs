@@ -3,16 +3,25 @@
 use std::{cell::Cell, path::PathBuf};
 
 use caravan_proto::{
+    error::{self, Reason},
     name::BatchId,
     v1::{Batch, CreateBatchRequest, File},
 };
 use serde_json::json;
+use tonic::Code;
 use uuid::Uuid;
 
 use super::{Context, get, watch};
 use crate::{
-    batch_options::BatchOptions, delivery::Delivery, exit::Exit, failure::Failure, interrupt,
-    progress::Transfer, server::Server, stderr, stdout, upload::upload,
+    batch_options::BatchOptions,
+    delivery::Delivery,
+    exit::Exit,
+    failure::Failure,
+    interrupt,
+    progress::Transfer,
+    server::Server,
+    stderr, stdout,
+    upload::{discard, upload},
 };
 
 #[derive(Debug, clap::Args)]
@@ -39,7 +48,7 @@ pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let submit = async {
         // First the server: stdin is not read to its end for nobody.
         let server = Server::connect(&context.server).await?;
-        let (file, batch) = create(&server, &args, &key, &asked).await?;
+        let (file, batch) = Box::pin(create(&server, &args, &key, &asked)).await?;
         Ok((server, file, batch))
     };
     let goes_on = || {
@@ -77,8 +86,25 @@ async fn create(
         validate_only: false,
     };
     asked.set(true);
-    let batch = server.call(request, async |request| server.batches().create_batch(request).await).await?;
-    Ok((file, batch))
+    let created = server.call(request, async |request| server.batches().create_batch(request).await).await;
+    if created.as_ref().is_err_and(made_none) {
+        asked.set(false);
+        discard(server, file.name.clone()).await;
+    }
+    Ok((file, created?))
+}
+
+/// Whether there is no batch for certain: it may have been made before an answer was lost, a defect, or a limit of
+/// calls.
+fn made_none(failure: &Failure) -> bool {
+    let Failure::Refused(status) = failure else { return false };
+    match status.code() {
+        Code::ResourceExhausted => error::reason(status).as_deref() != Some(Reason::RateLimited.as_str()),
+        code => matches!(
+            code,
+            Code::InvalidArgument | Code::FailedPrecondition | Code::AlreadyExists | Code::PermissionDenied
+        ),
+    }
 }
 
 fn batch_id(batch: &Batch) -> Result<BatchId, Failure> {

@@ -58,6 +58,7 @@ struct Flags<'a> {
 
 pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let options = options(&args)?;
+    options.check().map_err(misconfigured)?;
     if args.dump_config {
         stdout::text(&config::dump(&options).map_err(misconfigured)?)?;
         return Ok(Exit::Done);

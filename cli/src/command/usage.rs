@@ -6,9 +6,18 @@ use caravan_proto::{
     json::to_value,
     v1::{Basis, DailyUsage, ListUsageRequest},
 };
+use comfy_table::Table;
+use jiff::civil::Date;
 
 use super::{Context, LARGEST_PAGE};
-use crate::{exit::Exit, failure::Failure, figures::count, server::Server, stdout, table::with_heading};
+use crate::{
+    exit::Exit,
+    failure::Failure,
+    figures::count,
+    server::Server,
+    stdout,
+    table::{plain, with_heading},
+};
 
 const COLUMNS: [&str; 11] = [
     "tenant",
@@ -27,11 +36,11 @@ const COLUMNS: [&str; 11] = [
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The first day in UTC, e.g. 2026-07-01.
-    #[arg(long, value_name = "DAY")]
-    from: Option<String>,
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    from: Option<Date>,
     /// The last day in UTC.
-    #[arg(long, value_name = "DAY")]
-    to: Option<String>,
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    to: Option<Date>,
     /// Only usage of this tenant; without it, of all that the key may see.
     #[arg(long)]
     tenant: Option<String>,
@@ -40,43 +49,69 @@ pub(super) struct Args {
     csv: bool,
 }
 
-pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
-    let server = Server::connect(&context.server).await?;
-    let as_csv = args.csv;
-    let usages = list(&server, args).await?;
-    if context.json {
-        usages.iter().try_for_each(|usage| stdout::line(to_value(usage)))?;
-    } else if as_csv {
-        csv(&usages, io::stdout()).map_err(|error| stdout::failed(error.into(), Path::new("stdout")))?;
-    } else {
-        stdout::line(table(&usages))?;
-    }
-    Ok(Exit::Done)
+/// What is printed.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Json,
+    Csv,
+    Table,
 }
 
-async fn list(server: &Server, args: Args) -> Result<Vec<DailyUsage>, Failure> {
+pub(super) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    if args.from.zip(args.to).is_some_and(|(from, to)| to < from) {
+        return Err(Failure::Usage("--to must not be before --from".to_owned()));
+    }
+    let form = match (context.json, args.csv) {
+        (true, _) => Form::Json,
+        (false, true) => Form::Csv,
+        (false, false) => Form::Table,
+    };
+    let server = Server::connect(&context.server).await?;
+    let written = |day: Option<Date>| day.map(|day| day.to_string()).unwrap_or_default();
     let mut request = ListUsageRequest {
         page_size: LARGEST_PAGE,
         page_token: String::new(),
         tenant: args.tenant.unwrap_or_default(),
-        first_day: args.from.unwrap_or_default(),
-        last_day: args.to.unwrap_or_default(),
+        first_day: written(args.from),
+        last_day: written(args.to),
     };
-    let mut usages = Vec::new();
     loop {
         let list = async |request| server.access().list_usage(request).await;
         let page = server.call(request.clone(), list).await?;
-        usages.extend(page.usages);
+        form.print(&page.usages, request.page_token.is_empty())?;
         request.page_token = page.next_page_token;
         if request.page_token.is_empty() {
-            return Ok(usages);
+            return Ok(Exit::Done);
         }
     }
 }
 
-fn table(usages: &[DailyUsage]) -> String {
-    let mut table =
-        with_heading(["TENANT", "DAY", "MODEL", "ANSWERED", "FAILED", "PROMPT", "CACHED", "ANSWER"]);
+// === impl Form ===
+
+impl Form {
+    /// Prints a page, as it comes; the first with a heading.
+    fn print(self, usages: &[DailyUsage], is_first: bool) -> Result<(), Failure> {
+        const HEADING: [&str; 8] =
+            ["TENANT", "DAY", "MODEL", "ANSWERED", "FAILED", "PROMPT", "CACHED", "ANSWER"];
+
+        match self {
+            Self::Json => usages.iter().try_for_each(|usage| stdout::line(to_value(usage))),
+            Self::Csv => csv(usages, is_first, io::stdout())
+                .map_err(|error| stdout::failed(error.into(), Path::new("stdout"))),
+            Self::Table if is_first => stdout::line(table(with_heading(HEADING), usages)),
+            Self::Table if usages.is_empty() => Ok(()),
+            Self::Table => stdout::line(table(plain(), usages)),
+        }
+    }
+}
+
+/// A day in the one way in which the server takes it.
+fn day(text: &str) -> Result<Date, String> {
+    let written = text.parse().ok().filter(|day: &Date| day.to_string() == text);
+    written.ok_or_else(|| "write a day as 2026-07-01".to_owned())
+}
+
+fn table(mut table: Table, usages: &[DailyUsage]) -> String {
     for row in usages {
         let (requests, usage) = (row.requests.unwrap_or_default(), row.usage.unwrap_or_default());
         table.add_row([
@@ -93,9 +128,11 @@ fn table(usages: &[DailyUsage]) -> String {
     table.trim_fmt()
 }
 
-fn csv(usages: &[DailyUsage], to: impl io::Write) -> Result<(), csv::Error> {
+fn csv(usages: &[DailyUsage], is_first: bool, to: impl io::Write) -> Result<(), csv::Error> {
     let mut writer = csv::Writer::from_writer(to);
-    writer.write_record(COLUMNS)?;
+    if is_first {
+        writer.write_record(COLUMNS)?;
+    }
     for row in usages {
         let (requests, usage) = (row.requests.unwrap_or_default(), row.usage.unwrap_or_default());
         writer.write_record([
@@ -131,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn csv_has_a_heading_and_a_row_for_each() {
+    fn csv_has_one_heading_and_a_row_for_each() {
         let usage = Usage {
             prompt_tokens: 10,
             prompt_basis: Basis::Measured.into(),
@@ -148,9 +185,20 @@ mod tests {
             usage: Some(usage),
         };
         let mut written = Vec::new();
-        csv(&[row], &mut written).unwrap();
+        for is_first in [true, false] {
+            csv(std::slice::from_ref(&row), is_first, &mut written).unwrap();
+        }
         let written = String::from_utf8(written).unwrap();
         let lines: Vec<_> = written.lines().collect();
-        assert_eq!(lines, [&COLUMNS.join(","), "acme,2026-07-01,\"a,b\",2,1,10,measured,4,6,mixed,3"]);
+        let row = "acme,2026-07-01,\"a,b\",2,1,10,measured,4,6,mixed,3";
+        assert_eq!(lines, [&*COLUMNS.join(","), row, row]);
+    }
+
+    #[test]
+    fn a_day_is_written_in_one_way() {
+        assert!(day("2026-02-28").is_ok());
+        for bad in ["2026-02-30", "20260201", "2026-2-1", "2026-02-01T00:00", "today", ""] {
+            assert!(day(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -140,7 +140,7 @@ mod tests {
         let told = |text: &[u8]| lines(&rows, text).unwrap_err();
         assert_eq!(
             told(b"a,b\n\"1\n2\",2\n3\n"),
-            "in: line 4: the row has 1 fields, the line of column names 2"
+            "in: line 4: the row's number of fields is 1, that of the line of column names 2"
         );
         assert_eq!(told(b"a,b\n1,\xff\n"), "in: line 2: the row is not UTF-8: save the file as UTF-8");
         assert_eq!(told(b"a,a\n1,2\n"), "in: line 1: two columns are named \"a\": rename one");

@@ -74,7 +74,7 @@ fn unread(error: csv::Error) -> Error {
     let at = error.position().map(csv::Position::line);
     let what = match error.kind() {
         csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("the row has {len} fields, the line of column names {expected_len}")
+            format!("the row's number of fields is {len}, that of the line of column names {expected_len}")
         }
         csv::ErrorKind::Utf8 { .. } => "the row is not UTF-8: save the file as UTF-8".to_owned(),
         _ => error.to_string(),

@@ -9,11 +9,11 @@ use std::time::Duration;
 use caravan_service::{Shutdown, explain, ready::Ready};
 use url::Url;
 
-use self::role::Role;
 pub(crate) use self::{
     engine::{ollama, parse as parse_engine},
     options::Options,
 };
+use self::{options::RoleOptions, role::Role};
 use crate::{failure::Failure, stderr};
 
 /// All roles, built: ports are bound and the data directory is taken.
@@ -29,28 +29,15 @@ pub(crate) struct Roles {
 impl Roles {
     /// Builds the planner first: it holds the lock of the data directory.
     pub(crate) async fn build(options: Options) -> Result<Self, Failure> {
-        let Options { listen, http_listen, data_dir, drain_seconds, engines, telemetry, roles } = options;
-        let planner = caravan_planner::Options {
-            // A port of its own, that nobody else needs to know.
-            listen: "127.0.0.1:0".to_owned(),
-            data_dir,
-            telemetry: telemetry.clone(),
-            ..roles.planner
-        };
+        let drain = Duration::from_secs(options.drain_seconds);
+        let RoleOptions { planner, executor, gateway } = options.of_roles();
         let planner = planner.build().await.map_err(misconfigured)?;
         let at = vec![Url::parse(&planner.url()).map_err(misconfigured)?];
-        let gateway = caravan_gateway::Options {
-            listen,
-            http_listen,
-            planner: at.clone(),
-            telemetry: telemetry.clone(),
-            ..roles.gateway
-        };
+        let gateway = caravan_gateway::Options { planner: at.clone(), ..gateway };
         let gateway = gateway.build().await.map_err(misconfigured)?;
-        let executor =
-            caravan_executor::Options { planner: at, engines, ready_file: None, telemetry, ..roles.executor };
+        let executor = caravan_executor::Options { planner: at, ..executor };
         let executor = executor.build().await.map_err(misconfigured)?;
-        Ok(Self { planner, executor, gateway, drain: Duration::from_secs(drain_seconds) })
+        Ok(Self { planner, executor, gateway, drain })
     }
 
     /// Where the gateway serves.

@@ -1,7 +1,10 @@
 use std::path::PathBuf;
 
 use caravan_executor::EngineOptions;
-use caravan_service::{shutdown, telemetry};
+use caravan_service::{
+    config::{self, Section},
+    shutdown, telemetry,
+};
 use serde::{Deserialize, Serialize};
 
 /// Configuration of `caravan up`; keys as in its TOML file.
@@ -34,6 +37,11 @@ pub(crate) struct RoleOptions {
     pub(crate) gateway: caravan_gateway::Options,
 }
 
+/// Where each role's options stand, and which of its keys stand at the top instead.
+const PLANNER: Section = Section::new("roles.planner", &["data_dir", "telemetry"]);
+const GATEWAY: Section = Section::new("roles.gateway", &["listen", "http_listen", "telemetry"]);
+const EXECUTOR: Section = Section::new("roles.executor", &["engines", "telemetry"]);
+
 // === impl Options ===
 
 impl Default for Options {
@@ -47,6 +55,47 @@ impl Default for Options {
             engines: Vec::new(),
             telemetry: telemetry::Options::default(),
             roles: RoleOptions::default(),
+        }
+    }
+}
+
+impl Options {
+    /// What can be found wrong before a port or a directory is taken.
+    ///
+    /// # Errors
+    /// As the roles', with the key where it stands here.
+    pub(crate) fn check(&self) -> Result<(), config::Error> {
+        let RoleOptions { planner, executor, gateway } = self.clone().of_roles();
+        planner.check(PLANNER)?;
+        gateway.check(GATEWAY)?;
+        executor.check(EXECUTOR)
+    }
+
+    /// What each role is run with, but for the planner's address, which it has once it has its port.
+    pub(crate) fn of_roles(self) -> RoleOptions {
+        let Self { listen, http_listen, data_dir, drain_seconds: _, engines, telemetry, roles } = self;
+        RoleOptions {
+            planner: caravan_planner::Options {
+                // A port of its own, that nobody else needs to know.
+                listen: "127.0.0.1:0".to_owned(),
+                data_dir,
+                telemetry: telemetry.clone(),
+                ..roles.planner
+            },
+            gateway: caravan_gateway::Options {
+                listen,
+                http_listen,
+                planner: caravan_gateway::Options::default().planner,
+                telemetry: telemetry.clone(),
+                ..roles.gateway
+            },
+            executor: caravan_executor::Options {
+                planner: caravan_executor::Options::default().planner,
+                engines,
+                ready_file: None,
+                telemetry,
+                ..roles.executor
+            },
         }
     }
 }

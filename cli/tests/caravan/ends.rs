@@ -1,10 +1,13 @@
 //! How `submit --watch` ends: JSON lines, files and exit codes.
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use caravan_proto::v1::{
-    Batch, BatchDelta, ChunkCounts, LineError, RequestCounts, WatchBatchResponse, batch::State,
-    watch_batch_response::Event,
+use caravan_proto::{
+    error::Reason,
+    v1::{
+        Batch, BatchDelta, ChunkCounts, LineError, RequestCounts, WatchBatchResponse, batch::State,
+        watch_batch_response::Event,
+    },
 };
 use prost_types::FieldMask;
 use tempfile::TempDir;
@@ -132,8 +135,7 @@ async fn a_rejected_batch_tells_every_line_error() {
 
 #[tokio::test]
 async fn refusals_are_told_with_reason_and_field() {
-    let field =
-        caravan_proto::error::Reason::InvalidArgument.field("batch.priority", "priority must be -100 to 100");
+    let field = Reason::InvalidArgument.field("batch.priority", "priority must be -100 to 100");
     for (status, code, told) in [
         (Status::permission_denied("not yours"), 7, "not yours"),
         (Status::resource_exhausted("5 batches a day"), 7, "5 batches a day"),
@@ -145,6 +147,18 @@ async fn refusals_are_told_with_reason_and_field() {
         assert_exit(&output, code);
         assert!(String::from_utf8_lossy(&output.stderr).contains(told), "{told}");
         assert!(output.stdout.is_empty());
+        assert_eq!(fake.script().deleted, [FILE], "what was uploaded for nothing is deleted");
+    }
+}
+
+#[tokio::test]
+async fn a_file_stays_where_its_batch_may_have_been_made() {
+    let dir = directory();
+    let limited = Reason::RateLimited.limit("50 calls a second", "requests_per_second", 50, Duration::ZERO);
+    for (status, code) in [(Reason::Internal.status("a defect"), 1), (limited, 7)] {
+        let fake = Fake::start(Script { create: Some(status), ..Default::default() }).await;
+        assert_exit(&fake.run(dir.path(), &["submit", "in.jsonl", "--patience", "0"]).await, code);
+        assert!(fake.script().deleted.is_empty());
     }
 }
 

@@ -151,7 +151,7 @@ async fn a_profile_plans_a_file_without_a_server() {
     let output = plan(dir.path(), &["in.jsonl", "--profile", "profile.json"]).await;
     assert_exit(&output, 3);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(text.contains("line 1") && text.contains("1 of 1 lines are invalid"), "{text}");
+    assert!(text.contains("line 1") && text.contains("invalid lines: 1 of 1"), "{text}");
     write("wrong.json", r#"{"model": "m", "slot": 4}"#);
     for args in [
         &["in.jsonl", "--profile", "wrong.json"][..],

@@ -132,7 +132,7 @@ async fn what_is_wrong_is_told_before_anything_is_uploaded() {
         ),
         (&["rows.csv", "--user-template", "{name"], "a brace at byte 1 that is no {column}"),
         (&["rows.csv", "--user-template", "x", "--id-column", "x"], "there is no column \"x\""),
-        (&["short.csv", "--user-template", "x"], "short.csv: line 2: the row has 1 fields"),
+        (&["short.csv", "--user-template", "x"], "short.csv: line 2: the row's number of fields is 1"),
         (&["none.csv", "--user-template", "x"], "cannot read none.csv"),
         (&["in.jsonl", "--format", "csv"], "--user-template"),
         (&["in.jsonl", "--defaults", "list.json"], "list.json: invalid type"),

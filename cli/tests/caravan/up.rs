@@ -110,6 +110,35 @@ async fn a_configuration_that_is_wrong_is_told_before_anything_starts() {
 }
 
 #[tokio::test]
+async fn what_does_not_go_together_is_named_where_it_stands() {
+    let dir = TempDir::new().expect("a directory");
+    for (toml, key) in [
+        ("[roles.gateway.server]\nmax_calls = 0", "`roles.gateway.server.max_calls`"),
+        (
+            "[roles.gateway.limits]\nupload_bytes_per_second = 1",
+            "`roles.gateway.limits.upload_bytes_per_second`",
+        ),
+        ("[roles.gateway.tls]\ncertificate = 'a.crt'", "`roles.gateway.tls.key`"),
+        ("[roles.planner.identity]\nkey_cache_seconds = 0", "`roles.planner.identity.key_cache_seconds`"),
+        ("[roles.executor.limits]\ntries = 0", "`roles.executor.limits.tries`"),
+        ("http_listen = '0.0.0.0:0'", "`http_listen` is 0.0.0.0:0"),
+        ("http_listen = '0.0.0.0:0'", "`roles.gateway.identity.mode = "),
+        ("telemetry.filter = 'caravan=loud'", "`telemetry.filter`"),
+        ("engines = [{ kind = 'ollama', url = 'https://gpu' }]", "`engines[0].url`"),
+    ] {
+        fs::write(dir.path().join("up.toml"), toml).expect("a file");
+        for more in [None, Some("--dump-config")] {
+            let args: Vec<_> = ["up", "--config", "up.toml"].into_iter().chain(more).collect();
+            let output = caravan(dir.path(), &args).output().await.expect("caravan runs");
+            assert_exit(&output, 64);
+            let told = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(told.contains(key) && output.stdout.is_empty(), "{key} is not in: {told}");
+        }
+    }
+    assert_eq!(fs::read_dir(dir.path()).expect("the directory").count(), 1, "something was begun");
+}
+
+#[tokio::test]
 async fn the_configuration_in_force_can_be_shown_and_read_again() {
     let dir = TempDir::new().expect("a directory");
     let args = ["up", "--engine", "openai=http://127.0.0.1:8080", "--slots", "4", "--dump-config"];

@@ -99,7 +99,7 @@ impl Managed {
     pub(crate) fn note(&self) -> Option<String> {
         let state = self.state.borrow();
         let again = state.life.saturating_sub(1);
-        (again > 0).then(|| format!("started anew {again} times, the last time because {}", state.last_end))
+        (again > 0).then(|| format!("started anew {again}×, the last time because {}", state.last_end))
     }
 
     /// How it is to be started now: that meets all demands.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use caravan_service::config;
 use serde::{Deserialize, Serialize};
 
 /// Bounds of waiting and of memory.
@@ -77,6 +78,19 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What serde cannot check; `section` is where the options stand in the file.
+    pub(crate) fn check(&self, section: &str) -> Result<(), config::Error> {
+        let check = |holds, key, wanted| config::check(holds, &format!("{section}.{key}"), wanted);
+        check(self.tries > 0, "tries", "at least 1")?;
+        check(self.unacked_results > 0, "unacked_results", "at least 1")?;
+        check(self.gpu_millis > 0, "gpu_millis", "at least 1")?;
+        check(self.unacked_bytes > 0, "unacked_bytes", "at least 1")?;
+        let pauses = self.first_pause_millis > 0 && self.first_pause_millis <= self.longest_pause_millis;
+        check(pauses, "first_pause_millis", "at least 1 and at most `longest_pause_millis`")?;
+        let message = self.message_bytes > 0 && self.message_bytes <= caravan_proto::MAX_MESSAGE_BYTES / 2;
+        check(message, "message_bytes", "1 to half of what a planner accepts (20 MiB)")
+    }
+
     pub(crate) fn prefetch(&self) -> Duration {
         Duration::from_millis(self.prefetch_millis)
     }

@@ -55,12 +55,12 @@ impl Default for Liveness {
 }
 
 impl Liveness {
-    /// What serde cannot check.
-    pub(crate) fn check(&self) -> Result<(), config::Error> {
-        let factor = self.factor.is_finite() && self.factor >= 1.0;
-        config::check(factor, "liveness.factor", "a number of at least 1")?;
-        config::check(self.probe_seconds > 0, "liveness.probe_seconds", "at least 1")?;
-        config::check((1..=256).contains(&self.most_slots), "liveness.most_slots", "1 to 256")
+    /// What serde cannot check; `section` is where the options stand in the file.
+    pub(crate) fn check(&self, section: &str) -> Result<(), config::Error> {
+        let check = |holds, key, wanted| config::check(holds, &format!("{section}.{key}"), wanted);
+        check(self.factor.is_finite() && self.factor >= 1.0, "factor", "a number of at least 1")?;
+        check(self.probe_seconds > 0, "probe_seconds", "at least 1")?;
+        check((1..=256).contains(&self.most_slots), "most_slots", "1 to 256")
     }
 
     /// What a request that should take `expected` may take.
@@ -111,8 +111,8 @@ mod tests {
             (Liveness { probe_seconds: 0, ..Liveness::default() }, "liveness.probe_seconds"),
             (Liveness { most_slots: 257, ..Liveness::default() }, "liveness.most_slots"),
         ] {
-            assert!(liveness.check().unwrap_err().to_string().contains(named));
+            assert!(liveness.check("liveness").unwrap_err().to_string().contains(named));
         }
-        assert!(Liveness::default().check().is_ok());
+        assert!(Liveness::default().check("liveness").is_ok());
     }
 }

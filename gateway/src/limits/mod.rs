@@ -164,7 +164,10 @@ impl Allowance {
         let Some(rate) = &self.requests else { return Ok(()) };
         rate.take().map_err(|after| {
             let n = rate.per_second;
-            let message = format!("the tenant may make {n} calls a second here: come again a little later");
+            let message = format!(
+                "the tenant makes more calls a second here than it may, {n} (`limits.{LIMIT}` of the gateway): come \
+                 again a little later"
+            );
             (LIMIT, Reason::RateLimited.limit(message, LIMIT, n.get().into(), after))
         })
     }
@@ -174,8 +177,10 @@ impl Allowance {
 
         let Some((n, streams)) = &self.streams else { return Ok(None) };
         Arc::clone(streams).try_acquire_owned().map(Some).map_err(|_| {
-            let message =
-                format!("the tenant may have {n} streams open here, and has: end one of them first");
+            let message = format!(
+                "the tenant has as many streams open here as it may, {n} (`limits.{LIMIT}` of the gateway): end one \
+                 of them first"
+            );
             (LIMIT, Reason::RateLimited.limit(message, LIMIT, n.get().into(), STREAM_ENDS))
         })
     }

@@ -47,13 +47,14 @@ pub(super) struct Of {
 // === impl Options ===
 
 impl Options {
-    /// What serde cannot check.
+    /// What serde cannot check; `section` is where the options stand in the file.
     ///
     /// # Errors
     /// If uploads would be too slow to be told from silent ones.
-    pub(crate) fn check(&self) -> Result<(), config::Error> {
-        let tenants = self.tenants.keys().map(|tenant| (format!("limits.tenants.{tenant}"), self.of(tenant)));
-        let all = ("limits".to_owned(), self.but(Own::default()));
+    pub(crate) fn check(&self, section: &str) -> Result<(), config::Error> {
+        let tenants =
+            self.tenants.keys().map(|tenant| (format!("{section}.tenants.{tenant}"), self.of(tenant)));
+        let all = (section.to_owned(), self.but(Own::default()));
         for (section, limits) in tenants.chain([all]) {
             let streams = limits.streams.map_or(0, NonZeroU32::get).max(30);
             let least = u64::from(streams) * (1 << 20) / 30;

@@ -79,7 +79,7 @@ async fn uploads_are_read_no_faster_than_they_may_and_none_waits_for_the_others(
 
 #[test]
 fn a_pace_that_looks_like_silence_is_refused() {
-    let ok = |toml| options(toml).check().is_ok();
+    let ok = |toml| options(toml).check("limits").is_ok();
     assert!(ok("") && ok("streams = 9") && ok("upload_bytes_per_second = 1048576"));
     assert!(!ok("upload_bytes_per_second = 1048575"));
     assert!(!ok("upload_bytes_per_second = 1048576\nstreams = 31"));

@@ -5,8 +5,8 @@ use axum::{
     http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use caravan_proto::error::{Reason, reason, retry_delay};
-use serde_json::json;
+use caravan_proto::error::{Reason, info, retry_delay};
+use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -22,6 +22,8 @@ pub(super) struct Error {
     param: Option<String>,
     /// A word of OpenAI's, or Caravan's reason in lower case, e.g. `batch_not_found`.
     code: String,
+    /// The contract's reason, and the facts that go with it.
+    own: Option<Box<Value>>,
     /// What else the answer's head says.
     header: Option<Box<(HeaderName, HeaderValue)>>,
 }
@@ -101,8 +103,12 @@ impl Error {
         Self { param: Some("Content-Type".to_owned()), ..error }
     }
 
-    pub(super) fn too_large(message: impl Into<String>) -> Self {
-        Self::plain(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
+    /// A body that may have `most` bytes.
+    pub(super) fn too_large(most: usize) -> Self {
+        let message = format!("the body may have {most} bytes");
+        let own = json!({"metadata": {"limit": "body_bytes", "value": most.to_string()}});
+        let error = Self::plain(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message);
+        Self { own: Some(Box::new(own)), ..error }
     }
 
     /// The client sends nothing any more, or its connection is gone.
@@ -120,7 +126,7 @@ impl Error {
     }
 
     fn plain(http: StatusCode, code: &str, message: impl Into<String>) -> Self {
-        Self { http, message: message.into(), param: None, code: code.to_owned(), header: None }
+        Self { http, message: message.into(), param: None, code: code.to_owned(), own: None, header: None }
     }
 
     /// OpenAI's word for the kind of error.
@@ -137,10 +143,12 @@ impl Error {
 
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
-        let told = reason(&status);
+        let told = info(&status);
         let field = status.get_details_bad_request().and_then(|bad| bad.field_violations.into_iter().next());
-        let retry = retry_delay(&status).map(|delay| delay.as_secs().max(1));
-        let code = match told.as_deref() {
+        // Whole seconds, and none too early.
+        let retry = retry_delay(&status).map(|delay| delay.as_millis().div_ceil(1_000).max(1));
+        let retry = retry.and_then(|seconds| HeaderValue::try_from(seconds.to_string()).ok());
+        let code = match told.as_ref().map(|info| &*info.reason) {
             Some("INVALID_ARGUMENT") => "invalid_value".to_owned(),
             Some(reason) => reason.to_lowercase(),
             None => "server_error".to_owned(),
@@ -155,19 +163,23 @@ impl From<Status> for Error {
             message: message.to_owned(),
             param: field.map(|violation| param(&violation.field)),
             code,
-            header: retry.map(|seconds| Box::new((header::RETRY_AFTER, seconds.into()))),
+            own: told.map(|info| Box::new(json!({"reason": info.reason, "metadata": info.metadata}))),
+            header: retry.map(|seconds| Box::new((header::RETRY_AFTER, seconds))),
         }
     }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        let error = json!({
+        let mut error = json!({
             "message": self.message,
             "type": self.kind(),
             "param": self.param,
             "code": self.code,
         });
+        if let Some(own) = self.own {
+            error["x_caravan"] = *own;
+        }
         let mut response = (self.http, Json(json!({ "error": error }))).into_response();
         if let Some((name, value)) = self.header.map(|header| *header) {
             response.headers_mut().insert(name, value);
@@ -214,6 +226,8 @@ fn http(status: &Status, code: &str) -> StatusCode {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -227,6 +241,28 @@ mod tests {
             ("start.filename", "file"),
         ] {
             assert_eq!(param(field), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_limit_is_named_for_programs() {
+        let after = Duration::from_millis(1_200);
+        let limited = Reason::RateLimited.limit("too many", "streams", 2, after).into();
+        let large = Reason::FileTooLarge.beyond("chunk.data", "too large", "max_file_bytes", 9).into();
+        let metadata = |limit: &str, value: &str| json!({"limit": limit, "value": value});
+        for (error, status, retry, reason, metadata) in [
+            (limited, 429, Some("2"), json!("RATE_LIMITED"), metadata("streams", "2")),
+            (large, 413, None, json!("FILE_TOO_LARGE"), metadata("max_file_bytes", "9")),
+            (Error::too_large(7), 413, None, Value::Null, metadata("body_bytes", "7")),
+        ] {
+            let response = error.into_response();
+            assert_eq!(response.status(), status);
+            let header = response.headers().get(header::RETRY_AFTER);
+            assert_eq!(header.map(|value| value.to_str().expect("digits")), retry);
+            let body = axum::body::to_bytes(response.into_body(), 1 << 10).await.expect("a body");
+            let body: Value = serde_json::from_slice(&body).expect("JSON");
+            let own = &body["error"]["x_caravan"];
+            assert_eq!((&own["reason"], &own["metadata"]), (&reason, &metadata));
         }
     }
 

@@ -47,11 +47,7 @@ async fn read(body: Body, rest: &Rest) -> Result<axum::body::Bytes, Error> {
     let late = |_| Error::cut_off("the body did not arrive in time");
     timeout(rest.timeout, to_bytes(body, MAX_BYTES)).await.map_err(late)?.map_err(|error| {
         let too_long = error.into_inner().is::<http_body_util::LengthLimitError>();
-        if too_long {
-            Error::too_large(format!("the body may have {MAX_BYTES} bytes"))
-        } else {
-            Error::cut_off("the body ended too early")
-        }
+        if too_long { Error::too_large(MAX_BYTES) } else { Error::cut_off("the body ended too early") }
     })
 }
 

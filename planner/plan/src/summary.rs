@@ -122,7 +122,7 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LanesUnknown { lanes } => {
-                write!(f, "No engine is known yet for a model; {lanes} lanes are assumed.")
+                write!(f, "No engine is known yet for a model; lanes that are assumed: {lanes}.")
             }
             Self::SpeedUnknown => {
                 write!(f, "The speed of a model is not known: its chunks are cut by tokens, not by time.")
@@ -131,7 +131,7 @@ impl fmt::Display for Warning {
                 write!(f, "The bound on a chunk's time has no effect while the speed is not known.")
             }
             Self::TokensEstimated { requests } => {
-                write!(f, "The tokens of {requests} requests are estimated from their bytes.")
+                write!(f, "Requests whose tokens are estimated from their bytes: {requests}.")
             }
             Self::StatedContextAboveFleet { stated, fleet } => {
                 write!(f, "The stated context of {stated} tokens is above the {fleet} of the fleet.")
@@ -139,14 +139,14 @@ impl fmt::Display for Warning {
             Self::PrefixesNotKept { groups, requests } => {
                 write!(
                     f,
-                    "{groups} shared prefixes are not reused: {requests} requests evaluate theirs anew."
+                    "Shared prefixes that are not reused: {groups}; requests that evaluate theirs anew: {requests}."
                 )
             }
             Self::ConversationsOfOne { requests } => {
-                write!(f, "{requests} requests are longer than a conversation's budget; each goes alone.")
+                write!(f, "Requests that are longer than a conversation's budget, and go alone: {requests}.")
             }
             Self::PayloadsTooLarge { requests } => {
-                write!(f, "{requests} requests are larger than a chunk's payload; each goes alone.")
+                write!(f, "Requests that are larger than a chunk's payload, and go alone: {requests}.")
             }
         }
     }

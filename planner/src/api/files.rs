@@ -113,6 +113,8 @@ impl Files {
     }
 
     async fn chunk(&self, writer: &mut Writer, chunk: &v1::UploadChunk) -> Result<(), Status> {
+        const LIMIT: &str = "max_file_bytes";
+
         let expected = writer.position();
         if chunk.offset != expected {
             let message =
@@ -121,8 +123,9 @@ impl Files {
         }
         let length = i64::try_from(chunk.data.len()).unwrap_or(i64::MAX);
         if expected.saturating_add(length) > self.max_bytes {
-            let message = format!("a file may have {} bytes: split the input", self.max_bytes);
-            return Err(Reason::FileTooLarge.field("chunk.data", message));
+            let most = self.max_bytes.unsigned_abs();
+            let message = format!("a file may have {most} bytes (`{LIMIT}` of the planner): split the input");
+            return Err(Reason::FileTooLarge.beyond("chunk.data", message, LIMIT, most));
         }
         writer.write(&chunk.data).await.map_err(failed)
     }

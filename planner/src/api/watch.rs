@@ -77,10 +77,7 @@ impl Watch {
         loop {
             let (mut now, time) = self.look()?;
             let ended = view::ended(now.state());
-            now.progress = speed
-                .sample(&now)
-                .or_else(|| planned(&now, time))
-                .filter(|_| !ended && now.state() != State::Paused);
+            now.progress = speed.progress(&now, time);
             let is_new = last.as_ref().is_none_or(|last| last.revision != now.revision);
             let due = last.is_none() || ended || changed(last.as_ref(), &now) || pace.wait(is_new).is_zero();
             if due {
@@ -153,7 +150,7 @@ fn planned(batch: &v1::Batch, now: Micros) -> Option<v1::Progress> {
     let estimated = Duration::try_from(batch.plan.as_ref()?.estimated_duration?).ok()?;
     let since = now.saturating_sub(clock::micros(batch.start_time?));
     let running = Duration::from_micros(u64::try_from(since).unwrap_or_default());
-    let left = estimated.checked_sub(running).filter(|_| batch.state() == State::Running)?;
+    let left = estimated.checked_sub(running)?;
     Some(v1::Progress { remaining: prost_types::Duration::try_from(left).ok(), ..v1::Progress::default() })
 }
 
@@ -170,6 +167,12 @@ struct Speed {
 // === impl Speed ===
 
 impl Speed {
+    /// Only what runs has a speed, and an end in sight.
+    fn progress(&mut self, batch: &v1::Batch, now: Micros) -> Option<v1::Progress> {
+        let sampled = self.sample(batch);
+        sampled.or_else(|| planned(batch, now)).filter(|_| batch.state() == State::Running)
+    }
+
     fn sample(&mut self, batch: &v1::Batch) -> Option<v1::Progress> {
         let (requests, usage) = (batch.requests?, batch.usage.unwrap_or_default());
         let (done, tokens) =
@@ -201,4 +204,41 @@ impl Speed {
 #[expect(clippy::cast_precision_loss, reason = "a speed for people")]
 fn per_second(count: i64, seconds: f64) -> f64 {
     count as f64 / seconds
+}
+
+#[cfg(test)]
+mod tests {
+    use caravan_proto::v1::{Batch, Plan, RequestCounts};
+    use tokio::time::advance;
+
+    use super::*;
+
+    fn batch(state: State, succeeded: i64) -> Batch {
+        Batch {
+            state: state.into(),
+            requests: Some(RequestCounts { total: 30, succeeded, failed: 0 }),
+            start_time: Some(clock::timestamp(0)),
+            plan: Some(Plan {
+                estimated_duration: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+                ..Plan::default()
+            }),
+            ..Batch::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_is_told_of_a_batch_that_runs_and_of_no_other() {
+        let mut speed = Speed::default();
+        let mut left = |state, succeeded| {
+            let progress = speed.progress(&batch(state, succeeded), 20_000_000);
+            progress.and_then(|progress| progress.remaining).map(|left| left.seconds)
+        };
+        assert_eq!(left(State::Queued, 0), None);
+        assert_eq!(left(State::Running, 0), Some(40), "by the plan");
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(left(State::Running, 10), Some(2), "by the speed");
+        for state in [State::Queued, State::Paused, State::Finalizing, State::Cancelling, State::Expired] {
+            assert_eq!(left(state, 10), None, "{state:?}");
+        }
+    }
 }

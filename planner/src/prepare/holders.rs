@@ -65,7 +65,7 @@ fn listed(holders: &BTreeMap<&str, Holders>) -> String {
     let mut holders: Vec<_> = holders.iter().collect();
     holders.sort_by_key(|(_, holders)| std::cmp::Reverse(holders.lanes));
     let each = holders.into_iter().map(|(digest, holders)| {
-        format!("{} on {} ({} lanes)", named(digest), several(&holders.engines), holders.lanes)
+        format!("{} on {} (lanes: {})", named(digest), several(&holders.engines), holders.lanes)
     });
     each.collect::<Vec<_>>().join(", ")
 }

@@ -37,7 +37,7 @@ pub(super) fn batch(spec: &v1::Batch, draft: Draft, rejects: Rejects) -> v1::Bat
         }
         Draft::Invalid { total } => {
             (batch.state, batch.state_reason) = (State::Failed.into(), "INVALID_LINES".into());
-            batch.state_message = format!("{} of {total} lines are invalid", rejects.lines);
+            batch.state_message = format!("invalid lines: {} of {total}", rejects.lines);
             total
         }
     };

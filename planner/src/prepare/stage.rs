@@ -123,7 +123,7 @@ impl Preparer {
                 self.reject(batch.id, rejects, total, &reason, &message).await
             }
             Draft::Invalid { total } => {
-                let message = format!("{} of {total} lines are invalid; nothing was run", rejects.lines);
+                let message = format!("invalid lines: {} of {total}; nothing was run", rejects.lines);
                 self.reject(batch.id, rejects, total, "INVALID_LINES", &message).await
             }
             Draft::Drawn(drawn) => self.keep(batch.id, &drawn, rejects).await,

@@ -5,6 +5,10 @@
 //! In the environment a key is upper case behind the role's prefix, a nested one with
 //! `__` between (`CARAVAN_GATEWAY_TELEMETRY__FORMAT=json`), a list is `["a", "b"]`.
 
+mod section;
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use figment::{
@@ -13,6 +17,8 @@ use figment::{
     value::{Dict, Value},
 };
 use serde::{Serialize, de::DeserializeOwned};
+
+pub use self::section::Section;
 
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +95,3 @@ fn describe(figment: &Figment, mut error: figment::Error) -> String {
     }
     error.to_string()
 }
-
-#[cfg(test)]
-mod tests;

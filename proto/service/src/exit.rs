@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{config, tls};
+use crate::{client, config, telemetry, tls};
 
 /// All went well; of a batch: every request was answered.
 pub const OK: u8 = 0;
@@ -35,5 +35,8 @@ pub fn report(result: &anyhow::Result<()>) -> ExitCode {
 }
 
 fn is_of_configuration(cause: &(dyn std::error::Error + 'static)) -> bool {
-    cause.is::<config::Error>() || cause.is::<tls::Error>()
+    cause.is::<config::Error>()
+        || cause.is::<tls::Error>()
+        || cause.is::<client::Error>()
+        || cause.is::<telemetry::Error>()
 }

@@ -19,6 +19,8 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 use url::Url;
 
+use crate::config;
+
 /// How a process tells.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -119,6 +121,21 @@ struct Headers<'a>(&'a http::HeaderMap);
 impl Default for Options {
     fn default() -> Self {
         Self { format: Format::Text, filter: "info".to_owned(), otlp_endpoint: None }
+    }
+}
+
+impl Options {
+    /// What serde cannot check; `section` is where the options stand in the file.
+    ///
+    /// # Errors
+    /// If `filter` is malformed.
+    pub fn check(&self, section: &str) -> Result<(), config::Error> {
+        let is_known = EnvFilter::try_new(&self.filter).is_ok();
+        config::check(
+            is_known,
+            &format!("{section}.filter"),
+            "as RUST_LOG, e.g. `info,caravan_planner=debug`",
+        )
     }
 }
 

@@ -117,3 +117,27 @@ async fn files_are_listed_in_pages_read_from_an_offset_and_deleted() -> anyhow::
     assert_eq!((gone.code(), reason(&gone).as_str()), (Code::NotFound, "FILE_NOT_FOUND"));
     Ok(())
 }
+
+#[tokio::test]
+async fn files_are_listed_and_deleted_from_the_command_line() -> anyhow::Result<()> {
+    let (up, api) = up().await?;
+    let caravan = up.caravan();
+    let names = [api.upload(b"one\n").await?.name, api.upload(b"three\n").await?.name];
+    let ids = names.map(|name| name.replace("files/", ""));
+    let listed = caravan.run(&["files", "list", "--purpose", "batch", "--json"]).await?.json()?;
+    let shown: Vec<_> = listed.iter().map(|file| (&file["file"], &file["size_bytes"])).collect();
+    assert_eq!(shown, [(&ids[1].as_str().into(), &6.into()), (&ids[0].as_str().into(), &4.into())]);
+    let newest = caravan.run(&["files", "list", "--limit", "1"]).await?.stdout;
+    assert!(newest.contains(&ids[1]) && !newest.contains(&ids[0]), "{newest}");
+    let outputs = caravan.run(&["files", "list", "--purpose", "batch_output", "--json"]).await?;
+    assert_eq!((outputs.code, outputs.stdout.as_str()), (0, ""));
+
+    let got = caravan.run(&["files", "get", &ids[0]]).await?;
+    assert!(got.stdout.contains(&sha256(b"one\n")), "{}", got.stdout);
+    let deleted = caravan.run(&["files", "delete", &ids[0]]).await?;
+    assert_eq!((deleted.code, deleted.stderr), (0, format!("{} deleted\n", ids[0])));
+    let gone = caravan.run(&["files", "get", &ids[0]]).await?;
+    assert!(gone.code == 1 && gone.stderr.contains("FILE_NOT_FOUND"), "{}", gone.stderr);
+    assert_eq!(caravan.run(&["files", "list", "--purpose", "other"]).await?.code, 2);
+    Ok(())
+}

@@ -127,7 +127,8 @@ async fn a_plan_says_why_a_prefix_is_not_reused() -> anyhow::Result<()> {
     groups.sort_unstable();
     let why = "calibration saw a prefix of 100 tokens evaluated anew with every request; what it needs: a longer prefix";
     assert_eq!(groups, ["", why]);
-    assert!(plan.warnings.iter().any(|warning| warning.contains("1 shared prefixes")), "{:?}", plan.warnings);
+    let warned = plan.warnings.iter().any(|warning| warning.contains("prefixes that are not reused: 1;"));
+    assert!(warned, "{:?}", plan.warnings);
     Ok(())
 }
 

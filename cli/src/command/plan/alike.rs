@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     failure::Failure,
-    figures::{count, percent},
+    figures::{count, counted, percent},
     stdout,
     table::plain,
 };
@@ -85,19 +85,19 @@ fn text(plan: &Arithmetic, stated: &StatedTokens) -> String {
     let mut row = |name: &str, value: String| {
         table.add_row([name.to_owned(), value]);
     };
-    let exchange = count(stated.exchange_tokens);
-    row("requests", whole(plan.requests));
-    row("usable context", format!("{} of {} tokens", whole(plan.budget.usable.0), count(stated.max_context)));
-    row("exchanges that fit", format!("{} of {exchange} tokens", whole(plan.exchanges)));
-    row("exchanges of a chunk", whole(plan.chunk_requests));
-    row("chunks", whole(plan.chunks));
-    row("largest context", format!("{} tokens", whole(plan.largest_context.0)));
-    row("prompt tokens alone", whole(plan.prompt_tokens_without.0));
-    row("prompt tokens planned", whole(plan.prompt_tokens_with.0));
+    let [context, exchange] = [stated.max_context, stated.exchange_tokens].map(|n| counted(n, "token"));
+    row("requests", count(whole(plan.requests)));
+    row("usable context", format!("{} of {context}", count(whole(plan.budget.usable.0))));
+    row("exchanges that fit", format!("{} of {exchange}", count(whole(plan.exchanges))));
+    row("exchanges of a chunk", count(whole(plan.chunk_requests)));
+    row("chunks", count(whole(plan.chunks)));
+    row("largest context", counted(whole(plan.largest_context.0), "token"));
+    row("prompt tokens alone", count(whole(plan.prompt_tokens_without.0)));
+    row("prompt tokens planned", count(whole(plan.prompt_tokens_with.0)));
     row("savings", percent(plan.savings()));
-    let (evaluations, alone) = (whole(plan.chunks), whole(plan.requests));
+    let (evaluated, alone) = (counted(whole(plan.chunks), "time"), count(whole(plan.requests)));
     let saved = percent(plan.prefix_savings());
-    row("system prompt evaluated", format!("{evaluations} times instead of {alone}: {saved} saved"));
+    row("system prompt evaluated", format!("{evaluated} instead of {alone}: {saved} saved"));
     table.trim_fmt()
 }
 
@@ -118,6 +118,6 @@ fn value(plan: &Arithmetic) -> Value {
     })
 }
 
-fn whole(number: u64) -> String {
-    count(i64::try_from(number).unwrap_or(i64::MAX))
+fn whole(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

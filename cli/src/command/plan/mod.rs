@@ -8,12 +8,18 @@ pub(super) use profile::read as read_profile;
 
 use std::path::{Path, PathBuf};
 
-use caravan_proto::v1::{Batch, CreateBatchRequest, DeleteFileRequest, batch::State};
+use caravan_proto::v1::{Batch, CreateBatchRequest, batch::State};
 
 use super::{Context, get};
 use crate::{
-    batch_options::BatchOptions, exit::Exit, failure::Failure, interrupt, progress::Transfer, server::Server,
-    stderr, stdout, summary, upload::upload,
+    batch_options::BatchOptions,
+    exit::Exit,
+    failure::Failure,
+    interrupt,
+    progress::Transfer,
+    server::Server,
+    stderr, stdout, summary,
+    upload::{discard, upload},
 };
 
 #[derive(Debug, clap::Args)]
@@ -63,13 +69,8 @@ async fn online(options: &BatchOptions, file: &Path, context: &Context) -> Resul
     let preview = Box::pin(preview(&server, batch));
     let planned = interrupt::guard(preview, nothing).await;
     // Whatever came of the preview, its file is not left behind.
-    let request = DeleteFileRequest { name: name.clone() };
-    let deleted = server.call(request, async |request| server.files().delete_file(request).await).await;
-    let batch = planned?;
-    if let Err(failure) = deleted {
-        stderr::note(format_args!("{name} was not deleted: {failure}"));
-    }
-    Ok(batch)
+    discard(&server, name).await;
+    planned
 }
 
 async fn preview(server: &Server, batch: Batch) -> Result<Batch, Failure> {

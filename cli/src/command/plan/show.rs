@@ -9,7 +9,7 @@ use caravan_proto::{
 use comfy_table::Table;
 
 use crate::{
-    figures::{basis, bytes, count, percent, span},
+    figures::{basis, bytes, count, counted, percent, span},
     table::{plain, with_heading},
 };
 
@@ -51,8 +51,8 @@ fn numbers(plan: &Plan) -> Table {
     row("requests", count(plan.requests));
     row("rejected lines", count(plan.rejected_lines));
     row("groups", count(plan.group_count));
-    row("chunks", format!("{} of at most {} requests", count(plan.chunks), count(plan.largest_chunk)));
-    row("largest context", format!("{} tokens", count(plan.largest_context)));
+    row("chunks", format!("{} of at most {}", count(plan.chunks), counted(plan.largest_chunk, "request")));
+    row("largest context", counted(plan.largest_context, "token"));
     row("prompt tokens alone", count(plan.prompt_tokens_without));
     let counted = basis(plan.token_basis());
     row("prompt tokens planned", format!("{} ({counted})", count(plan.prompt_tokens_with)));

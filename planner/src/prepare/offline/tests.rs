@@ -160,5 +160,5 @@ async fn what_cannot_be_planned_is_refused_with_its_field() {
 
     let strict = offline().plan(v1::Batch::default(), file(directory.path(), "{}\n")).await.unwrap();
     assert_eq!((strict.state(), strict.plan), (v1::batch::State::Failed, None));
-    assert_eq!(strict.state_message, "1 of 1 lines are invalid");
+    assert_eq!(strict.state_message, "invalid lines: 1 of 1");
 }

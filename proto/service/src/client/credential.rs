@@ -13,9 +13,6 @@ use crate::reload::{Reloaded, Unheard};
 /// A credential that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
-    /// Both a token and a file of one.
-    #[error("`client.token` and `client.token_file` are both given: leave one out")]
-    Twice,
     /// The file.
     #[error("cannot read the token in {}", path.display())]
     File {
@@ -48,8 +45,7 @@ impl Credential {
     pub(super) fn of(options: &Options) -> Result<Self, CredentialError> {
         match (&options.token, &options.token_file) {
             (None, None) => Ok(Self::None),
-            (Some(_), Some(_)) => Err(CredentialError::Twice),
-            (Some(token), None) => header(token.reveal()).map(Self::Given),
+            (Some(token), _) => header(token.reveal()).map(Self::Given),
             (None, Some(path)) => {
                 let path = path.clone();
                 let interval = Duration::from_secs(options.token_reload_seconds.max(1));
@@ -109,7 +105,8 @@ mod tests {
             assert_eq!(headers[AUTHORIZATION], "Bearer other", "a call's own goes before");
         }
         let both = options(Some("a"), Some(file.path().into()));
-        assert!(matches!(Credential::of(&both), Err(CredentialError::Twice)));
+        let error = both.check("client").expect_err("two credentials").to_string();
+        assert!(error.contains("`client.token`") && error.contains("`token_file`"), "{error}");
         let gone = options(None, Some("/nonexistent/token".into()));
         assert!(matches!(Credential::of(&gone), Err(CredentialError::File { .. })));
         for bad in ["", " ", "a b", "a\nb", "ä"] {

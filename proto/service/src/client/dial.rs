@@ -14,7 +14,7 @@ use tonic::transport::{Channel, Endpoint};
 use tower::{Service, ServiceExt as _};
 use url::Url;
 
-use super::{Error, Options};
+use super::{Error, Options, is_server};
 use crate::tls;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -45,7 +45,7 @@ impl Dialer {
     /// `tls` is there if `url` is one of `https`.
     pub(super) fn new(url: &Url, options: &Options, tls: Option<&tls::Client>) -> Result<Self, Error> {
         let bad = |source| Error::Url { url: url.to_string(), source };
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        if !is_server(url) {
             return Err(bad(None));
         }
         let keepalive = Duration::from_secs(options.keepalive_seconds);

@@ -17,7 +17,7 @@ use tonic::{Request, Status, transport::Channel};
 use url::Url;
 
 use self::dial::{Dialer, tls_for};
-use crate::{secret::Secret, telemetry, tls};
+use crate::{config, secret::Secret, telemetry, tls};
 
 /// A server that cannot be dialled, whatever the network says.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum Error {
     /// The list of servers is empty.
     #[error("no server named")]
     None,
+    /// Options do not go together.
+    #[error(transparent)]
+    Options(#[from] config::Error),
     /// The credential cannot be used.
     #[error(transparent)]
     Credential(#[from] CredentialError),
@@ -91,6 +94,16 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether the options go together; `section` is where they stand in the file.
+    ///
+    /// # Errors
+    /// If they do not; the text names one that is wrong.
+    pub fn check(&self, section: &str) -> Result<(), config::Error> {
+        let once = self.token.is_none() || self.token_file.is_none();
+        config::check(once, &format!("{section}.token"), "left out where `token_file` is given")?;
+        self.tls.check(&format!("{section}.tls"))
+    }
+
     fn health(&self) -> Duration {
         Duration::from_millis(self.health_millis.max(1))
     }
@@ -98,6 +111,12 @@ impl Options {
     fn health_timeout(&self) -> Duration {
         Duration::from_millis(self.health_timeout_millis.max(1))
     }
+}
+
+/// Whether `url` is one that a server may have.
+#[must_use]
+pub fn is_server(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https") && url.host().is_some()
 }
 
 /// A channel to the first of `servers`: connected at the first call, and again after a

@@ -70,6 +70,7 @@ impl Replicas {
         if servers.is_empty() {
             return Err(Error::None);
         }
+        options.check("client")?;
         let credential = Credential::of(options)?;
         let tls = tls_for(servers, options)?;
         let changes = watch::Sender::new(());

@@ -25,7 +25,7 @@ impl Authenticator {
     /// # Errors
     /// If the options cannot be met.
     pub(super) fn new(options: &Options, keys: Arc<dyn Keys>) -> Result<Option<Self>, config::Error> {
-        options.check()?;
+        options.check("identity")?;
         if options.mode == Mode::Off {
             return Ok(None);
         }

@@ -24,13 +24,13 @@ pub struct CertificateHolder {
 // === impl CertificateHolder ===
 
 impl CertificateHolder {
-    /// Whether each of `holders` can be told from the others.
-    pub(super) fn check(holders: &[Self]) -> Result<(), config::Error> {
+    /// Whether each of `holders`, which are `key` of the configuration, can be told from the others.
+    pub(super) fn check(holders: &[Self], key: &str) -> Result<(), config::Error> {
         for (index, holder) in holders.iter().enumerate() {
             let is_first = holders[..index].iter().all(|earlier| earlier.name != holder.name);
             config::check(
                 is_first && !holder.name.is_empty() && !holder.roles.is_empty(),
-                "identity.certificates",
+                key,
                 "a list of holders, each with a name that no other has, and with roles",
             )?;
         }
@@ -94,10 +94,11 @@ mod tests {
     #[test]
     fn holders_can_be_told_apart() {
         let one = holder("one", Role::Read);
-        assert!(CertificateHolder::check(&[one.clone(), holder("other", Role::Read)]).is_ok());
+        let check = |holders: &[_]| CertificateHolder::check(holders, "identity.certificates");
+        assert!(check(&[one.clone(), holder("other", Role::Read)]).is_ok());
         let none = CertificateHolder { roles: Roles::NONE, ..one.clone() };
         for bad in [vec![one.clone(), one], vec![none], vec![holder("", Role::Read)]] {
-            assert!(CertificateHolder::check(&bad).is_err(), "{bad:?}");
+            assert!(check(&bad).is_err(), "{bad:?}");
         }
     }
 }

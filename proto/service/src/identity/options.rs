@@ -53,28 +53,42 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Whether each option can be met.
-    pub(super) fn check(&self) -> Result<(), config::Error> {
-        config::check(self.key_cache_seconds > 0, "identity.key_cache_seconds", "at least 1")?;
-        CertificateHolder::check(&self.certificates)?;
-        self.oidc.as_ref().map_or(Ok(()), Oidc::check)
+    /// Whether each option can be met; `section` is where the options stand in the file.
+    ///
+    /// # Errors
+    /// If one cannot; the text names it.
+    pub fn check(&self, section: &str) -> Result<(), config::Error> {
+        let cached = self.key_cache_seconds > 0;
+        config::check(cached, &format!("{section}.key_cache_seconds"), "at least 1")?;
+        CertificateHolder::check(&self.certificates, &format!("{section}.certificates"))?;
+        self.oidc.as_ref().map_or(Ok(()), |oidc| oidc.check(&format!("{section}.oidc")))
     }
 
     pub(super) fn key_cache(&self) -> Duration {
         Duration::from_secs(self.key_cache_seconds)
     }
 
-    /// Whether an address may be served, which `key` of the configuration names.
+    /// As [`check_address`](Self::check_address), of an address as it is written; a name is nobody's until its port
+    /// is bound.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_listen(&self, section: &str, key: &str, address: &str) -> Result<(), config::Error> {
+        address.parse().map_or(Ok(()), |address| self.check_address(section, key, address))
+    }
+
+    /// Whether an address may be served, which `key` of the configuration names; `section` is where these options
+    /// stand.
     ///
     /// # Errors
     /// If other hosts reach it, nobody is asked who they are, and nobody said that this is meant so.
-    pub fn check_address(&self, key: &str, address: SocketAddr) -> Result<(), config::Error> {
+    pub fn check_address(&self, section: &str, key: &str, address: SocketAddr) -> Result<(), config::Error> {
         let is_open = self.mode == Mode::Off && !self.allow_unauthenticated_network;
         if is_open && !address.ip().to_canonical().is_loopback() {
             return Err(config::Error::Invalid(format!(
                 "`{key}` is {address}, which other hosts reach, and nobody is asked who they are: set \
-                 `identity.mode = \"required\"` and give out keys, or, where whoever reaches it may do everything, \
-                 `identity.allow_unauthenticated_network = true`"
+                 `{section}.mode = \"required\"` and give out keys, or, where whoever reaches it may do everything, \
+                 `{section}.allow_unauthenticated_network = true`"
             )));
         }
         Ok(())
@@ -88,9 +102,7 @@ mod tests {
     #[test]
     fn a_network_is_served_on_purpose_only() {
         let check = |options: &Options, address: &str| {
-            options
-                .check_address("listen", address.parse().expect("an address"))
-                .map_err(|error| error.to_string())
+            options.check_listen("identity", "listen", address).map_err(|error| error.to_string())
         };
         let off = Options::default();
         for loopback in ["127.0.0.1:1", "127.8.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {

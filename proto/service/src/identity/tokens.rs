@@ -81,19 +81,19 @@ pub(super) struct Tokens {
 
 impl Oidc {
     /// Whether it can be met and holds what it promises.
-    pub(super) fn check(&self) -> Result<(), config::Error> {
+    pub(super) fn check(&self, section: &str) -> Result<(), config::Error> {
         let is_said = !self.issuer.is_empty() && !self.audience.is_empty();
-        config::check(is_said, "identity.oidc", "given with issuer and audience")?;
+        config::check(is_said, section, "given with issuer and audience")?;
         let is_public = |algorithm: &Algorithm| default::algorithms().contains(algorithm);
         let are_public = !self.algorithms.is_empty() && self.algorithms.iter().all(is_public);
         config::check(
             are_public,
-            "identity.oidc.algorithms",
+            &format!("{section}.algorithms"),
             "algorithms with a public key, e.g. [\"RS256\"]",
         )?;
         let is_safe =
             self.jwks_url.scheme() == "https" || self.jwks_url.scheme() == "http" && is_here(&self.jwks_url);
-        config::check(is_safe, "identity.oidc.jwks_url", "an https URL (http on loopback only)")
+        config::check(is_safe, &format!("{section}.jwks_url"), "an https URL (http on loopback only)")
     }
 }
 

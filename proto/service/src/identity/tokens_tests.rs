@@ -237,7 +237,7 @@ async fn old_keys_are_used_while_the_issuer_is_away() {
 async fn options_that_would_let_anybody_in_are_refused() {
     let issuer = Issuer::with(&[]).await;
     let good = issuer.options();
-    assert!(good.check().is_ok());
+    assert!(good.check("identity.oidc").is_ok());
     for (bad, key) in [
         (Oidc { algorithms: vec![Algorithm::HS256], ..good.clone() }, "algorithms"),
         (Oidc { algorithms: Vec::new(), ..good.clone() }, "algorithms"),
@@ -245,7 +245,7 @@ async fn options_that_would_let_anybody_in_are_refused() {
         (Oidc { audience: Vec::new(), ..good.clone() }, "identity.oidc"),
         (Oidc { issuer: String::new(), ..good.clone() }, "identity.oidc"),
     ] {
-        let said = bad.check().expect_err(key).to_string();
+        let said = bad.check("identity.oidc").expect_err(key).to_string();
         assert!(said.contains(key), "{said}");
     }
 }

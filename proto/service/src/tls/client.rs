@@ -11,7 +11,7 @@ use super::{
     files::{File, Identity},
     provider,
 };
-use crate::reload::Reloaded;
+use crate::{config, reload::Reloaded};
 
 /// TLS towards servers whose URL is `https://`, `[client.tls]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,15 +58,16 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Whether the keys go together; `section` is where the options stand in the file.
+    pub(crate) fn check(&self, section: &str) -> Result<(), config::Error> {
+        let together = self.certificate.is_some() == self.key.is_some();
+        config::check(together, &format!("{section}.certificate"), "given together with `key`, or not at all")
+    }
+
     fn read(&self) -> Result<Files, Error> {
-        let identity = match (&self.certificate, &self.key) {
-            (Some(certificate), Some(key)) => Some(Identity::read(certificate, key)?),
-            (None, None) => None,
-            _ => {
-                let text = "a client's `tls.certificate` and `tls.key` are given together, or not at all";
-                return Err(Error::Options(text.to_owned()));
-            }
-        };
+        self.check("client.tls")?;
+        let identity = self.certificate.as_deref().zip(self.key.as_deref());
+        let identity = identity.map(|(certificate, key)| Identity::read(certificate, key)).transpose()?;
         Ok(Files { ca: self.ca.as_deref().map(File::read).transpose()?, identity })
     }
 }
@@ -81,11 +82,11 @@ impl Client {
     pub fn new(options: &Options) -> Result<Self, Error> {
         let files = options.read()?;
         if files.ca.is_none() && files.identity.is_none() {
-            return Ok(Self(Source::Fixed(Arc::new(config(&files)?))));
+            return Ok(Self(Source::Fixed(Arc::new(made_of(&files)?))));
         }
         let options = options.clone();
         let interval = Duration::from_secs(options.reload_seconds.max(1));
-        Ok(Self(Source::Files(Reloaded::new("certificates", interval, move || options.read(), config)?)))
+        Ok(Self(Source::Files(Reloaded::new("certificates", interval, move || options.read(), made_of)?)))
     }
 
     /// For one handshake, with the files as they are now.
@@ -97,7 +98,7 @@ impl Client {
     }
 }
 
-fn config(files: &Files) -> Result<ClientConfig, Error> {
+fn made_of(files: &Files) -> Result<ClientConfig, Error> {
     let roots = files.ca.as_ref().map_or_else(|| Ok(system_roots()), File::authorities)?;
     let builder = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(VERSIONS)

@@ -2,14 +2,14 @@ use std::{io, path::PathBuf};
 
 use tokio_rustls::rustls::{self, pki_types::pem, server::VerifierBuilderError};
 
-use crate::Unheard;
+use crate::{Unheard, config};
 
 /// Files or keys of the configuration that no TLS can be made of. The text names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Keys of the configuration do not go together.
-    #[error("bad configuration: {0}")]
-    Options(String),
+    #[error(transparent)]
+    Options(#[from] config::Error),
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Error;
+use crate::config;
 
 /// TLS of a server's ports, `[tls]`. Without a certificate they take plain TCP.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,26 +67,31 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Whether the keys go together.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        let wrong = |text: &str| Err(Error::Options(text.to_owned()));
+    /// Whether the keys go together; `section` is where the options stand in the file.
+    ///
+    /// # Errors
+    /// If they do not; the text names them.
+    pub fn check(&self, section: &str) -> Result<(), config::Error> {
+        let wrong = |text: String| Err(config::Error::Invalid(text));
         match (&self.certificate, &self.key) {
-            (Some(_), None) => return wrong("`tls.certificate` needs `tls.key`"),
-            (None, Some(_)) => return wrong("`tls.key` needs `tls.certificate`"),
+            (Some(_), None) => return wrong(format!("`{section}.certificate` needs `{section}.key`")),
+            (None, Some(_)) => return wrong(format!("`{section}.key` needs `{section}.certificate`")),
             (None, None) if self.client_ca.is_some() || self.client_auth != ClientAuth::None => {
-                return wrong("`tls.client_ca` and `tls.client_auth` need `tls.certificate` and `tls.key`");
+                return wrong(format!(
+                    "`{section}.client_ca` and `{section}.client_auth` need `{section}.certificate` and \
+                     `{section}.key`"
+                ));
             }
             _ => {}
         }
         match (&self.client_ca, self.client_auth) {
-            (None, ClientAuth::Optional | ClientAuth::Required) => {
-                wrong("`tls.client_auth` needs `tls.client_ca`, the authorities that vouch for clients")
-            }
-            (Some(_), ClientAuth::None) => {
-                wrong("`tls.client_ca` is of no use unless `tls.client_auth` is `optional` or `required`")
-            }
-            _ if self.reload_seconds == 0 => wrong("`tls.reload_seconds` must be at least 1"),
-            _ => Ok(()),
+            (None, ClientAuth::Optional | ClientAuth::Required) => wrong(format!(
+                "`{section}.client_auth` needs `{section}.client_ca`, the authorities that vouch for clients"
+            )),
+            (Some(_), ClientAuth::None) => wrong(format!(
+                "`{section}.client_ca` is of no use unless `{section}.client_auth` is `optional` or `required`"
+            )),
+            _ => config::check(self.reload_seconds > 0, &format!("{section}.reload_seconds"), "at least 1"),
         }
     }
 }

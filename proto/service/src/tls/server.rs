@@ -52,7 +52,7 @@ impl Server {
     /// # Errors
     /// If a file cannot be read, or no TLS can be made of what it says.
     pub fn new(options: &Options) -> Result<Option<Self>, Error> {
-        options.check()?;
+        options.check("tls")?;
         let (Some(certificate), Some(key)) = (options.certificate.clone(), options.key.clone()) else {
             return Ok(None);
         };

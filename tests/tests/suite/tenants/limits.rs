@@ -17,13 +17,15 @@ fn limit(status: &Status) -> Option<String> {
     status.get_details_error_info()?.metadata.remove("limit")
 }
 
-/// The code of OpenAI's error object in an answer of HTTP 429 that says when to come again.
-async fn code(answer: reqwest::Response) -> anyhow::Result<String> {
+/// The code of OpenAI's error object in an answer of HTTP 429 that says when to come again, and the limit.
+async fn told(answer: reqwest::Response) -> anyhow::Result<[String; 3]> {
     assert_eq!(answer.status(), StatusCode::TOO_MANY_REQUESTS);
     let after: u64 = answer.headers()["retry-after"].to_str()?.parse()?;
     assert!(after > 0);
     let error: serde_json::Value = answer.json().await?;
-    Ok(error["error"]["code"].as_str().unwrap_or_default().to_owned())
+    let facts = &error["error"]["x_caravan"]["metadata"];
+    let told = [&error["error"]["code"], &facts["limit"], &facts["value"]];
+    Ok(told.map(|text| text.as_str().unwrap_or_default().to_owned()))
 }
 
 #[tokio::test]
@@ -40,7 +42,8 @@ async fn streams_and_calls_beyond_the_limit_of_a_tenant_are_refused() -> anyhow:
     let id = batch.replace("batches/", "");
     let events = format!("{}/v1/batches/{id}/events", guarded.fleet.http);
     let http = reqwest::Client::new();
-    assert_eq!(code(http.get(&events).bearer_auth(&key).send().await?).await?, "rate_limited");
+    let refused = http.get(&events).bearer_auth(&key).send().await?;
+    assert_eq!(told(refused).await?, ["rate_limited", "streams", "1"]);
     let (other, _) = guarded.client("other", &["submit", "read"]).await?;
     let theirs = other.create(&Input::chats(1, "s"), Batch::default()).await?.name;
     other.watch(&theirs, "").await?;
@@ -60,7 +63,7 @@ async fn streams_and_calls_beyond_the_limit_of_a_tenant_are_refused() -> anyhow:
     let list = format!("{}/v1/batches", guarded.fleet.http);
     let answers = try_join_all((0..20).map(|_| http.get(&list).bearer_auth(&key).send())).await?;
     let refused = answers.into_iter().find(|answer| answer.status() != StatusCode::OK).expect("as many");
-    assert_eq!(code(refused).await?, "rate_limited");
+    assert_eq!(told(refused).await?, ["rate_limited", "requests_per_second", "2"]);
     Ok(())
 }
 
@@ -78,7 +81,7 @@ async fn a_batch_beyond_the_quota_waits_for_another_to_end() -> anyhow::Result<(
     });
     let batches = format!("{}/v1/batches", fleet.http);
     let answer = reqwest::Client::new().post(&batches).json(&wanted).send().await?;
-    assert_eq!(code(answer).await?, "quota_exceeded");
+    assert_eq!(told(answer).await?, ["quota_exceeded", "open_batches", "1"]);
     api.batches().cancel_batch(CancelBatchRequest { name: first.clone() }).await?;
     api.ended(&first).await?;
     api.create(&input, Batch::default()).await?;

@@ -85,6 +85,14 @@ async fn each_tenant_sees_what_it_used_and_an_admin_sees_all() -> anyhow::Result
     assert!(csv.stdout.contains(&format!("\none,{day},{MODEL},")), "{}", csv.stdout);
     assert!(!csv.stdout.contains("other"), "{}", csv.stdout);
     assert_eq!(caravan.run(&["usage", "--csv", "--json"]).await?.code, 2);
+    for (wrong, named) in [
+        (&["--from", "yesterday"][..], "--from"),
+        (&["--to", "2026-02-30"], "--to"),
+        (&["--from", "2026-02-02", "--to", "2026-02-01"], "--to must not be before --from"),
+    ] {
+        let refused = caravan.run(&[&["usage"], wrong].concat()).await?;
+        assert!(refused.code == 2 && refused.stderr.contains(named), "{}", refused.stderr);
+    }
 
     // Who only submits sees nothing, and who reads not what is another's.
     let (submits, key) = guarded.client("one", &["submit"]).await?;
