@@ -21,6 +21,9 @@ const OPEN: [&str; 3] = [
     "/grpc.reflection.v1alpha.ServerReflection/",
 ];
 
+/// What is said of a method that is not in the contract.
+pub(crate) const NO_METHOD: &str = "there is no such method here";
+
 /// Stands before every call of a server: finds out who makes it, whether they may, and puts the [`Principal`]
 /// into the request's extensions. A layer, and cheap to clone. The default asks nobody who they are.
 #[derive(Clone, Default)]
@@ -87,7 +90,7 @@ impl fmt::Debug for Guard {
 /// PERMISSION_DENIED, or UNIMPLEMENTED for a method that is not in the contract.
 fn authorise(principal: &Principal, path: &str) -> Result<(), Status> {
     // As the protocol has it for what is not there; and nothing is, that has no entry.
-    let needed = access::needed(path).ok_or_else(|| Status::unimplemented("there is no such method"))?;
+    let needed = access::needed(path).ok_or_else(|| Reason::Unimplemented.status(NO_METHOD))?;
     principal.must_be_one(needed)
 }
 

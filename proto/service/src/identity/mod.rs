@@ -18,6 +18,7 @@ mod tokens;
 
 pub use certificates::CertificateHolder;
 pub use guard::Guard;
+pub(crate) use guard::NO_METHOD;
 pub use key::{FreshKey, KeyHash, MARK, NoRandomness, hash};
 pub use options::{Mode, Options};
 pub use principal::{Principal, Unreadable};
