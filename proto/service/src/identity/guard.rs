@@ -11,7 +11,7 @@ use http::{Extensions, HeaderMap, Request, Response};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::{Keys, Options, Principal, authenticator::Authenticator};
+use super::{Keys, Options, Principal, authenticator::Authenticator, refusal::Refusal};
 use crate::config;
 
 /// Services that tell of the server and nothing of what it holds.
@@ -72,8 +72,7 @@ impl Guard {
             return Ok(caller);
         }
         let named = Principal::read(headers);
-        let named = named.map_err(|error| Reason::Unauthenticated.status(error.to_string()))?;
-        Ok(named.unwrap_or(caller))
+        Ok(named.map_err(Refusal::from)?.unwrap_or(caller))
     }
 }
 
