@@ -106,6 +106,8 @@ reasons! {
     KeyNotFound = "KEY_NOT_FOUND", NotFound;
     /// The server is going away or not there yet; `RetryInfo` says when to try again.
     Unavailable = "UNAVAILABLE", Unavailable;
+    /// There is no such method, or the request is compressed in a way that is not read here.
+    Unimplemented = "UNIMPLEMENTED", Unimplemented;
     /// The client sent nothing for longer than it may in the middle of a call. What an upload sent before is
     /// kept: ask QueryUpload, then resume.
     StreamSilent = "STREAM_SILENT", DeadlineExceeded;

@@ -1,28 +1,11 @@
 """Requests that nobody should send, each with the error that it is answered with: `tests/bad-input`, a file each group,
 a JSON object each request. No error says anything of the inside."""
 
-import json
-import re
-import socket
-import urllib.parse
-
 import grpc
 import pytest
-from google.protobuf import json_format
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
-from conftest import ROOT, SECONDS, until
-
-CORPUS = ROOT / "tests/bad-input"
-# Paths of this machine, SQL, Rust's own words.
-INSIDE = re.compile(r"/(home|root|tmp|var|usr|work)/|\bSELECT\b|sqlx|panicked|\.rs\b|backtrace|RUST_", re.IGNORECASE)
-STREAMS = {"WatchBatch", "StreamResults", "DownloadFile", "EnsureModel"}
-
-
-def group(name: str) -> list:
-    rows = [json.loads(line) for line in (CORPUS / f"{name}.jsonl").read_text().splitlines()]
-    return [pytest.param(row, id=f"{name}-{number}") for number, row in enumerate(rows, 1)]
+from asking import CORPUS, INSIDE, error_of, filled, group, over_grpc, over_http
+from conftest import SECONDS, until
 
 
 @pytest.fixture(scope="module")
@@ -48,64 +31,40 @@ def known(v1, batches, files, upload, data):
     }
 
 
-def filled(text: str, known: dict) -> str:
-    for name, value in known.items():
-        text = text.replace(f"${{{name}}}", value)
-    return text
-
-
 @pytest.mark.parametrize("row", [row for name in ("ids", "routes", "batches", "files", "ranges")
                                  for row in group(f"http-{name}")])
 def test_over_http(up, known, row):
-    address = urllib.parse.urlsplit(up["http"])
-    body = bytes.fromhex(row["hex"]) if "hex" in row else filled(row.get("body", ""), known).encode()
-    if "repeat" in row:
-        body = row["repeat"][0].encode() * row["repeat"][1]
-    headers = {"Host": address.netloc, "Connection": "close", "Content-Length": str(len(body))}
-    lines = [f"{name}: {value}" for name, value in (headers | row.get("headers", {})).items()]
-    path = filled(row["path"], known)
-    head = "\r\n".join([f"{row['method']} {path} HTTP/1.1", *lines, "", ""])
-    with socket.create_connection((address.hostname, address.port), timeout=SECONDS) as connection:
-        try:
-            connection.sendall(head.encode() + body)
-        except ConnectionError:
-            pass  # Answered before all of it was read.
-        answer = connection.makefile("rb").read()
-    head, _, body = answer.partition(b"\r\n\r\n")
-    error = json.loads(body)["error"]
-    told = (int(head.split()[1]), error["code"], error["param"])
-    assert told == (row["status"], row["code"], row.get("param")), error
+    answer = over_http(up["http"], row, known)
+    error = answer.body["error"]
+    assert (answer.status, error["code"], error["param"]) == (row["status"], row["code"], row.get("param")), error
     assert error["type"] == "invalid_request_error"
-    assert not INSIDE.search(error["message"].replace(path, "")), error
+    assert not INSIDE.search(error["message"].replace(filled(row["path"], known), "")), error
 
 
 @pytest.mark.parametrize("row", group("grpc"))
 def test_over_grpc(channel, v1, known, row):
-    service, rpc = row["rpc"].split("/")
-    kind = getattr(v1, f"{rpc}Request")
-    if "hex" in row:
-        messages, encode = [bytes.fromhex(row["hex"])], bytes
-    else:
-        messages = [json_format.ParseDict(json.loads(filled(json.dumps(m), known)), kind()) for m in row["messages"]]
-        encode = kind.SerializeToString
-    path = f"/caravan.v1.{service}/{rpc}"
     with pytest.raises(grpc.RpcError) as raised:
-        if rpc == "UploadFile":
-            channel.stream_unary(path, request_serializer=encode)(iter(messages), timeout=SECONDS)
-        elif rpc in STREAMS:
-            list(channel.unary_stream(path, request_serializer=encode)(messages[0], timeout=SECONDS))
-        else:
-            channel.unary_unary(path, request_serializer=encode)(messages[0], timeout=SECONDS)
-    reason, fields = "", []
-    for detail in rpc_status.from_call(raised.value).details:
-        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-        if detail.Unpack(info):
-            reason = info.reason
-        elif detail.Unpack(bad):
-            fields = [violation.field for violation in bad.field_violations]
-    assert (raised.value.code().name, reason) == (row["code"], row["reason"]), raised.value
-    assert fields == [row["field"]] if "field" in row else True, fields
-    assert not INSIDE.search(raised.value.details()), raised.value
+        over_grpc(channel, v1, row, known)
+    error = error_of(raised.value)
+    assert (error.code, error.reason) == (row["code"], row["reason"]), error
+    assert error.fields == [row["field"]] if "field" in row else True, error
+    assert not INSIDE.search(error.message), error
+
+
+@pytest.mark.parametrize("service", ["FileService", "BatchService", "FleetService", "AccessService"])
+def test_every_rpc_says_that_it_cannot_read(channel, v1, service):
+    """What the comment on each service lists as errors of every RPC, as far as a request can bring them about."""
+    gzip, long = {"compression": grpc.Compression.Gzip}, bytes(41 << 20)
+    bad = [(b"\xff", {}, "INVALID_ARGUMENT"), (long, {}, "INVALID_ARGUMENT"), (b"\x0a" * 64, gzip, "UNIMPLEMENTED")]
+    rpcs = list(vars(getattr(v1, f"{service}Stub")(channel)))
+    asked = [(rpc, *how) for rpc in rpcs for how in bad] + [("NoSuchMethod", b"", {}, "UNIMPLEMENTED")]
+    for rpc, request, how, expected in asked:
+        call = channel.stream_stream(f"/caravan.v1.{service}/{rpc}", request_serializer=bytes)
+        with pytest.raises(grpc.RpcError) as raised:
+            list(call(iter([request]), timeout=SECONDS, **how))
+        error = error_of(raised.value)
+        assert (error.code, error.reason) == (expected, expected), (rpc, error)
+        assert not INSIDE.search(error.message), error
 
 
 def test_there_are_enough_of_them():

@@ -200,6 +200,7 @@ fn param(field: &str) -> String {
         "page_token" => "after".to_owned(),
         "page_size" => "limit".to_owned(),
         "request_id" => "Idempotency-Key".to_owned(),
+        "resume_token" => "Last-Event-ID".to_owned(),
         "start.filename" | "chunk.data" => "file".to_owned(),
         whole @ ("endpoint" | "completion_window" | "metadata") => whole.to_owned(),
         own if own.len() < field.len() => format!("x_caravan.{own}"),
@@ -238,6 +239,7 @@ mod tests {
             ("batch.chunk_limits.max_requests", "x_caravan.chunk_limits.max_requests"),
             ("batch.metadata", "metadata"),
             ("page_token", "after"),
+            ("resume_token", "Last-Event-ID"),
             ("start.filename", "file"),
         ] {
             assert_eq!(param(field), expected);

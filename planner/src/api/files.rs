@@ -1,4 +1,4 @@
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use caravan_proto::{
@@ -28,6 +28,8 @@ use crate::{
 
 /// Bytes of one message of a download.
 const DOWNLOAD_BYTES: usize = 1 << 20;
+/// When an upload may be resumed that another stream was resuming.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// `FileService`.
 #[derive(Clone)]
@@ -352,8 +354,10 @@ pub(super) fn pieces(block: Result<Bytes, files::Error>) -> Vec<Result<Bytes, fi
 
 pub(super) fn failed(error: files::Error) -> Status {
     match error {
-        files::Error::Superseded => Reason::Unavailable
-            .status("another stream of this upload is under way: ask QueryUpload, then resume"),
+        files::Error::Superseded => {
+            let message = "another stream of this upload is under way: ask QueryUpload, then resume";
+            Reason::Unavailable.retry_after(message, RETRY)
+        }
         error => status(error),
     }
 }

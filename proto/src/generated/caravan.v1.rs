@@ -1294,8 +1294,9 @@ pub mod batch_service_client {
     /// "caravan", a stable `reason`), a Help with a link to the page on that reason (docs/errors) and, where
     /// they help, BadRequest or RetryInfo.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
+    /// Errors of every RPC: INVALID_ARGUMENT (the request cannot be read), UNIMPLEMENTED (it is compressed in a way that is
+    /// not read here), UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left
+    /// unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct BatchServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -1726,8 +1727,9 @@ pub mod batch_service_server {
     /// "caravan", a stable `reason`), a Help with a link to the page on that reason (docs/errors) and, where
     /// they help, BadRequest or RetryInfo.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
+    /// Errors of every RPC: INVALID_ARGUMENT (the request cannot be read), UNIMPLEMENTED (it is compressed in a way that is
+    /// not read here), UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left
+    /// unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct BatchServiceServer<T> {
         inner: Arc<T>,
@@ -2607,8 +2609,9 @@ pub mod access_service_client {
     /// API keys, who may call, for which tenant, and what; and what tenants have used. For those who run the
     /// installation: a key of role admin sees and makes keys of every tenant, and sees what every tenant has used.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
+    /// Errors of every RPC: INVALID_ARGUMENT (the request cannot be read), UNIMPLEMENTED (it is compressed in a way that is
+    /// not read here), UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left
+    /// unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct AccessServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -2829,8 +2832,9 @@ pub mod access_service_server {
     /// API keys, who may call, for which tenant, and what; and what tenants have used. For those who run the
     /// installation: a key of role admin sees and makes keys of every tenant, and sees what every tenant has used.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
+    /// Errors of every RPC: INVALID_ARGUMENT (the request cannot be read), UNIMPLEMENTED (it is compressed in a way that is
+    /// not read here), UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left
+    /// unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct AccessServiceServer<T> {
         inner: Arc<T>,
@@ -3140,8 +3144,9 @@ pub mod credential_service_client {
     use tonic::codegen::http::Uri;
     /// What a gateway asks a planner of those who call it. Not for clients: no gateway serves it.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: INVALID_ARGUMENT (the request cannot be read), UNIMPLEMENTED (it is compressed in a way that is
+    /// not read here), UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left
+    /// unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct CredentialServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -3264,8 +3269,9 @@ pub mod credential_service_server {
     }
     /// What a gateway asks a planner of those who call it. Not for clients: no gateway serves it.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: INVALID_ARGUMENT (the request cannot be read), UNIMPLEMENTED (it is compressed in a way that is
+    /// not read here), UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left
+    /// unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct CredentialServiceServer<T> {
         inner: Arc<T>,
@@ -3875,8 +3881,9 @@ pub mod file_service_client {
     use tonic::codegen::http::Uri;
     /// Files: inputs as uploaded, outputs as written.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
+    /// Errors of every RPC: INVALID_ARGUMENT (the request cannot be read), UNIMPLEMENTED (it is compressed in a way that is
+    /// not read here), UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left
+    /// unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FileServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -4162,8 +4169,9 @@ pub mod file_service_server {
     }
     /// Files: inputs as uploaded, outputs as written.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
+    /// Errors of every RPC: INVALID_ARGUMENT (the request cannot be read), UNIMPLEMENTED (it is compressed in a way that is
+    /// not read here), UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left
+    /// unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FileServiceServer<T> {
         inner: Arc<T>,
@@ -5621,8 +5629,9 @@ pub mod fleet_service_client {
     use tonic::codegen::http::Uri;
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
+    /// Errors of every RPC: INVALID_ARGUMENT (the request cannot be read), UNIMPLEMENTED (it is compressed in a way that is
+    /// not read here), UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left
+    /// unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct FleetServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -5923,8 +5932,9 @@ pub mod fleet_service_server {
     }
     /// The fleet: executors, their engines, lanes and GPUs, and what was calibrated.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
+    /// Errors of every RPC: INVALID_ARGUMENT (the request cannot be read), UNIMPLEMENTED (it is compressed in a way that is
+    /// not read here), UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left
+    /// unfinished), UNAVAILABLE and, from a gateway, RATE_LIMITED (both with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct FleetServiceServer<T> {
         inner: Arc<T>,
@@ -7158,8 +7168,9 @@ pub mod work_service_client {
     use tonic::codegen::http::Uri;
     /// How executors get work. The executor dials; one stream an executor.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: INVALID_ARGUMENT (the request cannot be read), UNIMPLEMENTED (it is compressed in a way that is
+    /// not read here), UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left
+    /// unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug, Clone)]
     pub struct WorkServiceClient<T> {
         inner: tonic::client::Grpc<T>,
@@ -7327,8 +7338,9 @@ pub mod work_service_server {
     }
     /// How executors get work. The executor dials; one stream an executor.
     ///
-    /// Errors of every RPC: UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request
-    /// was left unfinished), UNAVAILABLE (with RetryInfo: try again then).
+    /// Errors of every RPC: INVALID_ARGUMENT (the request cannot be read), UNIMPLEMENTED (it is compressed in a way that is
+    /// not read here), UNAUTHENTICATED, PERMISSION_DENIED, DEADLINE_EXCEEDED, INTERNAL, STREAM_SILENT (the request was left
+    /// unfinished), UNAVAILABLE (with RetryInfo: try again then).
     #[derive(Debug)]
     pub struct WorkServiceServer<T> {
         inner: Arc<T>,

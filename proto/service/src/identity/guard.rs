@@ -13,7 +13,9 @@ use http_body::Frame;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use super::{Gone, Keys, Options, Principal, Standing, authenticator::Authenticator, standing};
+use super::{
+    Gone, Keys, Options, Principal, Standing, authenticator::Authenticator, refusal::Refusal, standing,
+};
 use crate::config;
 
 /// Services that tell of the server and nothing of what it holds.
@@ -22,6 +24,9 @@ const OPEN: [&str; 3] = [
     "/grpc.reflection.v1.ServerReflection/",
     "/grpc.reflection.v1alpha.ServerReflection/",
 ];
+
+/// What is said of a method that is not in the contract.
+pub(crate) const NO_METHOD: &str = "there is no such method here";
 
 /// Stands before every call of a server: finds out who makes it, whether they may, and puts the [`Principal`]
 /// into the request's extensions. A layer, and cheap to clone. The default asks nobody who they are.
@@ -77,8 +82,7 @@ impl Guard {
             return Ok(caller);
         }
         let named = Principal::read(headers);
-        let named = named.map_err(|error| Reason::Unauthenticated.status(error.to_string()))?;
-        Ok(named.unwrap_or(caller))
+        Ok(named.map_err(Refusal::from)?.unwrap_or(caller))
     }
 
     /// What a call that was let in with these headers must end at, however long it is: its key is not good any
@@ -108,7 +112,7 @@ pub(crate) fn is_open(path: &str) -> bool {
 /// PERMISSION_DENIED, or UNIMPLEMENTED for a method that is not in the contract.
 fn authorise(principal: &Principal, path: &str) -> Result<(), Status> {
     // As the protocol has it for what is not there; and nothing is, that has no entry.
-    let needed = access::needed(path).ok_or_else(|| Status::unimplemented("there is no such method"))?;
+    let needed = access::needed(path).ok_or_else(|| Reason::Unimplemented.status(NO_METHOD))?;
     principal.must_be_one(needed)
 }
 

@@ -19,7 +19,7 @@ mod tokens;
 
 pub use certificates::CertificateHolder;
 pub use guard::Guard;
-pub(crate) use guard::is_open;
+pub(crate) use guard::{NO_METHOD, is_open};
 pub use key::{FreshKey, KeyHash, MARK, NoRandomness, hash};
 pub use options::{Mode, Options};
 pub use principal::{Principal, Unreadable};

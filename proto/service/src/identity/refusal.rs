@@ -3,6 +3,8 @@ use std::time::Duration;
 use caravan_proto::error::Reason;
 use tonic::Status;
 
+use super::principal::Unreadable;
+
 /// When a caller should try again who could not be asked for.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -16,7 +18,7 @@ pub(super) enum Refusal {
     NoCredential,
     #[error("the certificate of the connection is none that identity.certificates of the server names")]
     UnknownCertificate,
-    #[error("the header authorization must be `Bearer` and a key or token")]
+    #[error("there must be one header authorization: `Bearer` and a key or token")]
     Malformed,
     #[error("no key that is good is this one: it does not exist, was revoked, or has expired")]
     UnknownKey,
@@ -36,6 +38,8 @@ pub(super) enum Refusal {
     WrongAudience,
     #[error("the token names no tenant, in the claim that identity.oidc.tenant_claim says")]
     NoTenant,
+    #[error(transparent)]
+    NamesNobody(#[from] Unreadable),
     #[error("the keys of the token's issuer cannot be had at the moment; try again")]
     IssuerAway,
 }
@@ -58,6 +62,7 @@ impl Refusal {
             Self::WrongIssuer => "WRONG_ISSUER",
             Self::WrongAudience => "WRONG_AUDIENCE",
             Self::NoTenant => "NO_TENANT",
+            Self::NamesNobody(_) => "NAMES_NOBODY",
             Self::IssuerAway => "ISSUER_AWAY",
         }
     }

@@ -111,7 +111,8 @@ impl Tokens {
     /// Whom a token stands for.
     pub(super) async fn principal(&self, token: &str) -> Result<Principal, Refusal> {
         let header = decode_header(token).map_err(|_| Refusal::BadToken)?;
-        if !self.options.algorithms.contains(&header.alg) {
+        // `crit` names what must be understood, and nothing beyond the standard is.
+        if header.crit.is_some() || !self.options.algorithms.contains(&header.alg) {
             return Err(Refusal::BadToken);
         }
         let signer = self.jwks.signer(header.kid.as_deref()).await?;

@@ -169,6 +169,8 @@ async fn bad_tokens_are_refused_for_what_is_wrong_with_them() {
     let body = other_body.split('.').nth(1).expect("a body");
     let first = head.split('.').next().expect("a head");
     let hmac = Header { kid: Some("k1".into()), ..Header::new(Algorithm::HS256) };
+    let critical =
+        Header { kid: Some("k1".into()), crit: Some(vec!["b64".into()]), ..Header::new(Algorithm::ES256) };
     let public = key.public().to_string();
     for (token, expected) in [
         (key.sign(&with("exp", json!(in_seconds(-31)))), Refusal::ExpiredToken),
@@ -186,6 +188,8 @@ async fn bad_tokens_are_refused_for_what_is_wrong_with_them() {
             encode(&hmac, &claims(), &EncodingKey::from_secret(public.as_bytes())).expect("a token"),
             Refusal::BadToken,
         ),
+        // With a header that says of another that it must be understood.
+        (encode(&critical, &claims(), &key.secret).expect("a token"), Refusal::BadToken),
         // {"alg":"none"} without a signature.
         (format!("eyJhbGciOiJub25lIn0.{body}."), Refusal::BadToken),
         ("a.b.c".into(), Refusal::BadToken),

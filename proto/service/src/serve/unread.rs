@@ -1,12 +1,15 @@
 //! Requests that cannot be read are their client's mistake. tonic answers them with codes of its own, as if the server
-//! were at fault, or should be asked again.
+//! were at fault, or should be asked again, and without a reason.
 
 use caravan_proto::error::{Reason, reason};
 use http::Response;
 use tonic::{Code, Status, body::Body};
 use tower::util::MapResponseLayer;
 
-/// Lets what tonic says of a request that it cannot read be INVALID_ARGUMENT, with a reason.
+use crate::identity::NO_METHOD;
+
+/// Lets what tonic says of a request that it cannot read be INVALID_ARGUMENT, or UNIMPLEMENTED as the protocol has it
+/// for what it does not know, with a reason.
 pub(super) fn layer() -> MapResponseLayer<fn(Response<Body>) -> Response<Body>> {
     MapResponseLayer::new(blame)
 }
@@ -14,18 +17,28 @@ pub(super) fn layer() -> MapResponseLayer<fn(Response<Body>) -> Response<Body>> 
 /// The service's own errors have a reason, and what goes wrong behind the head of an answer is no fault of the request.
 fn blame(mut response: Response<Body>) -> Response<Body> {
     let status = Status::from_header_map(response.headers());
-    if let Some(status) = status.filter(|status| is_of_reading(status.code()) && reason(status).is_none()) {
-        let message = format!("the request cannot be read: {}", status.message());
-        let status = Reason::InvalidArgument.status(message);
+    if let Some(status) = status.filter(|status| reason(status).is_none()).and_then(|status| named(&status)) {
         // It fails for a message that is no header's value, and this one came as one.
         let _ = status.add_header(response.headers_mut());
     }
     response
 }
 
-/// No protobuf, no frame, none at all; a frame that is too long; one that is so unpacked.
-fn is_of_reading(code: Code) -> bool {
-    matches!(code, Code::Internal | Code::OutOfRange | Code::ResourceExhausted)
+/// A status of tonic's with a reason, if it is of reading a request.
+fn named(status: &Status) -> Option<Status> {
+    let said = status.message();
+    Some(match status.code() {
+        // No protobuf, no frame, none at all; a frame that is too long; one that is so unpacked.
+        Code::Internal | Code::OutOfRange | Code::ResourceExhausted => {
+            Reason::InvalidArgument.status(format!("the request cannot be read: {said}"))
+        }
+        Code::Unimplemented if said.is_empty() => Reason::Unimplemented.status(NO_METHOD),
+        // Compressed in another way than `grpc-accept-encoding` of the answer says.
+        Code::Unimplemented => {
+            Reason::Unimplemented.status(format!("the request cannot be read: {said}: send it plain"))
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -37,9 +50,12 @@ mod tests {
 
     /// The status that a call with this body is answered with, by a server that takes messages of 16 bytes.
     async fn answer(body: &'static [u8]) -> Status {
+        answer_of(http::Request::builder().uri("/caravan.v1.FleetService/ListModels"), body).await
+    }
+
+    async fn answer_of(head: http::request::Builder, body: &'static [u8]) -> Status {
         let server = FleetServiceServer::new(Stubborn::default()).max_decoding_message_size(16);
-        let request = http::Request::builder()
-            .uri("/caravan.v1.FleetService/ListModels")
+        let request = head
             .header("content-type", "application/grpc")
             .body(Body::new(http_body_util::Full::from(body)))
             .expect("a request");
@@ -64,6 +80,20 @@ mod tests {
             assert_eq!(reason(&status).as_deref(), Some("INVALID_ARGUMENT"), "{what}");
             assert_eq!(help(&status).as_deref(), Some("docs/errors/INVALID_ARGUMENT.md"), "{what}");
             assert!(status.message().starts_with("the request cannot be read: "), "{status}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_known_here_has_a_reason_and_a_way_out() {
+        let head = || http::Request::builder().uri("/caravan.v1.FleetService/ListModels");
+        let compressed = answer_of(head().header("grpc-encoding", "gzip"), b"\x01\0\0\0\0").await;
+        assert!(compressed.message().ends_with(": send it plain"), "{compressed}");
+        assert!(compressed.metadata().contains_key("grpc-accept-encoding"), "{compressed:?}");
+        let nowhere = answer_of(head().uri("/caravan.v1.FleetService/Scatter"), b"\0\0\0\0\0").await;
+        assert_eq!(nowhere.message(), NO_METHOD);
+        for status in [compressed, nowhere] {
+            assert_eq!(status.code(), Code::Unimplemented, "{status}");
+            assert_eq!(reason(&status).as_deref(), Some("UNIMPLEMENTED"), "{status}");
         }
     }
 
