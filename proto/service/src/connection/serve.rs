@@ -1,4 +1,4 @@
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,7 +10,7 @@ use hyper_util::{
 };
 use opentelemetry::{KeyValue, metrics::Counter};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{Notify, Semaphore},
     task::JoinSet,
@@ -192,16 +192,17 @@ where
             let peer = Peer { address, certificate: None };
             return self.drive(socket, peer, pending, opened_by).await;
         };
-        let handshake = tls.acceptor(self.protocol).accept(socket);
+        let handshake = tls.acceptor(self.protocol).accept(socket).into_fallible();
         match timeout_at(opened_by, handshake).await {
             Ok(Ok(stream)) => {
                 let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                 let certificate = shown.cloned().map(Arc::new);
                 self.drive(stream, Peer { address, certificate }, pending, opened_by).await;
             }
-            Ok(Err(error)) => {
+            Ok(Err((error, socket))) => {
                 tracing::debug!(%error, %address, "no TLS");
                 self.turn_away("tls", address);
+                let _gone_or_late = timeout_at(opened_by, let_hear(socket)).await;
             }
             Err(_late) => self.turn_away("silent", address),
         }
@@ -262,6 +263,13 @@ where
             Ok(answer.map(|body| Answer::new(body, Some(call))))
         }
     }
+}
+
+/// Waits until the client has closed. What it still sends would have the kernel reset the connection, and with that
+/// throw away the alert that says why.
+async fn let_hear(mut socket: TcpStream) -> io::Result<()> {
+    socket.shutdown().await?;
+    tokio::io::copy(&mut socket, &mut tokio::io::sink()).await.map(drop)
 }
 
 /// Small writes go out at once, and a peer that vanished is noticed.
