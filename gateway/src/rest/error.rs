@@ -1,11 +1,14 @@
 //! OpenAI's error object.
 
+use std::error::Error as StdError;
+
 use axum::{
     Json,
     http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use caravan_proto::error::{Reason, reason, retry_delay};
+use caravan_service::connection::Silent;
 use serde_json::json;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -83,6 +86,17 @@ impl Error {
         Self { param: Some("Content-Type".to_owned()), ..error }
     }
 
+    /// Bodies are taken as they are.
+    pub(super) fn content_encoding(given: &str) -> Self {
+        let message = format!(
+            "the body is sent with `Content-Encoding: {}`, but bodies are not unpacked here: send it as it is",
+            quoted(given)
+        );
+        let error = Self::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", message);
+        let header = Some(Box::new((header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))));
+        Self { param: Some("Content-Encoding".to_owned()), header, ..error }
+    }
+
     pub(super) fn too_large(message: impl Into<String>) -> Self {
         Self::plain(StatusCode::PAYLOAD_TOO_LARGE, "request_too_large", message)
     }
@@ -90,6 +104,15 @@ impl Error {
     /// The client sends nothing any more, or its connection is gone.
     pub(super) fn cut_off(message: &str) -> Self {
         Self::plain(StatusCode::REQUEST_TIMEOUT, "request_incomplete", message)
+    }
+
+    /// The body broke off, or was broken off because it came too slowly.
+    pub(super) fn broken(error: &(dyn StdError + 'static)) -> Self {
+        let mut causes = std::iter::successors(Some(error), |&error| error.source());
+        match causes.find_map(|cause| cause.downcast_ref::<Silent>()) {
+            Some(silent) => Self::cut_off(&silent.to_string()),
+            None => Self::cut_off("the body ended too early"),
+        }
     }
 
     /// None of `size` bytes are in the range.
