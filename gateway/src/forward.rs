@@ -16,6 +16,7 @@ use caravan_proto::v1::{
 use std::time::Duration;
 
 use caravan_service::Shutdown;
+use futures::{StreamExt as _, stream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -57,8 +58,11 @@ macro_rules! forward {
             })*
 
             $(async fn $upload(&self, request: Request<Streaming<$part>>) -> Result<Response<$whole>, Status> {
-                let (metadata, extensions, incoming) = request.into_parts();
+                let (metadata, extensions, mut incoming) = request.into_parts();
+                // A client that sends nothing has no stream at the planner.
+                let first = incoming.message().await?;
                 let (outgoing, broken) = client_stream(incoming);
+                let outgoing = stream::iter(first).chain(outgoing);
                 let request = outbound(Request::from_parts(metadata, extensions, outgoing));
                 let mut planner = self.planner.$client();
                 tokio::select! {

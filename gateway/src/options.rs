@@ -126,8 +126,14 @@ impl Default for Options {
             identity: identity::Options::default(),
             limits: limits::Options::default(),
             tls: tls::Options::default(),
-            // A client of the gateway speaks for itself: 1,024 calls leave room for 32 such on the whole port.
-            server: serve::Options { max_concurrent_streams: 1_024, ..serve::Options::default() },
+            // A client of the gateway speaks for itself: it has no need for all calls of a connection or of the port,
+            // and no reason to be quiet in the middle of one.
+            server: serve::Options {
+                max_concurrent_streams: 1_024,
+                max_calls_per_address: 4_096,
+                min_bytes_per_second: 500,
+                ..serve::Options::default()
+            },
             client: client::Options::default(),
             telemetry: telemetry::Options::default(),
         }

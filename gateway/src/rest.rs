@@ -3,6 +3,7 @@
 mod batch;
 mod batches;
 mod caller;
+mod coding;
 mod content;
 pub(crate) mod cors;
 mod create;

@@ -104,8 +104,9 @@ def test_who_calls_must_hold(guarded, v1, shown, says_nothing, row):
     says_nothing(str(error))
     answer = over_http(guarded.gateway["http"], LIST, {}, headers)
     assert "\r\nwww-authenticate: Bearer" in answer.head and answer.status == 401, answer
-    same = {"message": error.message, "type": "authentication_error", "param": None, "code": "unauthenticated"}
-    assert answer.body == {"error": same}
+    same = {"message": error.message, "type": "invalid_request_error", "param": None, "code": "invalid_api_key"}
+    own = {"reason": error.reason, "metadata": error.facts}
+    assert answer.body == {"error": same | {"x_caravan": own}}
 
 
 @pytest.mark.parametrize("row", group("roles-grpc"))

@@ -1,11 +1,14 @@
 //! OpenAI's error object.
 
+use std::error::Error as StdError;
+
 use axum::{
     Json,
     http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use caravan_proto::error::{Reason, info, retry_delay};
+use caravan_service::connection::Silent;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -111,9 +114,29 @@ impl Error {
         Self { own: Some(Box::new(own)), ..error }
     }
 
+    /// Bodies are taken as they are.
+    pub(super) fn content_encoding(given: &str) -> Self {
+        let message = format!(
+            "the body is sent with `Content-Encoding: {}`, but bodies are not unpacked here: send it as it is",
+            quoted(given)
+        );
+        let error = Self::plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_content_encoding", message);
+        let header = Some(Box::new((header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))));
+        Self { param: Some("Content-Encoding".to_owned()), header, ..error }
+    }
+
     /// The client sends nothing any more, or its connection is gone.
     pub(super) fn cut_off(message: &str) -> Self {
         Self::plain(StatusCode::REQUEST_TIMEOUT, "request_incomplete", message)
+    }
+
+    /// The body broke off, or was broken off because it came too slowly.
+    pub(super) fn broken(error: &(dyn StdError + 'static)) -> Self {
+        let mut causes = std::iter::successors(Some(error), |&error| error.source());
+        match causes.find_map(|cause| cause.downcast_ref::<Silent>()) {
+            Some(silent) => Self::cut_off(&silent.to_string()),
+            None => Self::cut_off("the body ended too early"),
+        }
     }
 
     /// None of `size` bytes are in the range.
@@ -132,7 +155,6 @@ impl Error {
     /// OpenAI's word for the kind of error.
     fn kind(&self) -> &'static str {
         match self.http {
-            StatusCode::UNAUTHORIZED => "authentication_error",
             StatusCode::FORBIDDEN => "permission_error",
             StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
             http if http.is_server_error() => "server_error",
@@ -150,6 +172,7 @@ impl From<Status> for Error {
         let retry = retry.and_then(|seconds| HeaderValue::try_from(seconds.to_string()).ok());
         let code = match told.as_ref().map(|info| &*info.reason) {
             Some("INVALID_ARGUMENT") => "invalid_value".to_owned(),
+            Some("UNAUTHENTICATED") => "invalid_api_key".to_owned(),
             Some(reason) => reason.to_lowercase(),
             None => "server_error".to_owned(),
         };

@@ -12,7 +12,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use tokio::time::timeout;
 
-use super::{Rest, error::Error};
+use super::{Rest, coding, error::Error};
 
 /// The defaults of a batch may have 8 MiB; the rest of a body is short, and escapes take room.
 const MAX_BYTES: usize = 10 << 20;
@@ -33,6 +33,7 @@ impl FromRequest<Rest> for Object {
         if kind.is_none_or(|kind| kind.essence_str() != mime::APPLICATION_JSON.essence_str()) {
             return Err(Error::content_type("application/json"));
         }
+        coding::check(&parts.headers)?;
         let bytes = read(body, rest).await?;
         let wrong = |message: String| Error::of("invalid_json", "body", message);
         match serde_json::from_slice(&bytes) {
@@ -46,8 +47,9 @@ impl FromRequest<Rest> for Object {
 async fn read(body: Body, rest: &Rest) -> Result<axum::body::Bytes, Error> {
     let late = |_| Error::cut_off("the body did not arrive in time");
     timeout(rest.timeout, to_bytes(body, MAX_BYTES)).await.map_err(late)?.map_err(|error| {
-        let too_long = error.into_inner().is::<http_body_util::LengthLimitError>();
-        if too_long { Error::too_large(MAX_BYTES) } else { Error::cut_off("the body ended too early") }
+        let error = error.into_inner();
+        let too_long = error.is::<http_body_util::LengthLimitError>();
+        if too_long { Error::too_large(MAX_BYTES) } else { Error::broken(&*error) }
     })
 }
 

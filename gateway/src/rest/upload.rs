@@ -8,14 +8,14 @@ use axum::{
 use caravan_proto::v1::{
     File, UploadChunk, UploadFileRequest, UploadFinish, UploadStart, file::Purpose, upload_file_request::Part,
 };
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream};
 use mime::Mime;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use uuid::Uuid;
 
 use super::{
-    Caller, Rest,
+    Caller, Rest, coding,
     error::Error,
     multipart::{self, Event, Head, Parser},
 };
@@ -58,6 +58,7 @@ impl Upload {
         let kind = kind.filter(|kind| kind.essence_str() == mime::MULTIPART_FORM_DATA.essence_str());
         let boundary = kind.as_ref().and_then(|kind| kind.get_param(mime::BOUNDARY));
         let boundary = boundary.ok_or_else(|| Error::content_type("multipart/form-data; boundary=…"))?;
+        coding::check(headers)?;
         let parser = Parser::new(boundary.as_str()).map_err(wrong)?;
         Ok(Self { parser, part: Field::Purpose, purpose: None, sent: None })
     }
@@ -66,7 +67,12 @@ impl Upload {
     pub(super) async fn receive(mut self, rest: &Rest, caller: &Caller, body: Body) -> Result<File, Error> {
         let (sender, receiver) = mpsc::channel(UNDER_WAY);
         let mut files = rest.planner.files();
-        let mut call = std::pin::pin!(files.upload_file(caller.stream(ReceiverStream::new(receiver))));
+        let mut call = std::pin::pin!(async {
+            // A client that sends nothing has no stream at the planner.
+            let mut parts = ReceiverStream::new(receiver);
+            let first = parts.next().await;
+            files.upload_file(caller.stream(stream::iter(first).chain(parts))).await
+        });
         let answer = {
             let mut read = std::pin::pin!(self.read(rest, body, sender));
             tokio::select! {
@@ -102,7 +108,7 @@ impl Upload {
     async fn bytes(&self, rest: &Rest, body: &mut BodyDataStream) -> Result<Option<Bytes>, Error> {
         let cut_off = |_| Error::cut_off("the body ended too early, or did not go on in time");
         let next = timeout(rest.timeout, body.next()).await.map_err(cut_off)?;
-        next.transpose().map_err(|_| Error::cut_off("the body ended too early"))
+        next.transpose().map_err(|error| Error::broken(&error))
     }
 
     async fn take(&mut self, event: Event, sender: &Sender) -> Result<(), Error> {

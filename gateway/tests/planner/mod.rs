@@ -182,6 +182,7 @@ impl FileService for Planner {
         &self,
         request: Request<Streaming<UploadFileRequest>>,
     ) -> Result<Response<File>, Status> {
+        self.metadata.send_replace(request.metadata().clone());
         let mut parts = request.into_inner();
         let mut count = 0;
         let end = loop {

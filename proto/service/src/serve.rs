@@ -111,7 +111,8 @@ pub async fn serve(
 /// The answer where there are as many calls as there may be.
 #[must_use]
 pub fn overloaded() -> Status {
-    Reason::Unavailable.retry_after("the server has as many calls as it takes; try again", OVERLOADED)
+    let message = "the server has as many calls as it takes, in all or from one address; try again";
+    Reason::Unavailable.retry_after(message, OVERLOADED)
 }
 
 /// What clients are told of the server's health.

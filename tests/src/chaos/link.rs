@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// How a link is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Weather {
+pub enum Weather {
     /// Bytes pass.
     #[default]
     Clear,
@@ -38,8 +38,10 @@ pub(super) enum Weather {
 
 /// Where connections go on to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target {
+pub enum Target {
+    /// To this port.
     Tcp(SocketAddr),
+    /// To this socket.
     Unix(PathBuf),
 }
 
@@ -53,7 +55,7 @@ struct Told {
 
 /// A port of this machine from which connections go on to wherever it points.
 #[derive(Debug)]
-pub(super) struct Link {
+pub struct Link {
     address: SocketAddr,
     told: watch::Sender<Told>,
     /// Ends with the link, and all connections with it.
@@ -67,7 +69,7 @@ impl Link {
     ///
     /// # Errors
     /// If no port is free.
-    pub(super) async fn new(at: IpAddr) -> io::Result<Self> {
+    pub async fn new(at: IpAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((at, 0)).await?;
         let address = listener.local_addr()?;
         let told = watch::Sender::default();
@@ -77,16 +79,18 @@ impl Link {
     }
 
     /// Where it listens, for as long as it lives.
-    pub(super) fn address(&self) -> SocketAddr {
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// New connections go to `target`; those that are open end as their other end does.
-    pub(super) fn point_to(&self, target: Option<Target>) {
+    pub fn point_to(&self, target: Option<Target>) {
         self.told.send_modify(|told| told.target = target);
     }
 
-    pub(super) fn be(&self, weather: Weather) {
+    /// From now on, for what is open and what comes.
+    pub fn be(&self, weather: Weather) {
         self.told.send_modify(|told| told.weather = weather);
     }
 }

@@ -26,6 +26,7 @@ use anyhow::{Context as _, bail, ensure};
 use futures::{StreamExt as _, future::try_join_all, stream::FuturesUnordered};
 use tokio::time::{sleep, timeout};
 
+pub use link::{Link, Target, Weather};
 pub use options::{Objects, Options, Store};
 pub use report::{Report, table};
 

@@ -1,15 +1,28 @@
 //! Files over gRPC: uploads that break off, and what is refused.
 
+use std::net::Ipv4Addr;
+
 use caravan_proto::v1::{
-    DeleteFileRequest, DownloadFileRequest, GetFileRequest, ListFilesRequest, QueryUploadRequest, file::State,
+    DeleteFileRequest, DownloadFileRequest, GetFileRequest, ListFilesRequest, QueryUploadRequest,
+    UploadFileRequest, file::State,
 };
 use caravan_simulated_engine::{Options, SimulatedEngine};
-use caravan_tests::{Api, Input, Up, chunk, finish, reason, sha256, start};
+use caravan_tests::{
+    Api, Input, Up,
+    chaos::{Link, Target, Weather},
+    chunk, finish, reason, sha256, start, until,
+};
+use futures::{StreamExt as _, stream};
+use tokio::task::JoinSet;
 use tonic::Code;
 
 async fn up() -> anyhow::Result<(Up, Api)> {
+    up_with("").await
+}
+
+async fn up_with(config: &str) -> anyhow::Result<(Up, Api)> {
     let engine = SimulatedEngine::start(Options::default())?;
-    let up = Up::start(&[&engine.url()], 1, "").await?;
+    let up = Up::start(&[&engine.url()], 1, config).await?;
     let api = up.api()?;
     Ok((up, api))
 }
@@ -46,6 +59,37 @@ async fn a_broken_upload_goes_on_where_it_stood() -> anyhow::Result<()> {
     assert_eq!(api.download(&file.name).await?, bytes);
     let again = api.send(vec![start("broken"), chunk(0, head)]).await.unwrap_err();
     assert_eq!(reason(&again), "UPLOAD_COMPLETE");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_upload_whose_connection_dies_goes_on_where_it_stood() -> anyhow::Result<()> {
+    let (up, api) = up_with("[roles.gateway.server]\nsilence_seconds = 1").await?;
+    let bytes = Input::chats(200, "s").bytes().to_vec();
+    // What goes out in one piece with the start.
+    let (head, tail) = bytes.split_at(10_000);
+    let port = up.grpc.trim_start_matches("http://").parse()?;
+    for (upload_id, weather) in [("reset", Weather::Cut), ("half-open", Weather::Silent)] {
+        let link = Link::new(Ipv4Addr::LOCALHOST.into()).await?;
+        link.point_to(Some(Target::Tcp(port)));
+        let mut files = Api::new(&format!("http://{}", link.address()))?.files();
+        let parts = [start(upload_id), chunk(0, head)].map(|part| UploadFileRequest { part: Some(part) });
+        let parts = stream::iter(parts).chain(stream::pending());
+        let mut broken = JoinSet::new();
+        broken.spawn(async move { files.upload_file(parts).await.map(drop) });
+        let stands = async |at: i64| match stored(&api, upload_id).await {
+            Ok(stored) if stored >= at => Ok(()),
+            other => Err(format!("{other:?}")),
+        };
+        until("the upload has begun", || stands(0)).await?;
+        assert_eq!(stored(&api, upload_id).await?, 0, "it waits for more");
+        link.be(weather);
+        until("what came is kept", || stands(head.len() as i64)).await?;
+
+        let rest = vec![start(upload_id), chunk(head.len() as i64, tail), finish(&sha256(&bytes))];
+        let file = api.send(rest).await?;
+        assert_eq!(api.download(&file.name).await?, bytes, "{upload_id}");
+    }
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! Who is let in: so many connections in all, so many of one address, so many that have not asked for
-//! anything yet.
+//! anything yet. And what one address has left of the calls.
 
 use std::{
     collections::HashMap,
@@ -17,16 +17,26 @@ pub(super) struct Admission {
     all: Arc<Semaphore>,
     pending: Arc<Semaphore>,
     /// At most one entry a connection.
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    taken: Arc<Mutex<HashMap<IpAddr, Taken>>>,
     per_address: usize,
+    calls_per_address: usize,
+}
+
+/// What one address has.
+#[derive(Debug)]
+struct Taken {
+    connections: usize,
+    /// Calls that it has left.
+    calls: Arc<Semaphore>,
 }
 
 /// What a connection has for as long as it is open.
 #[derive(Debug)]
 pub(super) struct Seat {
     _one: OwnedSemaphorePermit,
-    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    taken: Arc<Mutex<HashMap<IpAddr, Taken>>>,
     origin: IpAddr,
+    calls: Arc<Semaphore>,
 }
 
 /// What it has until it has asked for something.
@@ -36,12 +46,12 @@ pub(super) type Pending = OwnedSemaphorePermit;
 
 impl Admission {
     pub(super) fn new(options: &Options) -> Self {
-        let permits = |n: usize| Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)));
         Self {
             all: permits(options.max_connections),
             pending: permits(options.max_pending_handshakes),
             taken: Arc::default(),
             per_address: options.max_connections_per_address,
+            calls_per_address: options.max_calls_per_address,
         }
     }
 
@@ -51,27 +61,40 @@ impl Admission {
         let pending = Arc::clone(&self.pending).try_acquire_owned().ok()?;
         let origin = origin(address);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = taken.entry(origin).or_default();
-        if *count >= self.per_address {
+        let new = || Taken { connections: 0, calls: permits(self.calls_per_address) };
+        let here = taken.entry(origin).or_insert_with(new);
+        if here.connections >= self.per_address {
             return None;
         }
-        *count += 1;
-        Some((Seat { _one: one, taken: Arc::clone(&self.taken), origin }, pending))
+        here.connections += 1;
+        let (taken, calls) = (Arc::clone(&self.taken), Arc::clone(&here.calls));
+        Some((Seat { _one: one, taken, origin, calls }, pending))
     }
 }
 
 // === impl Seat ===
 
+impl Seat {
+    /// What its address has left of the calls.
+    pub(super) fn calls(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.calls)
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.origin) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(here) = taken.get_mut(&self.origin) {
+            here.connections -= 1;
+            if here.connections == 0 {
                 taken.remove(&self.origin);
             }
         }
     }
+}
+
+fn permits(n: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(n.min(Semaphore::MAX_PERMITS)))
 }
 
 /// A host has a whole /64 of IPv6 for itself, and an IPv4 address may come in IPv6's clothes.

@@ -1,7 +1,8 @@
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::inbound::Patience;
 use crate::config;
 
 /// Bounds of a role's servers, of each port for itself.
@@ -32,11 +33,19 @@ pub struct Options {
     /// A client that is waited for in the middle of a call, an upload above all, and sends nothing for so many
     /// seconds has its call ended. Default 60: as usual in front of HTTP servers.
     pub silence_seconds: u64,
+    /// Bytes a second that such a client has to send, or 0: each of them shortens its silence, and what is left of
+    /// `silence_seconds` ends the call. Default 0, since executors are quiet for good reasons; of the gateway 500, as
+    /// Apache's `mod_reqtimeout` asks of bodies.
+    pub min_bytes_per_second: u32,
     /// Calls at once on one connection. Default 16,384: a gateway carries all its clients over one.
     pub max_concurrent_streams: u32,
     /// Calls at once on all connections; one more is told to try again. Default 32,768: three times what
     /// 10,000 watchers need. Half of them may be such as anybody may make: of health and reflection.
     pub max_calls: usize,
+    /// Of these, from one address, as with connections. Default 32,768, all: a gateway brings those of all its
+    /// clients. Of the gateway 4,096, an eighth: nobody alone has them all. To be raised where all clients come
+    /// through one proxy.
+    pub max_calls_per_address: usize,
     /// A silent connection is probed after so many seconds. Default 20: under the idle limits of the usual
     /// load balancers (60 s and up).
     pub keepalive_seconds: u64,
@@ -60,8 +69,10 @@ impl Default for Options {
             max_header_bytes: 32 << 10,
             idle_seconds: 300,
             silence_seconds: 60,
+            min_bytes_per_second: 0,
             max_concurrent_streams: 16_384,
             max_calls: 32_768,
+            max_calls_per_address: 32_768,
             keepalive_seconds: 20,
             keepalive_timeout_seconds: 20,
             error_help_url: caravan_proto::error::HELP.to_owned(),
@@ -85,6 +96,7 @@ impl Options {
             ("silence_seconds", self.silence_seconds),
             ("max_concurrent_streams", u64::from(self.max_concurrent_streams)),
             ("max_calls", self.max_calls as u64),
+            ("max_calls_per_address", self.max_calls_per_address as u64),
             ("keepalive_seconds", self.keepalive_seconds),
             ("keepalive_timeout_seconds", self.keepalive_timeout_seconds),
         ] {
@@ -109,8 +121,9 @@ impl Options {
         Duration::from_secs(self.idle_seconds)
     }
 
-    pub(super) fn silence(&self) -> Duration {
-        Duration::from_secs(self.silence_seconds)
+    pub(super) fn patience(&self) -> Patience {
+        let silence = Duration::from_secs(self.silence_seconds);
+        Patience { silence, bytes_per_second: NonZeroU32::new(self.min_bytes_per_second) }
     }
 
     pub(super) fn keepalive(&self) -> Duration {

@@ -1,4 +1,4 @@
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,7 +10,7 @@ use hyper_util::{
 };
 use opentelemetry::{KeyValue, metrics::Counter};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{Notify, Semaphore},
     task::JoinSet,
@@ -72,6 +72,7 @@ struct Host<S, B> {
     builder: Arc<Builder<TokioExecutor>>,
     options: Options,
     tls: Option<tls::Server>,
+    /// What is left of them for all connections.
     calls: Arc<Semaphore>,
     stop: CancellationToken,
     turned_away: Counter<u64>,
@@ -184,35 +185,37 @@ where
         self: Arc<Self>,
         socket: TcpStream,
         address: SocketAddr,
-        (_seat, pending): (Seat, Pending),
+        (seat, pending): (Seat, Pending),
     ) {
         let opened_by = Instant::now() + self.options.handshake();
         settle(&socket, self.options.keepalive());
         let Some(tls) = &self.tls else {
             let peer = Peer { address, certificate: None };
-            return self.drive(socket, peer, pending, opened_by).await;
+            return self.drive(socket, peer, (&seat, pending), opened_by).await;
         };
-        let handshake = tls.acceptor(self.protocol).accept(socket);
+        let handshake = tls.acceptor(self.protocol).accept(socket).into_fallible();
         match timeout_at(opened_by, handshake).await {
             Ok(Ok(stream)) => {
                 let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
                 let certificate = shown.cloned().map(Arc::new);
-                self.drive(stream, Peer { address, certificate }, pending, opened_by).await;
+                self.drive(stream, Peer { address, certificate }, (&seat, pending), opened_by).await;
             }
-            Ok(Err(error)) => {
+            Ok(Err((error, socket))) => {
                 tracing::debug!(%error, %address, "no TLS");
                 self.turn_away("tls", address);
+                let _gone_or_late = timeout_at(opened_by, let_hear(socket)).await;
             }
             Err(_late) => self.turn_away("silent", address),
         }
     }
 
     /// Serves what was connected.
-    async fn drive<Io>(&self, io: Io, peer: Peer, pending: Pending, opened_by: Instant)
+    async fn drive<Io>(&self, io: Io, peer: Peer, (seat, pending): (&Seat, Pending), opened_by: Instant)
     where
         Io: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (opened, calls) = (Arc::new(Notify::new()), Calls::new(Arc::clone(&self.calls)));
+        let opened = Arc::new(Notify::new());
+        let calls = Calls::new(Arc::clone(&self.calls), seat.calls());
         let address = peer.address;
         let service = service_fn(|request| {
             // The shortest requests of HTTP/1.0 are shorter than a preface.
@@ -251,17 +254,24 @@ where
         calls: Calls,
     ) -> impl Future<Output = Result<Response<Answer<B, Option<Call>>>, Infallible>> + Send + use<S, B> {
         let (service, overloaded) = (self.service.clone(), self.overloaded);
-        let silence = self.options.silence();
+        let patience = self.options.patience();
         async move {
             let Some(call) = calls.begin() else {
                 return Ok(overloaded().map(|body| Answer::new(body, None)));
             };
             request.extensions_mut().insert(peer);
-            let request = request.map(|body| Inbound::new(body, silence));
+            let request = request.map(|body| Inbound::new(body, patience));
             let answer = service.oneshot(request).await?;
             Ok(answer.map(|body| Answer::new(body, Some(call))))
         }
     }
+}
+
+/// Waits until the client has closed. What it still sends would have the kernel reset the connection, and with that
+/// throw away the alert that says why.
+async fn let_hear(mut socket: TcpStream) -> io::Result<()> {
+    socket.shutdown().await?;
+    tokio::io::copy(&mut socket, &mut tokio::io::sink()).await.map(drop)
 }
 
 /// Small writes go out at once, and a peer that vanished is noticed.

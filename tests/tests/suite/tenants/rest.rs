@@ -182,7 +182,7 @@ async fn http_says_how_to_say_who_calls() -> anyhow::Result<()> {
         (StatusCode::UNAUTHORIZED, &"Bearer".parse()?)
     );
     let error: Value = refused.json().await?;
-    assert_eq!(error["error"]["code"], "unauthenticated", "{error}");
+    assert_eq!(error["error"]["code"], "invalid_api_key", "{error}");
     let denied = send(&guarded, route, &attempt, Some(&guarded.keys.executor)).await?;
     assert_eq!(denied.status(), StatusCode::FORBIDDEN, "{}", denied.text().await?);
     Ok(())
