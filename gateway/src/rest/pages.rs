@@ -69,13 +69,10 @@ impl Pages {
     }
 }
 
-/// Whether a page is of the server with this address. Who stands before it may have turned http into https.
+/// Whether a page is of the server with this address. A proxy may have taken TLS off: the page's word for that holds.
 fn is_of(origin: &Url, authority: &Authority) -> bool {
-    let same = |scheme: &str| {
-        Url::parse(&format!("{scheme}://{authority}"))
-            .is_ok_and(|own| own.host() == origin.host() && own.port() == origin.port())
-    };
-    same(origin.scheme())
+    let own = Url::parse(&format!("{}://{authority}", origin.scheme()));
+    own.is_ok_and(|own| own.origin() == origin.origin())
 }
 
 #[cfg(test)]
