@@ -70,8 +70,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_may_be_anybody_leaves_room_for_others() {
-        let open = || StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, Status>>());
-        let service = service_fn(async move |_: Request<Body>| Ok(Response::new(Body::new(open()))));
+        let service = service_fn(async |_: Request<Body>| {
+            let open = futures::stream::pending::<Result<Frame<Bytes>, Status>>();
+            Ok(Response::new(Body::new(StreamBody::new(open))))
+        });
         let bounded = layer(1).layer(service);
         let call = async |path: &str| {
             let request = Request::builder().uri(path).body(Body::default()).expect("a request");
