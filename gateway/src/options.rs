@@ -127,10 +127,10 @@ impl Default for Options {
             limits: limits::Options::default(),
             tls: tls::Options::default(),
             // A client of the gateway speaks for itself: it has no need for all calls of a connection or of the port,
-            // and no reason to be quiet in the middle of one.
+            // and no reason to be quiet in the middle of one. 10,000 may watch through one proxy.
             server: serve::Options {
                 max_concurrent_streams: 1_024,
-                max_calls_per_address: 4_096,
+                max_calls_per_address: 16_384,
                 min_bytes_per_second: 500,
                 ..serve::Options::default()
             },

@@ -313,7 +313,7 @@ async fn a_batch_reads_as_openais() {
                 "eta_seconds": 42, "requests_per_second": 2.0, "tokens_per_second": 90.5,
             },
             "cache_share": null, "plan": null, "line_error_count": 0, "pinned_models": [],
-            "retention_seconds": null, "purged_at": null, "retried_from": null,
+            "retention_seconds": null, "purged_at": null, "retried_from": null, "webhook": null,
         },
     });
     assert_eq!(body, expected);

@@ -56,7 +56,7 @@ async fn a_body_over_http_that_drips_is_ended_with_a_reason() {
     {
         let (mut said, mut told) = TcpStream::connect(edge.http).await.expect("a connection").into_split();
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: a\r\nContent-Type: {kind}\r\nContent-Length: 1000000\r\n\r\n{begin}"
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 1000000\r\n\r\n{begin}"
         );
         told.write_all(head.as_bytes()).await.expect("it is open");
         let mut ticks = interval(DROP);

@@ -17,7 +17,7 @@ const UPLOAD: &str = "/caravan.v1.FileService/UploadFile";
 const WATCH: &str = "/caravan.v1.BatchService/WatchBatch";
 /// Of the gateway's options.
 const CALLS: usize = 32_768;
-const OF_ADDRESS: usize = 4_096;
+const OF_ADDRESS: usize = 16_384;
 const OF_CONNECTION: usize = 1_024;
 
 /// Connections that are full of streams, until it is dropped.
@@ -101,8 +101,8 @@ async fn a_hundred_thousand_idle_uploads_fill_the_port_and_no_more() {
 async fn watches_of_one_address_leave_the_rest_to_others() {
     let edge = Edge::start(Options::default()).await;
     let watch = WatchBatchRequest { name: edge.planner.batch.name.clone(), ..Default::default() };
-    let mut crowd = Crowd::open(&edge, &[address(1); 10], WATCH, Some(&watch.encode_to_vec()), 1_000).await;
-    crowd.refused(10_000 - OF_ADDRESS).await;
+    let mut crowd = Crowd::open(&edge, &[address(1); 20], WATCH, Some(&watch.encode_to_vec()), 1_000).await;
+    crowd.refused(20_000 - OF_ADDRESS).await;
     edge.call(address(2)).await.expect("others are served");
     assert_eq!(edge.call(address(1)).await.expect_err("it has its share").code(), Code::Unavailable);
     drop(crowd);

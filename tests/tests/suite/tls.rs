@@ -108,7 +108,7 @@ async fn a_batch_runs_with_certificates_on_every_hop_that_are_renewed_meanwhile(
         for process in [&planner, &gateway, &executor] {
             let look = async || {
                 let log = process.log();
-                if log.contains("certificates were read anew") { Ok(()) } else { Err(log) }
+                if log.contains("read anew what=\"certificates\"") { Ok(()) } else { Err(log) }
             };
             until("the new certificates are read", look).await?;
         }

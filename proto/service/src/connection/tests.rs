@@ -5,7 +5,10 @@ use std::{io::Write as _, net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use caravan_proto::{
     error::{reason, retry_delay},
-    v1::fleet_service_server::FleetServiceServer,
+    v1::{
+        ListExecutorsRequest, ListModelsRequest, fleet_service_client::FleetServiceClient,
+        fleet_service_server::FleetServiceServer,
+    },
 };
 use caravan_test_certificates::Authority;
 use futures::stream;
@@ -205,21 +208,28 @@ async fn one_address_gets_so_many_connections() {
 async fn more_calls_than_the_server_takes_are_told_to_try_again() {
     let mut tasks = JoinSet::new();
     let address = grpc(Options { max_calls: 3, ..Options::default() }, &mut tasks).await;
-    let mut health = HealthClient::new(channel(address));
-    let mut open = Vec::new();
+    let fleet = FleetServiceClient::new(channel(address));
+    let mut hanging = JoinSet::new();
     for _ in 0..3 {
-        open.push(health.watch(HealthCheckRequest::default()).await.unwrap());
+        let mut fleet = fleet.clone();
+        hanging.spawn(async move {
+            loop {
+                // One that is refused, since others are there, is made again.
+                let _refused = fleet.list_executors(ListExecutorsRequest::default()).await;
+            }
+        });
     }
-    let status = health.check(HealthCheckRequest::default()).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unavailable);
-    assert!(retry_delay(&status).is_some(), "{status:?}");
-    drop(open);
-    let again = async {
-        while health.check(HealthCheckRequest::default()).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    let answered = async |code| loop {
+        let status = fleet.clone().list_models(ListModelsRequest::default()).await.unwrap_err();
+        if status.code() == code {
+            break status;
         }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     };
-    timeout(PATIENCE, again).await.expect("the calls have ended");
+    let status = timeout(PATIENCE, answered(Code::Unavailable)).await.expect("there are three");
+    assert!(retry_delay(&status).is_some(), "{status:?}");
+    drop(hanging);
+    timeout(PATIENCE, answered(Code::Unimplemented)).await.expect("the calls have ended");
 }
 
 #[tokio::test]
