@@ -39,10 +39,9 @@ use caravan_service::{
     tls::Protocol,
 };
 use tonic::Request;
-use url::Url;
 
-pub(crate) use self::caller::Gate;
-use self::{caller::Caller, pages::Pages};
+use self::caller::Caller;
+pub(crate) use self::{caller::Gate, pages::Pages};
 use crate::{upstream::Upstream, watches::Watches};
 
 #[derive(Clone)]
@@ -56,14 +55,11 @@ struct Rest {
     shutdown: Shutdown,
 }
 
-/// The routes, with `gate` before those that not anybody may ask for; pages of `origins` may call them. If it
-/// `is_at_home`, only by a name of this host.
+/// The routes, with `gate` before those that not anybody may ask for.
 pub(crate) fn router(
     planner: Upstream,
     watches: Watches,
     gate: &Gate,
-    origins: &[Url],
-    is_at_home: bool,
     timeout: Duration,
     resume: Duration,
     shutdown: Shutdown,
@@ -71,8 +67,8 @@ pub(crate) fn router(
     route::router(gate)
         .fallback(|method: Method, uri: Uri| async move { error::Error::no_such_path(&method, &uri) })
         .method_not_allowed_fallback(|| async { error::Error::method_not_allowed() })
-        .layer(from_fn_with_state(Pages::new(origins, is_at_home), pages::admit))
-        .layer(cors::layer(origins))
+        .layer(from_fn_with_state(gate.pages.clone(), pages::admit))
+        .layer(cors::layer(gate.pages.origins()))
         .with_state(Rest { planner, watches, timeout, resume, shutdown })
 }
 

@@ -101,16 +101,9 @@ impl Service {
             .add(Limited::new(AccessServiceServer::new(forward), &self.limits));
         let watching = watch_planners(upstream.planners().clone(), reaches);
         let is_at_home = !self.guard.asks() && self.http.local_addr().ip().to_canonical().is_loopback();
-        let rest = rest::router(
-            upstream,
-            watches,
-            &rest::Gate { guard: self.guard.clone(), limits: self.limits.clone() },
-            &self.origins,
-            is_at_home,
-            self.http_timeout,
-            self.resume,
-            shutdown.clone(),
-        );
+        let pages = rest::Pages::new(&self.origins, is_at_home);
+        let gate = rest::Gate { guard: self.guard.clone(), limits: self.limits.clone(), pages };
+        let rest = rest::router(upstream, watches, &gate, self.http_timeout, self.resume, shutdown.clone());
         let grpc = serve::serve(self.grpc, services, &self.server, shutdown.clone());
         let http = Box::pin(async {
             rest::serve(self.http, rest, &self.server, shutdown).await;

@@ -13,7 +13,7 @@ use caravan_proto::v1::Role;
 use caravan_service::identity::{Guard, Principal, Standing};
 use tonic::{Request, Status};
 
-use super::error::Error;
+use super::{error::Error, pages::Pages};
 use crate::limits::Limits;
 
 /// Whoever sent the request. Every handler takes one, and asks the planner on its behalf.
@@ -28,6 +28,7 @@ pub(super) struct Caller {
 pub(crate) struct Gate {
     pub(crate) guard: Guard,
     pub(crate) limits: Limits,
+    pub(crate) pages: Pages,
 }
 
 /// What stands before a route that not anybody may ask for.

@@ -15,7 +15,7 @@ use super::error::Error;
 
 /// Which pages may ask for what.
 #[derive(Debug, Clone)]
-pub(super) struct Pages {
+pub(crate) struct Pages {
     /// Pages that may change something, beside the port's own.
     origins: Arc<[Url]>,
     /// Whether whoever reaches the port may do everything, which is for this host alone: then it must be called by
@@ -34,8 +34,12 @@ pub(super) async fn admit(State(pages): State<Pages>, request: Request, next: Ne
 // === impl Pages ===
 
 impl Pages {
-    pub(super) fn new(origins: &[Url], is_at_home: bool) -> Self {
+    pub(crate) fn new(origins: &[Url], is_at_home: bool) -> Self {
         Self { origins: origins.into(), is_at_home }
+    }
+
+    pub(super) fn origins(&self) -> &[Url] {
+        &self.origins
     }
 
     fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use caravan_proto::v1::{
 use caravan_simulated_engine::{Options, SimulatedEngine};
 use caravan_tests::{Guarded, Input, LIMIT, chunk, reason, start, until};
 use futures::{StreamExt as _, stream};
-use tokio::time::timeout;
+use tokio::{task::JoinSet, time::timeout};
 use tonic::Status;
 
 async fn revoke(guarded: &Guarded, is: impl Fn(&Key) -> bool) -> anyhow::Result<()> {
@@ -33,7 +33,8 @@ async fn streams_of_a_revoked_key_end_and_others_go_on() -> anyhow::Result<()> {
     let parts =
         stream::iter([start("half"), chunk(0, b"half")]).map(|part| UploadFileRequest { part: Some(part) });
     let mut files = api.files();
-    let upload = tokio::spawn(async move { files.upload_file(parts.chain(stream::pending())).await });
+    let mut uploads = JoinSet::new();
+    uploads.spawn(async move { files.upload_file(parts.chain(stream::pending())).await });
     let events = format!("{}/v1/batches/{}/events", guarded.fleet.http, batch.name.replace("batches/", ""));
     let mut events = reqwest::Client::new().get(events).bearer_auth(&key).send().await?.error_for_status()?;
     assert!(events.chunk().await?.is_some());
@@ -47,10 +48,10 @@ async fn streams_of_a_revoked_key_end_and_others_go_on() -> anyhow::Result<()> {
         }
     });
     assert_eq!(reason(&ended.await?), "UNAUTHENTICATED");
-    let refused = timeout(LIMIT, upload).await??.expect_err("no finish came");
+    let refused = timeout(LIMIT, uploads.join_next()).await?.expect("one")?.expect_err("no finish came");
     assert_eq!(reason(&refused), "UNAUTHENTICATED");
     timeout(LIMIT, async { while let Ok(Some(_)) = events.chunk().await {} }).await?;
-    other.batches().cancel_batch(CancelBatchRequest { name: batch.name, ..Default::default() }).await?;
+    other.batches().cancel_batch(CancelBatchRequest { name: batch.name }).await?;
     timeout(LIMIT, async {
         while !kept.message().await?.ok_or_else(|| Status::cancelled("no end"))?.r#final {}
         Ok(())
@@ -69,11 +70,12 @@ async fn clients_do_not_notice_that_their_gateway_got_another_key() -> anyhow::R
     let (_, another) = guarded.client("default", &["gateway"]).await?;
     guarded.hand(&another, "gateway")?;
     revoke(&guarded, |key| guarded.keys.gateway.starts_with(&key.prefix)).await?;
-    let watched = tokio::spawn(async move {
+    let mut watches = JoinSet::new();
+    watches.spawn(async move {
         while !watch.message().await?.ok_or_else(|| Status::cancelled("no end"))?.r#final {}
         Ok::<_, Status>(())
     });
-    let request = || CancelBatchRequest { name: batch.name.clone(), ..Default::default() };
+    let request = || CancelBatchRequest { name: batch.name.clone() };
     until("the watch was cut", async || {
         let log = guarded.fleet.gateway().log();
         if log.contains("lost its planner") { Ok(()) } else { Err(log) }
@@ -84,7 +86,7 @@ async fn clients_do_not_notice_that_their_gateway_got_another_key() -> anyhow::R
         other => Ok(other),
     })
     .await??;
-    Ok(timeout(LIMIT, watched).await???)
+    Ok(timeout(LIMIT, watches.join_next()).await?.expect("one")??)
 }
 
 #[tokio::test]
