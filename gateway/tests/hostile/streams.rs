@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use caravan_gateway::Options;
 use caravan_proto::{error::retry_delay, v1::WatchBatchRequest};
+use caravan_service::serve;
 use prost::Message as _;
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tonic::Code;
@@ -17,7 +18,6 @@ const UPLOAD: &str = "/caravan.v1.FileService/UploadFile";
 const WATCH: &str = "/caravan.v1.BatchService/WatchBatch";
 /// Of the gateway's options.
 const CALLS: usize = 32_768;
-const OF_ADDRESS: usize = 16_384;
 const OF_CONNECTION: usize = 1_024;
 
 /// Connections that are full of streams, until it is dropped.
@@ -99,11 +99,15 @@ async fn a_hundred_thousand_idle_uploads_fill_the_port_and_no_more() {
 
 #[tokio::test]
 async fn watches_of_one_address_leave_the_rest_to_others() {
-    let edge = Edge::start(Options::default()).await;
+    const OF_ADDRESS: usize = 1_000;
+
+    let defaults = Options::default();
+    let server = serve::Options { max_calls_per_address: OF_ADDRESS, ..defaults.server.clone() };
+    let edge = Edge::start(Options { server, ..defaults }).await;
     let watch = WatchBatchRequest { name: edge.planner.batch.name.clone(), ..Default::default() };
-    let mut crowd = Crowd::open(&edge, &[address(1); 20], WATCH, Some(&watch.encode_to_vec()), 1_000).await;
-    crowd.refused(20_000 - OF_ADDRESS).await;
-    edge.call(address(2)).await.expect("others are served");
+    let mut crowd = Crowd::open(&edge, &[address(1); 10], WATCH, Some(&watch.encode_to_vec()), 200).await;
+    crowd.refused(2_000 - OF_ADDRESS).await;
+    edge.serves(address(2)).await;
     assert_eq!(edge.call(address(1)).await.expect_err("it has its share").code(), Code::Unavailable);
     drop(crowd);
     edge.serves(address(1)).await;
