@@ -10,7 +10,7 @@ use caravan_proto::{
 };
 use serde_json::{Value, json};
 
-use super::{Context, LARGEST_PAGE};
+use super::{Context, LARGEST_PAGE, get::bare};
 use crate::{
     exit::Exit,
     failure::Failure,
@@ -143,7 +143,7 @@ fn json(file: &File) -> Value {
 }
 
 fn id(file: &File) -> &str {
-    file.name.strip_prefix("files/").unwrap_or(&file.name)
+    bare(&file.name)
 }
 
 fn purpose_name(purpose: Purpose) -> String {

@@ -104,11 +104,11 @@ pub(super) fn json(batch: &Batch) -> Value {
     value
 }
 
-/// The bare id.
 pub(super) fn id(batch: &Batch) -> &str {
     bare(&batch.name)
 }
 
-fn bare(name: &str) -> &str {
+/// The bare id in a name.
+pub(super) fn bare(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or_default()
 }

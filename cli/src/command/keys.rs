@@ -10,7 +10,7 @@ use caravan_proto::{
 };
 use serde_json::{Value, json};
 
-use super::{Context, LARGEST_PAGE};
+use super::{Context, LARGEST_PAGE, get::bare};
 use crate::{
     exit::Exit,
     failure::Failure,
@@ -143,7 +143,7 @@ fn state(key: &Key, now: prost_types::Timestamp) -> String {
 }
 
 fn id(key: &Key) -> &str {
-    key.name.strip_prefix("keys/").unwrap_or(&key.name)
+    bare(&key.name)
 }
 
 #[cfg(test)]
