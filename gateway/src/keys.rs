@@ -4,18 +4,15 @@ use std::time::Duration;
 
 use caravan_proto::{
     access::Roles,
-    error::Reason,
     v1::{Key, VerifyKeyRequest},
 };
 use caravan_service::identity::{KeyHash, Keys, Principal};
 use tonic::{Code, Request, Status};
 
-use crate::upstream::{Upstream, failure};
+use crate::upstream::{Upstream, failure, is_of_the_gateway, refused};
 
 /// A caller waits no longer for the planner's word on its key.
 const LIMIT: Duration = Duration::from_secs(10);
-/// When to try again if the planner gives none.
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Asks the planner, in the gateway's own name.
 pub(crate) struct KeyHolders {
@@ -38,13 +35,9 @@ impl Keys for KeyHolders {
         match self.planner.credentials().verify_key(request).await {
             Ok(answer) => Ok(principal(answer.into_inner().key.unwrap_or_default())),
             Err(status) if status.code() == Code::NotFound => Ok(None),
-            // It is this gateway that the planner does not know: nothing that its caller could mend.
-            Err(status) if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) => {
-                tracing::error!(
-                    why = status.message(),
-                    "the planner refuses this gateway: see client.token_file"
-                );
-                Err(Reason::Unavailable.retry_after("this gateway cannot ask of keys at the moment", RETRY))
+            // Asked in its own name, it is the gateway that may not.
+            Err(status) if is_of_the_gateway(&status) || status.code() == Code::PermissionDenied => {
+                Err(refused(&status, "this gateway cannot ask of keys at the moment"))
             }
             Err(status) => Err(failure(status)),
         }

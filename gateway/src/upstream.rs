@@ -117,9 +117,7 @@ pub(crate) fn inbound<T>(mut response: Response<T>) -> Response<T> {
 /// An INTERNAL without a reason is tonic's, of an answer that it cannot read: not the client's mistake.
 pub(crate) fn failure(status: Status) -> Status {
     if is_of_the_gateway(&status) {
-        tracing::error!(why = status.message(), "the planner refuses this gateway: see client.token_file");
-        return Reason::Unavailable
-            .retry_after("this gateway is refused by the planner at the moment", RETRY);
+        return refused(&status, "this gateway is refused by the planner at the moment");
     }
     let Some(cause) = status.source() else {
         if status.code() == Code::Internal && reason(&status).is_none() {
@@ -138,6 +136,12 @@ pub(crate) fn failure(status: Status) -> Status {
 /// Whether it is the gateway's own key that the planner does not take: callers are known by then.
 pub(crate) fn is_of_the_gateway(status: &Status) -> bool {
     status.code() == Code::Unauthenticated
+}
+
+/// What a caller is told of a gateway that the planner refuses, which is nothing that it could mend.
+pub(crate) fn refused(status: &Status, told: &str) -> Status {
+    tracing::error!(why = status.message(), "the planner refuses this gateway: see client.token_file");
+    Reason::Unavailable.retry_after(told, RETRY)
 }
 
 /// The gateway goes away: resume elsewhere.
