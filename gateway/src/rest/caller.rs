@@ -55,7 +55,7 @@ pub(super) async fn admit(State(door): State<Door>, request: HttpRequest, next: 
             let gone = door.gate.guard.gone(&head.headers);
             let body = admitted.reads(body, Body::new);
             let answer = next.run(HttpRequest::from_parts(head, body));
-            let Some(mut gone) = gone else {
+            let Some(gone) = gone else {
                 return answer.await.map(|body| admitted.answers(body, Body::new));
             };
             tokio::select! {
@@ -64,7 +64,7 @@ pub(super) async fn admit(State(door): State<Door>, request: HttpRequest, next: 
                     let body = Body::new(Standing::new(body, gone, |status| Err(axum::Error::new(status))));
                     admitted.answers(body, Body::new)
                 }),
-                status = &mut gone => refused(status),
+                status = gone.clone() => refused(status),
             }
         }
         Err(status) => refused(status),

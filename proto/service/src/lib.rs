@@ -20,6 +20,7 @@ pub mod serve;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+mod trailers;
 
 pub use args::Args;
 pub use explain::explain;

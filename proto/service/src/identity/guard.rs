@@ -6,17 +6,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
 use caravan_proto::{access, error::Reason, v1::Role};
 use http::{Extensions, HeaderMap, Request, Response};
-use http_body::Frame;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{
     Gone, Keys, Options, Principal, Standing, authenticator::Authenticator, refusal::Refusal, standing,
 };
-use crate::config;
+use crate::{config, trailers::trailers};
 
 /// Services that tell of the server and nothing of what it holds.
 const OPEN: [&str; 3] = [
@@ -116,12 +114,6 @@ fn authorise(principal: &Principal, path: &str) -> Result<(), Status> {
     principal.must_be_one(needed)
 }
 
-/// The end of a gRPC answer.
-fn trailers(status: Status) -> Result<Frame<Bytes>, Status> {
-    let mut trailers = HeaderMap::new();
-    status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))
-}
-
 impl<S> Layer<S> for Guard {
     type Service = Guarded<S>;
 
@@ -162,13 +154,13 @@ where
                     Err(status) => return Ok(status.into_http()),
                 }
             }
-            let Some(mut gone) = gone else { return inner.call(Request::from_parts(head, body)).await };
+            let Some(gone) = gone else { return inner.call(Request::from_parts(head, body)).await };
             // What comes in ends by itself too: whoever does not read what goes out is not asked for more.
-            let body = guard.gone(&head.headers).map(|gone| Body::new(Standing::new(body, gone, Err)));
-            let answer = inner.call(Request::from_parts(head, body.unwrap_or_default()));
+            let body = Body::new(Standing::new(body, gone.clone(), Err));
+            let answer = inner.call(Request::from_parts(head, body));
             tokio::select! {
-                answer = answer => Ok(answer?.map(|body| Body::new(Standing::new(body, gone, trailers)))),
-                status = &mut gone => Ok(status.into_http()),
+                answer = answer => Ok(answer?.map(|body| Body::new(Standing::new(body, gone, |status| trailers(&status))))),
+                status = gone.clone() => Ok(status.into_http()),
             }
         })
     }

@@ -6,14 +6,18 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, Shared},
+};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::sleep;
 use tonic::Status;
 
 use super::{KeyHash, authenticator::Authenticator, refusal::Refusal};
 
-/// Resolves once the key of a call is not good any more.
-pub type Gone = Pin<Box<dyn Future<Output = Status> + Send>>;
+/// Resolves once the key of a call is not good any more. Clones ask once for all of them.
+pub type Gone = Shared<BoxFuture<'static, Status>>;
 
 /// The body of an answer that ends early if the caller's key is `gone`: with what `end` makes of the status.
 pub struct Standing<B: Body> {
@@ -28,14 +32,15 @@ type End<B> = fn(Status) -> Result<Frame<<B as Body>::Data>, <B as Body>::Error>
 /// Asks again and again of a key that was good, each time that what was heard of it is old. That nobody can be
 /// asked is no reason to end.
 pub(super) fn gone(authenticator: Arc<Authenticator>, key: KeyHash) -> Gone {
-    Box::pin(async move {
+    let gone = async move {
         loop {
             sleep(authenticator.keys.time()).await;
             if let Ok(None) = authenticator.keys.of(key).await {
                 return Refusal::UnknownKey.into();
             }
         }
-    })
+    };
+    gone.boxed().shared()
 }
 
 // === impl Standing ===
@@ -58,7 +63,7 @@ impl<B: Body + Unpin> Body for Standing<B> {
         if self.ended {
             return Poll::Ready(None);
         }
-        if let Poll::Ready(status) = self.gone.as_mut().poll(cx) {
+        if let Poll::Ready(status) = self.gone.poll_unpin(cx) {
             self.ended = true;
             return Poll::Ready(Some((self.end)(status)));
         }

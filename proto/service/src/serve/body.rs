@@ -10,11 +10,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tonic::{Code, Status, body::Body};
 
 use super::call::{self, Record};
+use crate::trailers::trailers;
 
 /// Waits for what must end a call early; gives the status to end it with.
 pub(super) type Cut = Pin<Box<dyn Future<Output = Status> + Send>>;
@@ -34,8 +34,7 @@ impl Supervised {
     fn end(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.ended = true;
         self.record.ended(status.code());
-        let mut trailers = HeaderMap::new();
-        Poll::Ready(Some(status.add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
+        Poll::Ready(Some(trailers(status)))
     }
 }
 
